@@ -1,0 +1,30 @@
+"""Every way a sample or a run can fail, told apart by what should happen next."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MotionEchoError(Exception):
+    """Base of all errors raised on purpose; its text is one sentence fit for a user."""
+
+
+class UserError(MotionEchoError):
+    """A mistake in a command, a config or a manifest as a whole: nothing was started (exit code 2)."""
+
+
+class BadSample(MotionEchoError):
+    """This sample can never succeed as it stands: recorded with its reason, not retried."""
+
+
+class Transient(MotionEchoError):
+    """The surroundings failed (storage, a lost node): the same sample may succeed elsewhere."""
+
+
+class PoisonedDevice(MotionEchoError):
+    """The accelerator context is unusable: the process holding it has to exit."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ` (did you mean "x"?)` for the choice closest to `name`, or an empty string."""
+    close = get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return f' (did you mean "{close[0]}"?)' if close else ""
