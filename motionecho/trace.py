@@ -1,0 +1,64 @@
+"""Activation statistics of one sample: what every student step saw, decided and cost."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+KINDS = ("student", "student_guided", "teacher", "teacher_guided")
+BACKWARD_COST = 2  # a gradient costs about two forward passes on top of its own forward
+
+
+@dataclass
+class StepTrace:
+    """One student step of one sample; losses are in units of 2000 * (sum over layers of mean squared error)."""
+
+    step: int
+    t: int
+    t_next: int
+    loss: float | None = None
+    window_mean: float | None = None
+    active: bool = False
+    teacher_start: int | None = None
+    teacher_steps: int = 0
+    truncated: bool = False
+    teacher_loss: float | None = None
+    teacher_weight: float = 0.0
+    seconds: float = 0.0
+    evaluations: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+
+
+@dataclass
+class Trace:
+    """All steps of one sample, in order."""
+
+    steps: list[StepTrace] = field(default_factory=list)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dict per student step; evaluation counts become columns `evaluations_<kind>`."""
+        rows = []
+        for step in self.steps:
+            row = asdict(step)
+            counts = row.pop("evaluations")
+            rows.append(row | {f"evaluations_{kind}": counts[kind] for kind in KINDS})
+        return rows
+
+    def evaluations(self) -> dict[str, int]:
+        """Network evaluations by kind; a guided one is a forward and a backward pass."""
+        return {kind: sum(step.evaluations[kind] for step in self.steps) for kind in KINDS}
+
+    def forward_equivalents(self) -> int:
+        """Cost in units of one forward pass: 1 a plain evaluation, 3 a guided one."""
+        return sum(n * (1 + BACKWARD_COST * kind.endswith("guided")) for kind, n in self.evaluations().items())
+
+    def summary(self) -> dict[str, Any]:
+        losses = [step.loss for step in self.steps if step.loss is not None]
+        return {
+            "steps": len(self.steps),
+            "activated_steps": sum(step.active for step in self.steps),
+            "truncated_steps": sum(step.truncated for step in self.steps),
+            "teacher_steps": sum(step.teacher_steps for step in self.steps),
+            "first_loss": losses[0] if losses else None,
+            "last_loss": losses[-1] if losses else None,
+            "evaluations": self.evaluations(),
+            "forward_equivalents": self.forward_equivalents(),
+            "seconds": round(sum(step.seconds for step in self.steps), 4),
+        }
