@@ -1,0 +1,105 @@
+"""The networks of the embedded pair: standard diffusers modules at a tiny size, a word-level text encoder, a judge.
+
+One UNet architecture (AnimateDiff's) serves teacher and student; latents are [b, 4, 16, 16, 16].
+"""
+
+import torch
+from diffusers import AutoencoderKL, UNetMotionModel
+from torch import Tensor, nn
+
+from motionecho.backbones.toy.sprites import BACKGROUNDS, COLORS, SHAPES, SIZE, TEXTURES
+from motionecho.errors import BadSample, nearest
+from motionecho.schedules import NoiseSchedule
+
+MAX_WORDS = 16
+WIDTH = 128
+MOTION_WORDS = ("moving", "left", "right", "up", "down", "circling", "bouncing", "zigzagging", "waving", "growing", "shrinking",
+                "spinning", "camera", "panning", "zooming", "in", "out", "rotating")  # fmt: skip
+WORDS = ("<pad>", "<start>", "<end>", "a", "on", "background", *dict.fromkeys((*SHAPES, *COLORS, *BACKGROUNDS, *TEXTURES)), *MOTION_WORDS)
+SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012)
+
+
+def tokenize(prompt: str) -> list[int]:
+    """Word ids padded to MAX_WORDS; raises BadSample on a word the pair was never taught."""
+    words = ["a" if word in ("an", "the") else word for word in prompt.lower().replace(",", " ").replace(".", " ").split()]
+    for word in words:
+        if word not in WORDS[3:]:
+            raise BadSample(
+                f'the embedded pair does not know the word "{word}" of prompt "{prompt}"{nearest(word, WORDS[3:])}; '
+                f"it draws {', '.join(SHAPES)} in {', '.join(COLORS)}, as in \"a red star on a striped blue background\""
+            )
+    if len(words) > MAX_WORDS - 2:
+        raise BadSample(f'the prompt "{prompt}" has {len(words)} words; the embedded pair reads {MAX_WORDS - 2}')
+    ids = [1, *(WORDS.index(word) for word in words), 2]
+    return ids + [0] * (MAX_WORDS - len(ids))
+
+
+class TextEncoder(nn.Module):
+    """Word embeddings and two transformer layers: ids [b, 16] to states [b, 16, 128]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(len(WORDS), WIDTH)
+        self.position = nn.Parameter(torch.randn(MAX_WORDS, WIDTH) * 0.02)
+        layer = nn.TransformerEncoderLayer(WIDTH, 4, 3 * WIDTH, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(WIDTH)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.norm(self.layers(self.words(ids) + self.position))
+
+
+def build_unet() -> UNetMotionModel:
+    """AnimateDiff's UNet, two levels of 64 and 128 channels, temporal attention at both; 5.7 M parameters."""
+    return UNetMotionModel(
+        sample_size=SIZE // 4, in_channels=4, out_channels=4, block_out_channels=(64, 128), layers_per_block=1,
+        norm_num_groups=16, down_block_types=("DownBlockMotion", "CrossAttnDownBlockMotion"),
+        up_block_types=("CrossAttnUpBlockMotion", "UpBlockMotion"), cross_attention_dim=WIDTH, num_attention_heads=4,
+        motion_num_attention_heads=4, motion_max_seq_length=32, use_motion_mid_block=True,
+    )  # fmt: skip
+
+
+def build_vae() -> AutoencoderKL:
+    """64x64 RGB to 4x16x16, frame by frame; 0.8 M parameters."""
+    return AutoencoderKL(
+        block_out_channels=(32, 48, 64), down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4, layers_per_block=1, norm_num_groups=16, mid_block_add_attention=False, sample_size=SIZE,
+    )  # fmt: skip
+
+
+class Judge(nn.Module):
+    """Reads one frame [b, 3, 64, 64]: where the sprite is, how large, which shape, colour and background.
+
+    Returns centre [b, 2] in [-1, 1], log_size [b] and logits shape [b, 8], color [b, 8], background [b, 9].
+    """
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__()
+
+        def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+            conv = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation)
+            return nn.Sequential(conv, nn.GroupNorm(8, outputs), nn.SiLU())
+
+        wide = 2 * width
+        self.features = nn.Sequential(
+            block(5, width, stride=2), block(width, width), block(width, wide, stride=2), block(wide, wide),
+            block(wide, wide, dilation=2), block(wide, wide, dilation=4), block(wide, wide),
+        )  # fmt: skip
+        self.where = nn.Conv2d(wide, 1, 1)
+        self.sprite = nn.Linear(wide, len(SHAPES) + len(COLORS) + 1)
+        self.ground = nn.Linear(wide, len(BACKGROUNDS))
+
+    def forward(self, frames: Tensor) -> dict[str, Tensor]:
+        features = self.features(torch.cat([frames, _coordinates(SIZE, frames).expand(len(frames), -1, -1, -1)], 1))
+        attention = self.where(features).flatten(2).float().softmax(-1)  # [b, 1, hw]
+        flat = features.flatten(2).float()
+        sprite = self.sprite((flat * attention).sum(-1))
+        shape, color, log_size = sprite.split([len(SHAPES), len(COLORS), 1], -1)
+        centre = (_coordinates(SIZE // 4, frames).flatten(2).float() * attention).sum(-1)
+        return {"centre": centre, "log_size": log_size[:, 0], "shape": shape, "color": color, "background": self.ground(flat.mean(-1))}
+
+
+def _coordinates(size: int, like: Tensor) -> Tensor:
+    axis = (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size * 2 - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([x, y])[None]

@@ -1,0 +1,79 @@
+"""Content keys: what decides a result decides its name, so equal work is done once and never mixed up.
+
+Two levels: a motion depends on the reference's bytes and on how it is inverted; a sample depends on its
+motion, its prompt, its seed and the settings. Positions, basenames and prompts never become names.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+CODE_EPOCH = 1  # raised by hand when a change of code changes latents: every older key is then history
+KEY_LENGTH = 32  # 128 bits in hex: short enough to read, beyond any chance of collision
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 of `value` as canonical JSON (sorted keys, no blanks; NaN is a ValueError)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def stream_digest(stream: BinaryIO) -> str:
+    """Return the sha256 of what is left in a binary stream."""
+    return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_digest(path: str) -> str:
+    """Return the sha256 of a local file's bytes."""
+    with open(path, "rb") as stream:
+        return stream_digest(stream)
+
+
+def motion_key(
+    reference_sha256: str,
+    *,
+    window: Mapping[str, Any],
+    frames: int,
+    height: int,
+    width: int,
+    fit: str,
+    inversion: Mapping[str, Any],
+    pair: str,
+    weights: Mapping[str, str],
+) -> str:
+    """Name of the inverted reference; everything that can change one bit of it takes part."""
+    parts = {
+        "epoch": CODE_EPOCH,
+        "reference": reference_sha256,
+        "window": dict(window),
+        "size": [frames, height, width, fit],
+        "inversion": dict(inversion),
+        "pair": pair,
+        "weights": dict(weights),
+    }
+    return digest(parts)[:KEY_LENGTH]
+
+
+def sample_key(
+    motion: str, *, prompt: str, negative_prompt: str | None, seed: int, settings_digest: str, dtype: str
+) -> str:
+    """Name of one sample: its motion (which names the weights), texts, seed and every setting.
+
+    `settings_digest` is `digest(config.to_dict())`; callers with many rows compute it once per configuration.
+    """
+    parts = {
+        "epoch": CODE_EPOCH,
+        "motion": motion,
+        "prompt": prompt,
+        "negative_prompt": negative_prompt,
+        "seed": seed,
+        "settings": settings_digest,
+        "dtype": dtype,
+    }
+    return digest(parts)[:KEY_LENGTH]
+
+
+def score_key(sample: str, metric: str, version: str) -> str:
+    """Name of one metric's outcome on one sample: a new metric or version touches nothing else."""
+    return digest({"sample": sample, "metric": metric, "version": version})[:KEY_LENGTH]
