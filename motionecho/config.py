@@ -12,7 +12,9 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 from motionecho.errors import UserError, nearest
 
 
-def _setting(default: Any, doc: str, symbol: str = "", low: float | None = None, high: float | None = None) -> Any:
+def _setting(
+    default: Any, doc: str, symbol: str = "", low: float | None = None, high: float | None = None
+) -> Any:
     return field(default=default, metadata={"doc": doc, "symbol": symbol, "low": low, "high": high})
 
 
@@ -26,20 +28,26 @@ class EchoConfig:
     # --- student (Eq. 3, 4)
     steps: int = _setting(16, "student steps", "N", 1, 200)
     student_noise: Literal["solver", "fresh", "predicted"] = _setting(
-        "solver", "noise of the student's step: the solver's own choice, fresh Gaussian (Eq. 4) or its own prediction"
+        "solver",
+        "noise of the student's step: the solver's own choice, fresh Gaussian (Eq. 4) or its own prediction",
     )
-    noise_blend: float = _setting(0.01, "share of the inverted reference in the initial noise (App. B.2)", "g", 0, 1)
+    noise_blend: float = _setting(
+        0.01, "share of the inverted reference in the initial noise (App. B.2)", "g", 0, 1
+    )
 
     # --- motion guidance (Sec. 4.1)
     layers: tuple[str, ...] = _setting((), "probed temporal attention layers; empty: the pair's own")
     reference_timestep: int = _setting(400, "timestep of the reference representation", "t_alpha", 0, 999)
     student_strength: float = _setting(500.0, "strength of the student's guidance; 0: none", "eta", 0)
-    teacher_strength: float = _setting(2000.0, "strength of the teacher's guidance; 0: none", "eta_teacher", 0)
+    teacher_strength: float = _setting(
+        2000.0, "strength of the teacher's guidance; 0: none", "eta_teacher", 0
+    )
     gradient: Literal["raw", "unit_rms"] = _setting(
         "raw", "use the gradient as it is (MotionClone), or scaled to unit root mean square per sample"
     )
     student_update: Literal["x0", "direction"] = _setting(
-        "x0", "guidance moves the student's clean prediction (Eq. 3), or only the direction of its next latent"
+        "x0",
+        "guidance moves the student's clean prediction (Eq. 3), or only the direction of its next latent",
     )
     teacher_update: Literal["x0", "direction"] = _setting(
         "direction", "the same for the teacher's DDIM steps; MotionClone moves the direction only"
@@ -49,26 +57,36 @@ class EchoConfig:
     cool_down: int = _setting(0, "guided student steps over which the strength ramps down", low=0)
 
     # --- teacher branch (Sec. 4.2)
-    teacher_weight: float = _setting(0.3, "weight of the teacher's endpoint in the interpolation (Eq. 5)", "lambda", 0, 1)
+    teacher_weight: float = _setting(
+        0.3, "weight of the teacher's endpoint in the interpolation (Eq. 5)", "lambda", 0, 1
+    )
     teacher_fraction: float | None = _setting(
         None, "leading share of student steps in which the teacher may run; none: guided_fraction", "", 0, 1
     )
-    teacher_guidance_scale: float = _setting(8.5, "classifier-free guidance scale s in eps_u + s (eps_c - eps_u)", "w", 0)
+    teacher_guidance_scale: float = _setting(
+        8.5, "classifier-free guidance scale s in eps_u + s (eps_c - eps_u)", "w", 0
+    )
     teacher_grid: Literal["dense", "interval"] = _setting(
-        "dense", "the teacher walks its own uniform grid, or teacher_max_steps equal steps within the interval"
+        "dense",
+        "the teacher walks its own uniform grid, or teacher_max_steps equal steps within the interval",
     )
     teacher_grid_steps: int = _setting(50, "points of the teacher's dense grid", "", 1, 1000)
-    renoise_position: float = _setting(1.0, "t_s as a share of the interval from t_i up to t_{i+1}", "rho", 0, 1)
-    renoise: Literal["fresh", "predicted"] = _setting("fresh", "noise that lifts the student's prediction to t_s")
-    endpoint: Literal["interval_end", "last_step"] = _setting(
-        "interval_end", "teacher endpoint predicted anew at t_i (Eq. 5), or the last teacher step's own prediction"
+    renoise_position: float = _setting(
+        1.0, "t_s as a share of the interval from t_i up to t_{i+1}", "rho", 0, 1
+    )
+    renoise: Literal["fresh", "predicted"] = _setting(
+        "fresh", "noise that lifts the student's prediction to t_s"
     )
     endpoint_guidance: bool = _setting(True, "guide the endpoint prediction at t_i too (Fig. 3c)")
 
     # --- adaptive acceleration (Sec. 4.3)
     activation: Literal["never", "always", "adaptive"] = _setting("adaptive", "when the teacher runs")
-    activation_threshold: float = _setting(400.0, "teacher runs while the windowed motion loss is above it", "delta_1", 0)
-    truncation_threshold: float = _setting(380.0, "teacher guidance ends once its motion loss is below it", "delta_2", 0)
+    activation_threshold: float = _setting(
+        400.0, "teacher runs while the windowed motion loss is above it", "delta_1", 0
+    )
+    truncation_threshold: float = _setting(
+        380.0, "teacher guidance ends once its motion loss is below it", "delta_2", 0
+    )
     window: int = _setting(2, "student motion losses averaged for the decision", "W", 1)
     window_includes_current: bool = _setting(True, "the current step's loss belongs to the window (App. A.1)")
     teacher_max_steps: int = _setting(4, "cap on guided teacher steps in one student step", "N_max", 1)
@@ -175,12 +193,23 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
     if origin is Literal:
         if text in options:
             return text
-        raise UserError(f'setting {name}="{value}" is none of {", ".join(options)}{nearest(str(text), options)}')
+        raise UserError(
+            f'setting {name}="{value}" is none of {", ".join(options)}{nearest(str(text), options)}'
+        )
     if origin is tuple:
         parts = text.split(",") if isinstance(text, str) else text
         return tuple(str(part).strip() for part in parts if str(part).strip())
     if hint is bool:
-        known = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+        known = {
+            "true": True,
+            "1": True,
+            "yes": True,
+            "on": True,
+            "false": False,
+            "0": False,
+            "no": False,
+            "off": False,
+        }
         if str(text).lower() in known:
             return known[str(text).lower()]
         raise UserError(f'setting {name}="{value}" is neither true nor false')

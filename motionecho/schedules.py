@@ -19,7 +19,9 @@ class NoiseSchedule:
     alphas_cumprod: tuple[float, ...]
 
     @classmethod
-    def from_betas(cls, start: float, end: float, kind: Literal["linear", "scaled_linear"] = "linear") -> "NoiseSchedule":
+    def from_betas(
+        cls, start: float, end: float, kind: Literal["linear", "scaled_linear"] = "linear"
+    ) -> "NoiseSchedule":
         """Build from betas rising linearly, or linearly in their square root (`scaled_linear`, as in LVDM)."""
         power = 0.5 if kind == "scaled_linear" else 1.0
         betas = torch.linspace(start**power, end**power, TRAIN_STEPS, dtype=torch.float64) ** (1 / power)
@@ -64,7 +66,9 @@ class Consistency:
     def timesteps(self, steps: int) -> list[int]:
         """`steps` times from 999 down, every (origin // steps)-th point of the distillation grid."""
         if not 1 <= steps <= self.origin_steps:
-            raise ValueError(f"steps={steps} has to be between 1 and {self.origin_steps}, the student's distillation grid")
+            raise ValueError(
+                f"steps={steps} has to be between 1 and {self.origin_steps}, the student's distillation grid"
+            )
         spacing = TRAIN_STEPS // self.origin_steps
         grid = [spacing * (k + 1) - 1 for k in range(self.origin_steps)]
         return grid[:: -(self.origin_steps // steps)][:steps]

@@ -47,7 +47,9 @@ class Trace:
 
     def forward_equivalents(self) -> int:
         """Cost in units of one forward pass: 1 a plain evaluation, 3 a guided one."""
-        return sum(n * (1 + BACKWARD_COST * kind.endswith("guided")) for kind, n in self.evaluations().items())
+        return sum(
+            n * (1 + BACKWARD_COST * kind.endswith("guided")) for kind, n in self.evaluations().items()
+        )
 
     def summary(self) -> dict[str, Any]:
         losses = [step.loss for step in self.steps if step.loss is not None]

@@ -15,21 +15,35 @@ MAX_WORDS = 16
 WIDTH = 128
 MOTION_WORDS = ("moving", "left", "right", "up", "down", "circling", "bouncing", "zigzagging", "waving", "growing", "shrinking",
                 "spinning", "camera", "panning", "zooming", "in", "out", "rotating")  # fmt: skip
-WORDS = ("<pad>", "<start>", "<end>", "a", "on", "background", *dict.fromkeys((*SHAPES, *COLORS, *BACKGROUNDS, *TEXTURES)), *MOTION_WORDS)
+WORDS = (
+    "<pad>",
+    "<start>",
+    "<end>",
+    "a",
+    "on",
+    "background",
+    *dict.fromkeys((*SHAPES, *COLORS, *BACKGROUNDS, *TEXTURES)),
+    *MOTION_WORDS,
+)
 SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012)
 
 
 def tokenize(prompt: str) -> list[int]:
     """Word ids padded to MAX_WORDS; raises BadSample on a word the pair was never taught."""
-    words = ["a" if word in ("an", "the") else word for word in prompt.lower().replace(",", " ").replace(".", " ").split()]
+    words = [
+        "a" if word in ("an", "the") else word
+        for word in prompt.lower().replace(",", " ").replace(".", " ").split()
+    ]
     for word in words:
         if word not in WORDS[3:]:
             raise BadSample(
                 f'the embedded pair does not know the word "{word}" of prompt "{prompt}"{nearest(word, WORDS[3:])}; '
-                f"it draws {', '.join(SHAPES)} in {', '.join(COLORS)}, as in \"a red star on a striped blue background\""
+                f'it draws {", ".join(SHAPES)} in {", ".join(COLORS)}, as in "a red star on a striped blue background"'
             )
     if len(words) > MAX_WORDS - 2:
-        raise BadSample(f'the prompt "{prompt}" has {len(words)} words; the embedded pair reads {MAX_WORDS - 2}')
+        raise BadSample(
+            f'the prompt "{prompt}" has {len(words)} words; the embedded pair reads {MAX_WORDS - 2}'
+        )
     ids = [1, *(WORDS.index(word) for word in words), 2]
     return ids + [0] * (MAX_WORDS - len(ids))
 
@@ -41,7 +55,9 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.words = nn.Embedding(len(WORDS), WIDTH)
         self.position = nn.Parameter(torch.randn(MAX_WORDS, WIDTH) * 0.02)
-        layer = nn.TransformerEncoderLayer(WIDTH, 4, 3 * WIDTH, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(
+            WIDTH, 4, 3 * WIDTH, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
         self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(WIDTH)
 
@@ -90,13 +106,21 @@ class Judge(nn.Module):
         self.ground = nn.Linear(wide, len(BACKGROUNDS))
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        features = self.features(torch.cat([frames, _coordinates(SIZE, frames).expand(len(frames), -1, -1, -1)], 1))
+        features = self.features(
+            torch.cat([frames, _coordinates(SIZE, frames).expand(len(frames), -1, -1, -1)], 1)
+        )
         attention = self.where(features).flatten(2).float().softmax(-1)  # [b, 1, hw]
         flat = features.flatten(2).float()
         sprite = self.sprite((flat * attention).sum(-1))
         shape, color, log_size = sprite.split([len(SHAPES), len(COLORS), 1], -1)
         centre = (_coordinates(SIZE // 4, frames).flatten(2).float() * attention).sum(-1)
-        return {"centre": centre, "log_size": log_size[:, 0], "shape": shape, "color": color, "background": self.ground(flat.mean(-1))}
+        return {
+            "centre": centre,
+            "log_size": log_size[:, 0],
+            "shape": shape,
+            "color": color,
+            "background": self.ground(flat.mean(-1)),
+        }
 
 
 def _coordinates(size: int, like: Tensor) -> Tensor:

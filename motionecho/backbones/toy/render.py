@@ -56,7 +56,9 @@ def _texture(index: Tensor, u: Tensor, v: Tensor, pattern: Tensor) -> Tensor:
     frequency, *phase = pattern[:, 1:7].T[..., None, None, None]
     stripes, bars = torch.sin(2 * frequency * u + phase[0]), torch.sin(2 * frequency * v + phase[1])
     waves = torch.sin(2.3 * u + 1.7 * v + phase[2]) + torch.sin(3.1 * v - 1.9 * u + phase[3])
-    cloud = (waves + 0.8 * torch.sin(3.7 * u - 2.2 * v + phase[4]) + 0.6 * torch.sin(4.6 * v + 1.1 * u + phase[0])) / 2
+    cloud = (
+        waves + 0.8 * torch.sin(3.7 * u - 2.2 * v + phase[4]) + 0.6 * torch.sin(4.6 * v + 1.1 * u + phase[0])
+    ) / 2
     looks = {"gradient": u.clamp(-1.2, 1.2), "striped": torch.tanh(3 * stripes), "checkered": torch.tanh(4.5 * stripes * bars),
              "dotted": torch.tanh(3 * (stripes + bars - 0.9)), "cloudy": cloud}  # fmt: skip
     drawn = torch.zeros_like(u)
@@ -80,7 +82,9 @@ def render(scenes: Scenes, size: int = SIZE) -> Tensor:
     u, v = world_x * turn.cos() + world_y * turn.sin(), world_y * turn.cos() - world_x * turn.sin()
     contrast = scenes.pattern[:, 7, None, None, None]
     look = (_texture(scenes.texture, u, v, scenes.pattern) * contrast)[:, :, None]
-    ground = torch.tensor(list(BACKGROUNDS.values()), device=device)[scenes.background] + 0.7 * scenes.tint[:, 3:]
+    ground = (
+        torch.tensor(list(BACKGROUNDS.values()), device=device)[scenes.background] + 0.7 * scenes.tint[:, 3:]
+    )
     ground = ground[:, None, :, None, None] * (1 + look) + 0.1 * look
 
     extent = (scenes.size[:, None] * path.scale)[wide]
@@ -92,8 +96,13 @@ def render(scenes: Scenes, size: int = SIZE) -> Tensor:
         rows = scenes.shape == k
         distance[rows] = shape(local_x[rows], local_y[rows])
     cover = (0.5 - distance * extent * zoom * size / 2).clamp(0, 1)[:, :, None]  # one pixel of soft edge
-    light = local_x.clamp(-1, 1) * scenes.shade[:, 0, None, None, None] + local_y.clamp(-1, 1) * scenes.shade[:, 1, None, None, None]
-    paint = (torch.tensor(list(COLORS.values()), device=device)[scenes.color] + scenes.tint[:, :3])[:, None, :, None, None]
+    light = (
+        local_x.clamp(-1, 1) * scenes.shade[:, 0, None, None, None]
+        + local_y.clamp(-1, 1) * scenes.shade[:, 1, None, None, None]
+    )
+    paint = (torch.tensor(list(COLORS.values()), device=device)[scenes.color] + scenes.tint[:, :3])[
+        :, None, :, None, None
+    ]
     return (ground * (1 - cover) + paint * (1 + light[:, :, None]) * cover).clamp(0, 1) * 2 - 1
 
 

@@ -29,7 +29,6 @@ TEXTURES = ("plain", "gradient", "striped", "checkered", "dotted", "cloudy")
 TEXTURE_SHARE = (0.45, 0.19, 0.09, 0.09, 0.09, 0.09)
 
 
-
 @dataclass(frozen=True)
 class Path:
     """Motion of n scenes: the sprite in the world, and the camera that looks at it. All [n, FRAMES, ...]."""
@@ -115,7 +114,9 @@ def _segment(dice: Dice) -> tuple[Tensor, Tensor]:
 def _headings(run: Tensor, names: tuple[str, str, str, str] = ("left", "right", "up", "down")) -> list[str]:
     sideways = (run[:, 0].abs() > run[:, 1].abs()).tolist()
     signs = (run > 0).tolist()
-    return [names[int(s[0])] if side else names[2 + int(s[1])] for side, s in zip(sideways, signs, strict=True)]
+    return [
+        names[int(s[0])] if side else names[2 + int(s[1])] for side, s in zip(sideways, signs, strict=True)
+    ]
 
 
 def _linear(dice: Dice) -> Path:
@@ -181,7 +182,9 @@ def _scale(dice: Dice) -> Path:
     growing = dice.uniform(0, 1) < 0.5
     factor, u = dice.uniform(1.8, 2.6)[:, None], _time(dice)
     scale = torch.where(growing[:, None], factor ** (u - 0.4), factor ** (0.6 - u))
-    return Path(_drift(dice), scale, angle, camera, ["growing" if g else "shrinking" for g in growing.tolist()])
+    return Path(
+        _drift(dice), scale, angle, camera, ["growing" if g else "shrinking" for g in growing.tolist()]
+    )
 
 
 def _spin(dice: Dice) -> Path:
@@ -206,13 +209,17 @@ def _zoom(dice: Dice) -> Path:
     factor, u = dice.uniform(1.7, 2.5)[:, None], _time(dice)
     zoom = torch.where(inward[:, None], factor ** (u - 0.3), factor ** (0.7 - u))
     camera = torch.cat([camera[..., :2], zoom[..., None], camera[..., 3:]], -1)
-    return Path(center, scale, angle, camera, [f"camera zooming {'in' if i else 'out'}" for i in inward.tolist()])
+    return Path(
+        center, scale, angle, camera, [f"camera zooming {'in' if i else 'out'}" for i in inward.tolist()]
+    )
 
 
 def _roll(dice: Dice) -> Path:
     center, scale, angle, camera = _still(dice)
     roll = (dice.sign() * dice.uniform(0.7, 1.6))[:, None] * (_time(dice) - 0.5)
-    return Path(center, scale, angle, torch.cat([camera[..., :3], roll[..., None]], -1), ["camera rotating"] * dice.n)
+    return Path(
+        center, scale, angle, torch.cat([camera[..., :3], roll[..., None]], -1), ["camera rotating"] * dice.n
+    )
 
 
 def _pan_zoom(dice: Dice) -> Path:
@@ -231,7 +238,9 @@ def _figure_eight(dice: Dice) -> Path:
 def _spiral(dice: Dice) -> Path:
     _, scale, angle, camera = _still(dice)
     u = _time(dice)
-    theta = dice.uniform(0, 2 * math.pi)[:, None] + (dice.sign() * dice.uniform(2.0, 3.0) * math.pi)[:, None] * u
+    theta = (
+        dice.uniform(0, 2 * math.pi)[:, None] + (dice.sign() * dice.uniform(2.0, 3.0) * math.pi)[:, None] * u
+    )
     around = torch.stack([theta.cos(), theta.sin()], -1) * (0.12 + 0.55 * u)[..., None]
     return Path(dice.uniform(-0.1, 0.1, 1, 2) + around, scale, angle, camera, ["circling"] * dice.n)
 
@@ -242,7 +251,17 @@ MOTIONS: dict[str, Callable[[Dice], Path]] = {
     "figure_eight": _figure_eight, "spiral": _spiral,
 }  # fmt: skip
 CAMERA_MOTIONS = ("pan", "zoom", "roll", "pan_zoom")
-TRAVELLING_MOTIONS = ("linear", "accelerate", "arc", "bounce", "zigzag", "wave", "pan", "figure_eight", "spiral")
+TRAVELLING_MOTIONS = (
+    "linear",
+    "accelerate",
+    "arc",
+    "bounce",
+    "zigzag",
+    "wave",
+    "pan",
+    "figure_eight",
+    "spiral",
+)
 HELD_OUT_MOTIONS = ("figure_eight", "spiral")  # never trained on
 TRAINING_SHARE = {"linear": 0.16, "accelerate": 0.08, "arc": 0.12, "bounce": 0.09, "zigzag": 0.09, "wave": 0.08,
                   "scale": 0.07, "spin": 0.06, "pan": 0.11, "zoom": 0.06, "roll": 0.05, "pan_zoom": 0.03}  # fmt: skip
@@ -289,13 +308,22 @@ def sample_scenes(
 
 def _pick(paths: list[Path], which: Tensor) -> Path:
     rows = torch.arange(len(which), device=which.device)
-    parts = {name: torch.stack([getattr(p, name) for p in paths])[which, rows] for name in ("center", "scale", "angle", "camera")}
+    parts = {
+        name: torch.stack([getattr(p, name) for p in paths])[which, rows]
+        for name in ("center", "scale", "angle", "camera")
+    }
     return Path(**parts, words=[paths[k].words[i] for i, k in enumerate(which.tolist())])
 
 
 def captions(scenes: Scenes, motion: bool = False, texture: bool = True) -> list[str]:
     """What the scenes show, e.g. "a red star on a striped blue background moving left"."""
-    looks = zip(scenes.color.tolist(), scenes.shape.tolist(), scenes.texture.tolist(), scenes.background.tolist(), strict=True)
+    looks = zip(
+        scenes.color.tolist(),
+        scenes.shape.tolist(),
+        scenes.texture.tolist(),
+        scenes.background.tolist(),
+        strict=True,
+    )
     colors, grounds = list(COLORS), list(BACKGROUNDS)
     lines = []
     for (color, shape, pattern, ground), moving in zip(looks, scenes.path.words, strict=True):

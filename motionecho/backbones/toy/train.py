@@ -31,7 +31,11 @@ from motionecho.backbones.toy.sprites import FRAMES, captions, sample_scenes
 
 GUIDANCE_SCALE = 2.5  # classifier-free guidance distilled into the student
 DISTILLATION_STRIDE = 40  # timesteps that one teacher step spans in consistency distillation
-EMPTY_SHARE, MOTION_SHARE, TEXTURE_SHARE = 0.12, 0.3, 0.75  # how often a caption is empty, names the motion, the texture
+EMPTY_SHARE, MOTION_SHARE, TEXTURE_SHARE = (
+    0.12,
+    0.3,
+    0.75,
+)  # how often a caption is empty, names the motion, the texture
 
 
 @dataclass
@@ -56,7 +60,9 @@ class Workplace:
 
     def save(self, name: str, module: nn.Module) -> None:
         if self.rank == 0:
-            tensors = {key: value.detach().half().contiguous().cpu() for key, value in module.state_dict().items()}
+            tensors = {
+                key: value.detach().half().contiguous().cpu() for key, value in module.state_dict().items()
+            }
             save_file(tensors, self.out / f"{name}.safetensors")
 
     def load(self, name: str, module: nn.Module) -> nn.Module:
@@ -80,7 +86,9 @@ def fit(place: Workplace, name: str, module: nn.Module, loss_of: Callable[[nn.Mo
     """Train for `seconds` in all, over as many calls as it takes; return the moving average of the weights."""
     average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
     parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=place.device.type == "cuda")
+    optimizer = torch.optim.AdamW(
+        parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=place.device.type == "cuda"
+    )
     state_path, spent, step = place.out / f"{name}.state.pt", 0.0, 0
     if state_path.exists():
         state = torch.load(state_path, map_location=place.device, weights_only=True)
@@ -94,14 +102,20 @@ def fit(place: Workplace, name: str, module: nn.Module, loss_of: Callable[[nn.Mo
     total, began, reported = torch.zeros((), device=place.device), time.time(), step
     while True:
         if step % 10 == 0 or place.device.type == "cpu":
-            now = torch.tensor([spent + time.time() - began, time.time() - place.deadline], device=place.device)
+            now = torch.tensor(
+                [spent + time.time() - began, time.time() - place.deadline], device=place.device
+            )
             if place.world > 1:
                 dist.broadcast(now, 0)
             elapsed, overdue = now.tolist()
             if elapsed >= seconds or overdue > 0:
                 break
         for group in optimizer.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1, elapsed / seconds))))
+            group["lr"] = (
+                lr
+                * min(1, (step + 1) / 200)
+                * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1, elapsed / seconds))))
+            )
         loss = loss_of(trained)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -178,13 +192,17 @@ def train_judge(place: Workplace, seconds: float) -> None:
         blur = torch.rand(len(frames), 1, 1, 1, device=place.device)
         with torch.no_grad(), place.autocast():  # generated frames look like decoded, slightly wrong latents
             latent = vae.encode(frames).latent_dist.mean
-            decoded = vae.decode(latent + 0.15 * blur * latent.std() * torch.randn_like(latent)).sample.float()
+            decoded = vae.decode(
+                latent + 0.15 * blur * latent.std() * torch.randn_like(latent)
+            ).sample.float()
         seen = model(torch.where(torch.rand_like(blur) < 0.7, decoded, frames))
         centre, size = scenes.screen()[rows, pick].flatten(0, 1), scenes.screen_size()[rows, pick].flatten()
         visible = (centre.abs().amax(1) < 0.95).float()
         loss = 5 * (seen["centre"] - centre).abs().sum(1) + (seen["log_size"] - size.log()).abs()
         for name in ("shape", "color", "background"):
-            loss = loss + F.cross_entropy(seen[name], getattr(scenes, name).repeat_interleave(8), reduction="none")
+            loss = loss + F.cross_entropy(
+                seen[name], getattr(scenes, name).repeat_interleave(8), reduction="none"
+            )
         return (loss * visible).mean()
 
     judge = fit(place, "judge", Judge().to(place.device), error, seconds, 2e-3, decay=0.99)
@@ -217,8 +235,12 @@ class Latents:
                 mean = vae.encode(render(scenes).flatten(0, 1)).latent_dist.mean
             mean = (mean.float() - facts["latent_shift"]) * facts["latent_scale"]
             z.append(mean.unflatten(0, (-1, FRAMES)).transpose(1, 2).bfloat16())
-            variants = [captions(scenes, motion, texture) for motion in (False, True) for texture in (False, True)]
-            ids.append(torch.tensor([[tokenize(line) for line in lines] for lines in zip(*variants, strict=True)]))
+            variants = [
+                captions(scenes, motion, texture) for motion in (False, True) for texture in (False, True)
+            ]
+            ids.append(
+                torch.tensor([[tokenize(line) for line in lines] for lines in zip(*variants, strict=True)])
+            )
         place.say(f"cached {n} videos")
         return cls(torch.cat(z), torch.cat(ids).to(place.device))
 
@@ -260,7 +282,9 @@ def train_teacher(place: Workplace, latents: Latents, seconds: float) -> None:
             v = model(alpha[t] * z0 + sigma[t] * eps, t, ids)
         return F.mse_loss(v.float(), alpha[t] * eps - sigma[t] * z0)
 
-    trained = fit(place, "teacher", Denoiser(build_unet(), TextEncoder()).to(place.device), denoising, seconds, 6e-4)
+    trained = fit(
+        place, "teacher", Denoiser(build_unet(), TextEncoder()).to(place.device), denoising, seconds, 6e-4
+    )
     place.save("teacher", trained.unet)  # type: ignore[arg-type]
     place.save("text", trained.text)  # type: ignore[arg-type]
 
@@ -286,7 +310,9 @@ def train_student(place: Workplace, latents: Latents, seconds: float) -> None:
         z = alpha[t] * z0 + sigma[t] * torch.randn(z0.shape, device=place.device, generator=place.generator)
         empty = torch.tensor(tokenize(""), device=place.device).expand_as(ids)
         with torch.no_grad(), place.autocast():
-            conditional, unconditional = guide(torch.cat([z, z]), torch.cat([t, t]), torch.cat([ids, empty])).float().chunk(2)
+            conditional, unconditional = (
+                guide(torch.cat([z, z]), torch.cat([t, t]), torch.cat([ids, empty])).float().chunk(2)
+            )
             v = unconditional + GUIDANCE_SCALE * (conditional - unconditional)
             eps, x0 = alpha[t] * v + sigma[t] * z, alpha[t] * z - sigma[t] * v
             z_s = alpha[s] * x0 + sigma[s] * eps
@@ -297,7 +323,9 @@ def train_student(place: Workplace, latents: Latents, seconds: float) -> None:
 
     @torch.no_grad()
     def follow() -> None:
-        torch._foreach_lerp_(list(target.unet.parameters()), [p.detach() for p in student.unet.parameters()], 0.05)
+        torch._foreach_lerp_(
+            list(target.unet.parameters()), [p.detach() for p in student.unet.parameters()], 0.05
+        )
 
     trained = fit(place, "student", student, consistency, seconds, 3e-4, decay=0.998, after_step=follow)
     place.save("student", trained.unet)  # type: ignore[arg-type]
@@ -312,12 +340,21 @@ def main() -> None:
     parser.add_argument("--student-seconds", type=float, default=240)
     parser.add_argument("--videos", type=int, default=81920, help="training videos cached by each process")
     parser.add_argument("--batch", type=int, default=64, help="videos a step of each process")
-    parser.add_argument("--wall", type=float, default=math.inf, help="save the state and stop after this many seconds")
-    parser.add_argument("--compile", action="store_true", help="torch.compile: about a minute to start, then faster")
+    parser.add_argument(
+        "--wall", type=float, default=math.inf, help="save the state and stop after this many seconds"
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile: about a minute to start, then faster"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few seconds a stage and little data")
     options = parser.parse_args()
     if options.smoke:
-        options.vae_seconds, options.judge_seconds, options.teacher_seconds, options.student_seconds = 4, 4, 6, 6
+        options.vae_seconds, options.judge_seconds, options.teacher_seconds, options.student_seconds = (
+            4,
+            4,
+            6,
+            6,
+        )
         options.videos, options.batch = 8, 2
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device("cpu")

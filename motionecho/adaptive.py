@@ -1,0 +1,57 @@
+"""Adaptive acceleration (Sec. 4.3): when the teacher runs, and over which times."""
+
+from collections import deque
+
+import torch
+from torch import Tensor
+
+from motionecho.config import EchoConfig
+from motionecho.schedules import uniform_grid
+
+
+class ActivationWindow:
+    """Step-wise activation: the mean of the last W student motion losses of every sample, against delta_1."""
+
+    def __init__(self, config: EchoConfig):
+        self.config = config
+        # without the current loss in the window, one more has to be remembered
+        self.losses: deque[Tensor] = deque(maxlen=config.window + (not config.window_includes_current))
+
+    def push(self, loss: Tensor) -> Tensor:
+        """Add this step's losses [b]; return the windowed mean [b] over what is there so far."""
+        self.losses.append(loss)
+        seen = list(self.losses)
+        if not self.config.window_includes_current and len(seen) > 1:
+            seen = seen[:-1]
+        return torch.stack(seen[-self.config.window :]).mean(0)
+
+    def active(self, step: int, mean: Tensor | None, batch: int) -> Tensor:
+        """Which samples the teacher serves at this student step, bool [b] on the CPU."""
+        allowed = step < self.config.share(self.config.teacher_fraction) and self.config.activation != "never"
+        if not allowed or self.config.teacher_weight == 0:
+            return torch.zeros(batch, dtype=torch.bool)
+        if self.config.activation == "always" or mean is None:
+            return torch.ones(batch, dtype=torch.bool)
+        return (mean > self.config.activation_threshold).cpu()
+
+
+def ramp(config: EchoConfig, step: int) -> float:
+    """Factor in (0, 1] on the strength: rises over the first steps, falls over the last guided ones (MotionClone)."""
+    factor, guided = 1.0, config.share(config.guided_fraction)
+    if step < config.warm_up:
+        factor *= (step + 1) / config.warm_up
+    if step >= guided - config.cool_down:
+        factor *= (guided - step) / config.cool_down
+    return factor
+
+
+def teacher_times(config: EchoConfig, t: int, t_next: int) -> list[int]:
+    """The teacher's times within one student interval, descending from t_s < t, all above t_next."""
+    top = min(t - 1, round(t_next + config.renoise_position * (t - t_next)))
+    if config.teacher_grid == "dense":
+        times = [s for s in uniform_grid(config.teacher_grid_steps) if t_next < s <= top]
+    else:
+        steps = config.teacher_max_steps
+        times = [round(top + (t_next - top) * k / steps) for k in range(steps)]
+    times = [s for s in dict.fromkeys(times) if s > t_next]
+    return times or [max(top, t_next + 1)]

@@ -1,0 +1,29 @@
+"""Turns the words of a setting into a torch device and dtype."""
+
+import torch
+
+from motionecho.errors import UserError, nearest
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def resolve_device(name: str) -> torch.device:
+    """ "auto" is the first GPU where there is one; raises UserError on a device this machine lacks."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f'unknown device "{name}"{nearest(name, ["cpu", "cuda", "auto"])}') from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f'device "{name}" was asked for, but torch finds no CUDA device; use "cpu" or "auto"')
+    return device
+
+
+def resolve_dtype(name: str, default: torch.dtype) -> torch.dtype:
+    """ "auto" is `default`; raises UserError on an unknown name."""
+    if name == "auto":
+        return default
+    if name not in _DTYPES:
+        raise UserError(f'unknown dtype "{name}"{nearest(name, _DTYPES)}; known: auto, {", ".join(_DTYPES)}')
+    return _DTYPES[name]

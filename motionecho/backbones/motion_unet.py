@@ -1,0 +1,104 @@
+"""Wraps diffusers' UNetMotionModel (AnimateDiff's architecture) as a backbone whose temporal attention can be probed."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNetMotionModel
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+
+from motionecho.backbones.protocol import Probe
+from motionecho.errors import UserError, nearest
+from motionecho.schedules import NoiseSchedule, Solver
+
+
+class _Seen(Exception):  # noqa: N818 - a signal, not an error
+    """All probed layers have run."""
+
+
+class _TemporalAttention:
+    """Attention processor: fused attention as usual, or the explicit map where the running probe names this layer."""
+
+    def __init__(self, name: str, owner: "MotionUNet"):
+        self.name, self.owner = name, owner
+
+    def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
+                 attention_mask: Tensor | None = None, **_: object) -> Tensor:  # fmt: skip
+        # hidden_states: [b*h*w, f, c]
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = (
+            project(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for project, x in ((attn.to_q, hidden_states), (attn.to_k, source), (attn.to_v, source))
+        )
+        probe = self.owner.probe
+        if probe is None or self.name not in probe.layers:
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=attention_mask, scale=attn.scale
+            )
+        else:
+            weights = (query.float() @ key.float().mT * attn.scale).softmax(-1)  # [b*h*w, heads, f, f]
+            probe.maps[self.name] = weights.unflatten(0, (self.owner.batch, -1))
+            mixed = weights.to(value.dtype) @ value
+            if probe.complete:
+                self.owner.finish_probe()
+        return attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))
+
+
+class MotionUNet:
+    """A backbone; `layers` are the layers guided by default, named as modules of the UNet."""
+
+    def __init__(self, unet: UNetMotionModel, schedule: NoiseSchedule, solver: Solver, layers: tuple[str, ...],
+                 prediction: Literal["eps", "v"] = "eps"):  # fmt: skip
+        self.unet, self.schedule, self.solver, self.layers, self.prediction = (
+            unet,
+            schedule,
+            solver,
+            layers,
+            prediction,
+        )
+        self.probe: Probe | None = None
+        self.batch = 0
+        self._stop_when_seen = False
+        self._probeable = [
+            n for n, m in unet.named_modules() if "motion_modules" in n and isinstance(m, Attention)
+        ]
+        for name in self._probeable:
+            unet.get_submodule(name).set_processor(_TemporalAttention(name, self))  # type: ignore[operator]
+
+    def denoise(self, z: Tensor, t: int, text: Tensor, probe: Probe | None = None) -> Tensor:
+        self._begin(z, probe)
+        grad_mode = torch.is_grad_enabled()
+        try:
+            timestep = torch.full((len(z),), t, device=z.device)
+            context = text.to(self.unet.dtype).repeat_interleave(z.shape[2], 0)
+            out = self.unet(z.to(self.unet.dtype), timestep, context).sample.float()
+        finally:
+            torch.set_grad_enabled(grad_mode)
+            self.probe = None
+        if self.prediction == "eps":
+            return out
+        return self.schedule.alpha(t) * out + self.schedule.sigma(t) * z.detach()
+
+    def observe(self, z: Tensor, t: int, text: Tensor, probe: Probe) -> None:
+        self._stop_when_seen = True
+        try:
+            self.denoise(z, t, text, probe)
+        except _Seen:
+            return
+        finally:
+            self._stop_when_seen = False
+
+    def finish_probe(self) -> None:
+        """Called by the last probed layer: end the pass, or at least its autograd graph."""
+        if self._stop_when_seen:
+            raise _Seen
+        torch.set_grad_enabled(False)
+
+    def _begin(self, z: Tensor, probe: Probe | None) -> None:
+        for layer in probe.layers if probe else ():
+            if layer not in self._probeable:
+                raise UserError(
+                    f'"{layer}" is no temporal attention layer of this model{nearest(layer, self._probeable)}'
+                )
+        self.probe, self.batch = probe, len(z)

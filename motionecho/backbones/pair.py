@@ -1,0 +1,52 @@
+"""A teacher and its distilled student, sharing latents, autoencoder and text encoder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from motionecho.backbones.protocol import Backbone
+from motionecho.backbones.registry import PairSpec
+from motionecho.errors import BadSample
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """Everything loaded that turns (motion, prompt) into frames."""
+
+    spec: PairSpec
+    student: Backbone
+    teacher: Backbone
+    vae: AutoencoderKL
+    text: Callable[[list[str]], Tensor]
+    latent_shift: float
+    latent_scale: float
+    device: torch.device
+
+    @torch.no_grad()
+    def encode_video(self, frames: np.ndarray) -> Tensor:
+        """Frames uint8 [f, h, w, 3] to float32 latents [c, f, h, w]: the mode of the posterior, so nothing is random."""
+        expected = (self.spec.frames, self.spec.height, self.spec.width, 3)
+        if frames.shape != expected or frames.dtype != np.uint8:
+            raise BadSample(
+                f"a clip of pair {self.spec.name} has to be uint8 {expected}, not {frames.dtype} {frames.shape}"
+            )
+        video = torch.from_numpy(frames.copy()).to(self.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
+        mean = self.vae.encode(video).latent_dist.mode().float()
+        return ((mean - self.latent_shift) * self.latent_scale).transpose(0, 1)
+
+    @torch.no_grad()
+    def decode_video(self, z: Tensor) -> np.ndarray:
+        """Latents [b, c, f, h, w] to frames uint8 [b, f, h, w, 3]."""
+        flat = (z / self.latent_scale + self.latent_shift).transpose(1, 2).flatten(0, 1)
+        video = self.vae.decode(flat.to(self.vae.dtype)).sample.float().clamp(-1, 1)
+        pixels = ((video + 1) * 127.5).round().to(torch.uint8).movedim(1, -1)
+        return pixels.unflatten(0, (len(z), -1)).cpu().numpy()
+
+    @torch.no_grad()
+    def encode_text(self, prompts: list[str]) -> Tensor:
+        """Prompts to states [b, tokens, width]; raises BadSample on a prompt that the encoder cannot read."""
+        return self.text(prompts)

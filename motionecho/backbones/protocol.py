@@ -1,0 +1,43 @@
+"""The one protocol behind which every denoiser stands, and the probe that guidance reads it with."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from motionecho.schedules import NoiseSchedule, Solver
+
+
+@dataclass
+class Probe:
+    """Asks one forward pass for the temporal attention probabilities of named layers.
+
+    After the pass `maps[layer]` is float32 [b, h*w, heads, f, f], rows summing to one. Where gradients
+    are on, the graph ends behind the last probed layer: nothing later can change the maps.
+    """
+
+    layers: tuple[str, ...]
+    maps: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.maps) == len(self.layers)
+
+
+class Backbone(Protocol):
+    """A denoiser over video latents z [b, c, f, h, w] (float32) at an integer timestep t in [0, 999].
+
+    `text` is whatever the pair's text encoder made, batch first: [b, tokens, width].
+    """
+
+    schedule: NoiseSchedule
+    solver: Solver
+    layers: tuple[str, ...]
+
+    def denoise(self, z: Tensor, t: int, text: Tensor, probe: Probe | None = None) -> Tensor:
+        """Predict the noise eps, float32, shaped as z; fill `probe` on the way."""
+        ...
+
+    def observe(self, z: Tensor, t: int, text: Tensor, probe: Probe) -> None:
+        """Fill `probe` by a forward pass that ends right after the last probed layer."""
+        ...

@@ -1,0 +1,63 @@
+"""Raw rows out of a parquet, CSV or JSON-lines file: a dict, or a sentence that says why there is none."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from motionecho.errors import BadSample, UserError
+from motionecho.files import fetch
+from motionecho.records import OUTCOME_PREFIX
+
+RawRow = dict[str, Any] | str
+
+
+def read_table(path: str) -> list[RawRow]:
+    """Return all rows of a local or remote table; UserError where it cannot be read or is empty."""
+    readers = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl}
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in readers:
+        raise UserError(f'manifest "{path}" has to end in .parquet, .csv or .jsonl')
+    try:
+        with fetch(path) as local:
+            rows = list(readers[suffix](local))
+    except BadSample as problem:
+        raise UserError(f"cannot read the manifest: {problem}") from problem
+    except (OSError, ValueError, csv.Error) as problem:
+        raise UserError(f'cannot read manifest "{path}": {problem}') from problem
+    if not rows:
+        raise UserError(f'manifest "{path}" has no rows')
+    return rows
+
+
+def _parquet(path: str) -> Iterator[RawRow]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as table:
+        wanted = [name for name in table.schema_arrow.names if not name.startswith(OUTCOME_PREFIX)]
+        for batch in table.iter_batches(columns=wanted):
+            yield from batch.to_pylist()
+
+
+def _csv(path: str) -> Iterator[RawRow]:
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        repeated = {name for name in reader.fieldnames or [] if (reader.fieldnames or []).count(name) > 1}
+        if repeated:
+            raise ValueError(f"column {sorted(repeated)[0]!r} appears twice")
+        for row in reader:
+            long, short = None in row, None in row.values()
+            yield f"it has {'more' if long else 'fewer'} cells than the header" if long or short else row
+
+
+def _jsonl(path: str) -> Iterator[RawRow]:
+    with open(path, encoding="utf-8-sig") as stream:
+        for line in stream:
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as problem:
+                row = f"it is not JSON: {problem}"
+            yield row if isinstance(row, dict | str) else "it is not a JSON object"

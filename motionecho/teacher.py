@@ -1,0 +1,91 @@
+"""The slow teacher: classifier-free and motion guided noise, its DDIM step, and MotionClone, the teacher all alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from motionecho.backbones.protocol import Backbone
+from motionecho.config import EchoConfig
+from motionecho.guidance.base import Prediction, Target, predict, rows, scaled, steer
+from motionecho.inversion import Motion, guidance_of
+from motionecho.noise import batch_noise, blend
+from motionecho.schedules import uniform_grid
+from motionecho.trace import StepTrace
+
+
+@dataclass(frozen=True)
+class GuidedTeacher:
+    """A teacher bound to a batch: reference target, text and null states lead with [b]."""
+
+    backbone: Backbone
+    target: Target
+    text: Tensor
+    null: Tensor
+    config: EchoConfig
+
+    def predict(self, z: Tensor, t: int, index: Tensor, guide_above: float | None) -> Prediction:
+        """Noise of the samples `index` by classifier-free guidance, eps_u + s (eps_c - eps_u).
+
+        The motion loss and its gradient are those of the conditional branch; the gradient is taken for
+        samples whose loss is at least `guide_above`, None asks for neither.
+        """
+        guidance = None
+        if guide_above is not None and self.config.teacher_strength > 0:
+            guidance = guidance_of(self.backbone, self.config)
+        seen = predict(self.backbone, z, t, self.text[index], guidance, rows(self.target, index), guide_above)
+        if self.config.teacher_guidance_scale == 1:
+            return seen
+        plain = self.backbone.denoise(z, t, self.null[index])
+        return replace(seen, eps=plain + self.config.teacher_guidance_scale * (seen.eps - plain))
+
+    def shift(self, seen: Prediction) -> Tensor | None:
+        """The guidance shift g of a prediction, None where it carries no gradient."""
+        if seen.gradient is None:
+            return None
+        return scaled(seen.gradient, self.config.teacher_strength, self.config.gradient)
+
+    def ddim(self, z: Tensor, seen: Prediction, t: int, t_next: int) -> tuple[Tensor, Tensor]:
+        """One DDIM step (eta 0) from t to t_next: returns (z at t_next, the clean prediction x0)."""
+        schedule = self.backbone.schedule
+        eps_x0, eps_next = steer(seen.eps, self.shift(seen), schedule.sigma(t), self.config.teacher_update)
+        x0 = schedule.x0(z, eps_x0, t)
+        return schedule.add_noise(x0, eps_next, t_next), x0
+
+    def note(
+        self, steps: list[StepTrace], index: Tensor, seen: Prediction, done: Tensor | None = None
+    ) -> None:
+        """Count one prediction for the samples `index`; those `done` needed no gradient."""
+        for row, k in enumerate(index.tolist()):
+            guided = seen.gradient is not None and not (done is not None and bool(done[row]))
+            steps[k].evaluations["teacher_guided" if guided else "teacher"] += 1
+            steps[k].evaluations["teacher"] += self.config.teacher_guidance_scale != 1
+
+
+@torch.no_grad()
+def motionclone(
+    teacher: Backbone,
+    motion: Motion,
+    text: Tensor,
+    null: Tensor,
+    seeds: Sequence[int],
+    config: EchoConfig,
+    steps: int,
+) -> tuple[Tensor, list[list[StepTrace]]]:
+    """MotionClone, the baseline without a student: guided DDIM over a uniform grid of `steps` times.
+
+    The leading `guided_fraction` of the steps is guided. Returns x0 [b, c, f, h, w] and, per step, one
+    trace line a sample.
+    """
+    bound = GuidedTeacher(teacher, motion.teacher, text, null, config)
+    z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.noise_blend)
+    everyone, x0 = torch.arange(len(z), device=z.device), z
+    times, log = [*uniform_grid(steps), 0], []
+    for step, (t, t_next) in enumerate(zip(times[:-1], times[1:], strict=True)):
+        seen = bound.predict(z, t, everyone, 0.0 if step < config.guided_fraction * steps else None)
+        z, x0 = bound.ddim(z, seen, t, t_next)
+        lines = [StepTrace(step, t, t_next) for _ in seeds]
+        bound.note(lines, everyone, seen)
+        log.append(lines)
+    return x0, log

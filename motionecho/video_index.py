@@ -1,0 +1,201 @@
+"""What is in a video file: every check on a file that a stranger made lives here.
+
+The index (when each frame is shown, where the keyframes are) is always PyAV's, so both decoders are asked for the
+same frames. It reads packets, not pictures: a 1080p minute takes milliseconds.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+
+from motionecho.errors import BadSample
+
+# Caps that keep one row of a manifest from holding a worker for minutes or filling its memory.
+MAX_SECONDS = 600.0  # a reference shows one motion: the models here look at one to six seconds of it
+MAX_FRAMES = 144_000  # ten minutes at 240 frames per second: bounds the index of a file with false times
+MAX_FRAME_PIXELS = 2**25  # 8K UHD is 33.2 million; a decoder may hold 17 such frames of 50 MB each
+MAX_PIXELS = 50_000_000_000  # width*height*frames: ten minutes of 1080p at 30 fps are 37 billion, minutes to decode
+
+# What a file may ask for. Playlists (hls, concat, dash) are left out: they would open other files and URLs.
+OPEN_OPTIONS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif", "protocol_whitelist": "file"}
+CODEC_OPTIONS = {"max_pixels": str(MAX_FRAME_PIXELS)}
+CUT = "cut out and scale down what you need: ffmpeg -ss START -t SECONDS -i IN -vf scale=-2:720 OUT.mp4"
+REENCODE = "make it again or re-encode it: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4"
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """A video as it is shown: `width` and `height` in pixels after rotation, `duration` in seconds.
+
+    `fps` is the mean rate, `rotation` the counter-clockwise turn in degrees that sets stored frames upright (a
+    multiple of 90), `pixel_aspect` the width of a shown pixel over its height.
+    """
+
+    frames: int
+    fps: float
+    width: int
+    height: int
+    duration: float
+    rotation: int
+    pixel_aspect: float = 1.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checked file and its index. `times` [frames]: seconds from the first frame to when each one is shown."""
+
+    path: str
+    name: str  # what messages call it
+    info: VideoInfo
+    times: np.ndarray
+    stamps: tuple[int, ...] | None  # `times` in the stream's clock; None where frames do not carry them faithfully
+    keyframes: tuple[tuple[int, int], ...]  # (stamp, decoding stamp), ascending
+    pixel_format: str
+
+
+@dataclass(frozen=True)
+class _Packet:
+    stamp: int | None
+    decoding_stamp: int | None
+    duration: int
+    keyframe: bool
+
+
+def open_video(path: str) -> Any:
+    """Open a PyAV input restricted to plain containers on the local disk; the caller closes it."""
+    return av.open(path, options=OPEN_OPTIONS, metadata_errors="replace")
+
+
+def inspect(path: str | os.PathLike[str], name: str | None = None) -> Source:
+    """Index a local video file: read every packet, decode one frame.
+
+    `name` is what messages call the file (default: its path). Raises BadSample, one sentence, where the file is
+    missing, empty, no regular file, not a video, cut short, beyond the caps above, or undecodable at its first frame.
+    """
+    path = os.fspath(path)
+    name = name or path
+    _check_file(path, name)
+    try:
+        with open_video(path) as container:
+            stream = _video_stream(container, name)
+            packets = _packets(container, stream, name)
+            times, end, stamps = _times(container, stream, packets)
+            if end > MAX_SECONDS:
+                raise BadSample(_too_long(name, end))
+            rate = float(stream.average_rate or 1)
+            aspect = float(stream.sample_aspect_ratio or 1)
+        first = _first_frame(path)
+    except av.FFmpegError as problem:
+        raise BadSample(f'"{name}" cannot be decoded as a video ({problem.strerror}); {REENCODE}') from problem
+    if first is None:
+        raise BadSample(f'"{name}" holds no picture that can be decoded; {REENCODE}')
+    if first.rotation % 90:
+        raise BadSample(f'"{name}" asks to be shown turned by {first.rotation} degrees; {REENCODE}')
+    turned = first.rotation % 180 == 90
+    aspect = aspect if 0.25 <= aspect <= 4 else 1.0  # beyond that it is a mistake, and players ignore it
+    info = VideoInfo(
+        frames=len(times),
+        fps=(len(times) - 1) / float(times[-1]) if len(times) > 1 else rate,
+        width=first.height if turned else first.width,
+        height=first.width if turned else first.height,
+        duration=end,
+        rotation=first.rotation % 360,
+        pixel_aspect=1 / aspect if turned else aspect,
+    )
+    keyframes = sorted(
+        (p.stamp, p.stamp if p.decoding_stamp is None else p.decoding_stamp)
+        for p in packets
+        if p.keyframe and p.stamp is not None
+    )
+    return Source(path, name, info, times, stamps, tuple(keyframes), first.format.name)
+
+
+def _check_file(path: str, name: str) -> None:
+    if os.path.isdir(path):
+        raise BadSample(f'"{name}" is a folder, not a video file; name a file in it')
+    if not os.path.exists(path):
+        raise BadSample(f'"{name}" does not exist; check the path')
+    if not os.path.isfile(path):  # a pipe would block for ever
+        raise BadSample(f'"{name}" is not a regular file; copy the video to one')
+    if not os.access(path, os.R_OK):
+        raise BadSample(f'no permission to read "{name}"; change its mode or owner')
+    if os.path.getsize(path) == 0:
+        raise BadSample(f'"{name}" is empty (0 bytes); copy or download it again')
+
+
+def _video_stream(container: Any, name: str) -> Any:
+    """The video stream that players choose, once its header has passed the caps."""
+    stream = container.streams.best("video")
+    if stream is None or stream.disposition & stream.disposition.attached_pic:
+        raise BadSample(f'"{name}" holds no moving pictures, only sound or a cover; name a file with a video stream')
+    if stream.codec_context is None:
+        raise BadSample(f'"{name}" is coded in a way that this FFmpeg does not know; {REENCODE}')
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > MAX_FRAME_PIXELS:
+        raise BadSample(f'"{name}" has frames of {width}x{height}, more than {MAX_FRAME_PIXELS} pixels; {CUT}')
+    duration = (container.duration or 0) / av.time_base
+    if duration > MAX_SECONDS:
+        raise BadSample(_too_long(name, duration))
+    return stream
+
+
+def _too_long(name: str, seconds: float) -> str:
+    return f'"{name}" lasts {seconds:.0f} s, and no more than {MAX_SECONDS:.0f} s are read; {CUT}'
+
+
+def _packets(container: Any, stream: Any, name: str) -> list[_Packet]:
+    """Every shown frame's packet in decoding order; BadSample where the file is cut short or beyond the caps."""
+    pixels = stream.codec_context.width * stream.codec_context.height
+    limit = min(MAX_FRAMES, MAX_PIXELS // max(1, pixels))
+    packets: list[_Packet] = []
+    hidden, whole = 0, True
+    for packet in container.demux(stream):
+        if packet.size == 0:
+            continue
+        whole &= not packet.is_corrupt
+        if packet.is_discard:  # decoded but never shown: what an edit list leaves before a lossless cut
+            hidden += 1
+            continue
+        packets.append(_Packet(packet.pts, packet.dts, packet.duration or 0, bool(packet.is_keyframe)))
+        if len(packets) > limit:
+            raise BadSample(f'"{name}" has more than {limit} frames, too many to read at its size; {CUT}')
+    if not packets:
+        raise BadSample(f'"{name}" holds no frames; {REENCODE}')
+    if not whole or len(packets) + hidden < stream.frames or _ends_early(container, stream, packets):
+        raise BadSample(f'"{name}" is cut short, {len(packets)} frames are left of it; copy or download it again')
+    return packets
+
+
+def _ends_early(container: Any, stream: Any, packets: list[_Packet]) -> bool:
+    """True where a lone stream without a frame count (matroska) stops before the time its header promises."""
+    if stream.frames or len(container.streams) > 1 or not container.duration or len(packets) < 2:
+        return False
+    times, end, _ = _times(container, stream, packets)
+    return end + 1.5 * float(np.diff(times).max()) < container.duration / av.time_base
+
+
+def _times(
+    container: Any, stream: Any, packets: list[_Packet]
+) -> tuple[np.ndarray, float, tuple[int, ...] | None]:
+    """When each frame is shown, when the last one ends (both in seconds from the first), and the stamps."""
+    written = [p.decoding_stamp if p.stamp is None else p.stamp for p in packets]
+    known = sorted(stamp for stamp in written if stamp is not None)
+    if len(set(known)) < len(packets) or stream.time_base is None:
+        rate = float(stream.average_rate or 1)
+        return np.arange(len(packets)) / rate, len(packets) / rate, None
+    unit = float(stream.time_base)
+    times = (np.array(known, np.float64) - known[0]) * unit
+    last = max(zip(written, packets, strict=True), key=lambda pair: pair[0])[1]
+    mean = float(times[-1]) / (len(times) - 1) if len(times) > 1 else 1 / float(stream.average_rate or 1)
+    faithful = container.format.name != "avi"  # avi stamps packets by their place, decoders reorder them
+    return times, float(times[-1]) + (last.duration * unit or mean), tuple(known) if faithful else None
+
+
+def _first_frame(path: str) -> Any:
+    with open_video(path) as container:
+        stream = container.streams.best("video")
+        stream.codec_context.options = CODEC_OPTIONS
+        return next(container.decode(stream), None)
