@@ -1,0 +1,5 @@
+"""The command line: parses, calls, prints. stdout is data, stderr is talk; exit codes in `outcome.py`."""
+
+from motionecho.cli.outcome import main
+
+__all__ = ["main"]

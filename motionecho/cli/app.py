@@ -1,0 +1,44 @@
+"""The tree of commands. Heavy packages are imported inside functions, so that --help is instant."""
+
+from typing import Annotated
+
+import typer
+
+from motionecho import __version__
+from motionecho.cli import batch, generate, manifest, models, runs, settings
+from motionecho.cli.talk import put
+
+app = typer.Typer(
+    name="motionecho",
+    help="Videos that follow the motion of a reference clip, from one clip to a cluster.",
+    epilog="Start with: motionecho generate REF.mp4 'a red star on a blue background' -o out.mp4",
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+batch.app.command(no_args_is_help=True)(runs.status)
+batch.app.command(no_args_is_help=True)(runs.failures)
+app.add_typer(batch.app, name="batch")
+app.command(no_args_is_help=True)(generate.generate)
+app.add_typer(manifest.app, name="manifest")
+app.add_typer(models.app, name="models")
+app.add_typer(settings.app, name="config")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        put(f"motionecho {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an unexpected error; works anywhere.")
+    ] = False,
+) -> None:
+    """Videos that follow the motion of a reference clip, from one clip to a cluster."""

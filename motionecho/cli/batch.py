@@ -1,0 +1,145 @@
+"""`motionecho batch submit`: run a manifest. The only place that reaches up to `pipelines`, lazily."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from motionecho.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    DtypeOption,
+    FitOption,
+    JsonOption,
+    ManifestArgument,
+    PairOption,
+    PresetOption,
+    SetOption,
+)
+from motionecho.cli.outcome import Exit
+from motionecho.cli.progress import Display, outcome
+from motionecho.cli.settings import resolve
+from motionecho.cli.talk import count, put, put_json, say, stderr
+
+app = typer.Typer(help="Run a manifest of samples, and look at runs.", no_args_is_help=True)
+
+
+@app.command(no_args_is_help=True)
+def submit(
+    manifest: ManifestArgument,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
+    ] = None,
+    pair: PairOption = None,
+    preset: PresetOption = None,
+    changes: SetOption = None,
+    config: ConfigOption = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
+    ] = None,
+    fit: FitOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            envvar=["MOTIONECHO_RAY_ADDRESS", "RAY_ADDRESS"],
+            help="Ray cluster; default: this machine.",
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Actors that generate.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
+    deadline: Annotated[
+        float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")
+    ] = 1800.0,
+    max_failure_rate: Annotated[
+        float, typer.Option("--max-failure-rate", min=0, max=1, help="Stop above it, after 50 samples.")
+    ] = 0.05,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed samples again.")] = False,
+    allow_failures: Annotated[
+        bool, typer.Option("--allow-failures", help="Exit with 0 although samples failed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make every video of MANIFEST. The same manifest submitted to the same place continues the run."""
+    resolved = resolve(
+        pair=pair, preset=preset, changes=changes or (), config=config, metrics=metric or (), fit=fit,
+        device=device, dtype=dtype,
+    )  # fmt: skip
+    url = out or f"runs/{Path(manifest).stem}"
+
+    from pipelines import generate as pipeline
+
+    plan = pipeline.plan(manifest, resolved.settings, url, limit)
+    banner(plan, manifest, url, resolved.spec.name)
+    if dry_run:
+        put_json(run=url, plan=facts(plan)) if json else put(url)
+        return
+    engine = pipeline.Engine(
+        address=address,
+        workers=workers,
+        deadline_s=deadline,
+        max_failure_rate=max_failure_rate,
+        limit=limit,
+        retry_failed=retry_failed,
+    )
+    with Display(stderr(), f"motionecho {manifest} -> {url}") as display:
+        summary = pipeline.run(manifest, resolved.settings, url, engine, display.update)
+    _conclude(summary, url)
+    code = verdict(summary, allow_failures)
+    if json:
+        put_json(run=url, exit_code=int(code), **facts(summary))
+    else:
+        put(url)
+    raise typer.Exit(code)
+
+
+def verdict(summary: Any, allow_failures: bool) -> Exit:
+    """The exit code of a finished, stopped or interrupted run."""
+    if summary.interrupted:
+        return Exit.INTERRUPTED
+    if summary.stopped:
+        return Exit.GUARD
+    return Exit.FAILED_SAMPLES if summary.failed and not allow_failures else Exit.OK
+
+
+def banner(plan: Any, manifest: str, url: str, pair: str) -> None:
+    """What is about to happen, in at most eight lines of talk."""
+    before = f", {plan.failed_before} failed before" if plan.failed_before else ""
+    say(
+        f"manifest   {manifest}: {count(plan.rows, 'row')}, {count(plan.references, 'reference')}"
+        + (f" ({plan.motions_cached} already inverted)" if plan.motions_cached else ""),
+        f"work left  {plan.todo} of {plan.rows} ({plan.done} done{before})",
+        f"pair       {pair}",
+        f"out        {url}",
+    )
+    if plan.bad:
+        say(f"bad rows   {len(plan.bad)}; the first: {plan.bad[0].reason}")
+    say("resume     the same command again")
+
+
+def _conclude(summary: Any, url: str) -> None:
+    done = summary.committed + summary.already_done
+    say(outcome(done, summary.failed, summary.already_done, summary.total, summary.seconds))
+    if summary.stopped:
+        say(f"stopped early: {summary.stopped}")
+    if summary.sheet:
+        say(f"look at    {summary.sheet}")
+    if summary.failed:
+        say(f"failures   motionecho batch failures {url}")
+    if summary.interrupted:
+        say("interrupted: what is finished is kept; the same command again continues")
+
+
+def facts(value: Any) -> dict[str, Any]:
+    """The plain values of a plan or a summary, for --json; lists as their lengths."""
+    return {
+        field.name: entry if isinstance(entry, str | int | float | None) else len(entry)
+        for field in fields(value)
+        for entry in (getattr(value, field.name),)
+    }

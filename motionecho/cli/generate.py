@@ -1,0 +1,159 @@
+"""`motionecho generate`: one clip, one prompt, one video. The batch path's own steps, without Ray."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from motionecho.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    DtypeOption,
+    FitOption,
+    JsonOption,
+    PairOption,
+    PresetOption,
+    SetOption,
+)
+from motionecho.cli.settings import Resolved, resolve
+from motionecho.cli.talk import duration, put, put_json, say, table
+from motionecho.errors import BadSample, UserError
+
+if TYPE_CHECKING:
+    from motionecho.trace import Trace
+
+TRACE_COLUMNS = (
+    "step", "t", "loss", "window_mean", "active", "teacher_steps", "truncated", "teacher_loss", "seconds"
+)  # fmt: skip
+
+
+def generate(
+    reference: Annotated[
+        str, typer.Argument(metavar="REF", help="Reference clip, path or URL.", show_default=False)
+    ],
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What the video shows.", show_default=False)
+    ],
+    out: Annotated[str, typer.Option("--out", "-o", help="The video to write.")] = "out.mp4",
+    pair: PairOption = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all noise.")] = 0,
+    negative_prompt: Annotated[str, typer.Option("--negative-prompt", help="What it does not show.")] = "",
+    start: Annotated[float, typer.Option("--start", help="Where in the clip to begin, seconds.")] = 0.0,
+    duration_s: Annotated[
+        float | None, typer.Option("--duration", help="How much of the clip, seconds.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option("--fps", help="Frames per second to read; default: spread evenly.")
+    ] = None,
+    fit: FitOption = None,
+    preset: PresetOption = None,
+    changes: SetOption = None,
+    config: ConfigOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make one video that follows the motion of REF and shows PROMPT."""
+    resolved = resolve(
+        pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype
+    )
+    _check_out(out)
+    clock = Clock()
+    clip = _read(reference, resolved, start, duration_s, fps)
+    clock.lap("read")
+
+    from motionecho.backbones.registry import load_pair
+    from motionecho.echo import generate as echo
+    from motionecho.inversion import invert
+    from motionecho.keys import digest
+    from motionecho.provenance import provenance
+    from motionecho.video import write_video
+
+    settings, spec = resolved.settings, resolved.spec
+    models = load_pair(spec.name, settings.device, settings.dtype)
+    clock.lap("load")
+    motion = invert(models, clip.frames, settings.echo)
+    clock.lap("invert")
+    latents, traces = echo(models, [motion], [prompt], [seed], settings.echo, [negative_prompt])
+    clock.lap("generate")
+    origin = provenance(
+        sample_id=Path(out).stem,
+        key="",
+        pair=spec.name,
+        prompt=prompt,
+        seed=seed,
+        settings=digest(settings.echo.to_dict()),
+    )
+    write_video(out, models.decode_video(latents)[0], spec.fps, origin)
+    clock.lap("write")
+    _tell(traces[0], clock.laps)
+    if json:
+        put_json(
+            video=out, prompt=prompt, seed=seed, settings=settings.to_dict(), frames=list(clip.indices),
+            trace=traces[0].rows(), summary=traces[0].summary(), seconds=clock.laps,
+        )  # fmt: skip
+    else:
+        put(out)
+
+
+class Clock:
+    """Seconds between laps, by name."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self.last = round(now - self.last, 3), now
+
+
+def _check_out(out: str) -> None:
+    """Fail before minutes of work rather than after them."""
+    folder = Path(out).resolve().parent
+    if Path(out).is_dir():
+        raise UserError(f'"{out}" is a folder; name the video itself, e.g. -o {Path(out) / "out.mp4"}')
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{Path(out).name}.try"
+        probe.touch()
+        probe.unlink()
+    except OSError as problem:
+        raise UserError(f'cannot write "{out}": {problem.strerror}') from problem
+
+
+def _read(
+    reference: str, resolved: Resolved, start: float, duration_s: float | None, fps: float | None
+) -> Any:
+    from motionecho.store import fetch
+    from motionecho.video import Window, read_clip
+
+    spec = resolved.spec
+    with _as_usage(), fetch(reference) as path:
+        window = Window(start, duration_s, fps)
+        return read_clip(
+            path, spec.frames, spec.height, spec.width, window, resolved.settings.fit, name=reference
+        )
+
+
+@contextmanager
+def _as_usage() -> Iterator[None]:
+    """A reference that cannot be used is a mistake in the command here, not a failed row."""
+    try:
+        yield
+    except BadSample as problem:
+        raise UserError(str(problem)) from problem
+
+
+def _tell(trace: "Trace", laps: dict[str, float]) -> None:
+    summary = trace.summary()
+    counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in summary["evaluations"].items() if n)
+    say(table(trace.rows(), TRACE_COLUMNS))
+    say(
+        f"teacher active in {summary['activated_steps']} of {summary['steps']} steps; evaluations: {counts} "
+        f"({summary['forward_equivalents']} forward passes' worth)",
+        ", ".join(f"{name} {duration(seconds)}" for name, seconds in laps.items()),
+    )

@@ -1,0 +1,41 @@
+"""Options that several commands share, as types."""
+
+from typing import Annotated
+
+import typer
+
+PairOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pair", envvar="MOTIONECHO_PAIR", help="Pair; see `motionecho models list`. [default: toy]"
+    ),
+]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", help="Named settings; see `motionecho models show PAIR`.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, by name or symbol; repeatable."),
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE.yaml", help="Settings from a file; single options win over it."),
+]
+FitOption = Annotated[
+    str | None,
+    typer.Option("--fit", help="How a clip is brought to size: crop, resize or pad. [default: crop]"),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N. [default: auto]")
+]
+DtypeOption = Annotated[
+    str | None, typer.Option("--dtype", help="auto, float32, bfloat16 or float16. [default: auto]")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)
+]
+ManifestArgument = Annotated[
+    str,
+    typer.Argument(metavar="MANIFEST", help="Parquet, CSV or JSON lines; path or URL.", show_default=False),
+]

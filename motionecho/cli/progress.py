@@ -1,0 +1,139 @@
+"""What a run looks like while it goes on: a live panel on a terminal, a plain line now and then elsewhere."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from motionecho.cli.talk import count, duration
+
+PLAIN_EVERY_S = 30.0
+SHOWN_RUNNING = 3  # ids of samples at work that fit beside each other
+
+
+class Snapshot(Protocol):
+    """The state of a run at one moment; `pipelines.generate.Progress` is one."""
+
+    @property
+    def total(self) -> int: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def running(self) -> tuple[str, ...]: ...
+    @property
+    def rate(self) -> float | None: ...
+    @property
+    def eta_s(self) -> float | None: ...
+    @property
+    def last(self) -> str | None: ...
+    @property
+    def pools(self) -> Mapping[str, tuple[int, int]]: ...
+    @property
+    def failures(self) -> Mapping[str, int]: ...
+    @property
+    def message(self) -> str | None: ...
+
+
+class Display(AbstractContextManager["Display"]):
+    """Shows snapshots as they come; call `update` with each. `clock` is seconds that only grow."""
+
+    def __init__(self, console: Console, title: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console, self.title, self.clock = console, title, clock
+        self.began = clock()
+        self.spoke: float | None = None
+        self.finished = 0
+        self.said = ""
+        live = console.is_terminal and not console.is_dumb_terminal
+        self.live = Live(console=console, refresh_per_second=4, transient=True) if live else None
+        self.screen: AbstractContextManager[object] = self.live or nullcontext()
+
+    def __enter__(self) -> "Display":
+        self.screen.__enter__()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.screen.__exit__(*problem)  # type: ignore[arg-type]
+
+    def update(self, now: Snapshot) -> None:
+        """Show `now`: redraw the panel, or print a line when there is news or half a minute has passed."""
+        elapsed = self.clock() - self.began
+        if self.live:
+            self.live.update(panel(now, self.title, elapsed))
+            return
+        if now.message and now.message != self.said:
+            self.console.print(now.message, markup=False)
+            self.said = now.message
+        first = self.finished == 0 and now.done > 0 and now.last is not None
+        due = self.spoke is None or self.clock() - self.spoke >= PLAIN_EVERY_S
+        self.finished = now.done
+        if first or due:
+            self.console.print(line(now, elapsed), markup=False)
+            self.spoke = self.clock()
+
+
+def line(now: Snapshot, elapsed: float) -> str:
+    """A snapshot as one line of plain text."""
+    parts = [f"[{duration(elapsed)}] {now.done}/{now.total} done"]
+    if now.failed:
+        parts.append(f"{now.failed} failed" + (f" ({_classes(now.failures)})" if now.failures else ""))
+    parts += [f"{name} {busy}/{size}" for name, (busy, size) in now.pools.items()]
+    parts += _pace(now)
+    if now.last:
+        parts.append(f"last {now.last}")
+    return ", ".join(parts)
+
+
+def panel(now: Snapshot, title: str, elapsed: float) -> RenderableType:
+    """A snapshot as a panel: bar, pools, pace, failures by class, the last video."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style="dim")
+    grid.add_column(ratio=1)
+    finished = now.done + now.failed
+    head = Table.grid(expand=True, padding=(0, 1))
+    head.add_column(ratio=1)
+    head.add_column(justify="right")
+    head.add_row(ProgressBar(total=max(now.total, 1), completed=finished), f"{finished}/{now.total} samples")
+    pools = "   ".join(f"{name} {busy} of {size} busy" for name, (busy, size) in now.pools.items())
+    grid.add_row("pools", Text(pools or "starting"))
+    grid.add_row("pace", Text(", ".join([f"{duration(elapsed)} so far", *_pace(now)])))
+    if now.running:
+        more = len(now.running) - SHOWN_RUNNING
+        names = ", ".join(now.running[:SHOWN_RUNNING]) + (f" and {more} more" if more > 0 else "")
+        grid.add_row("at work", Text(names, overflow="ellipsis", no_wrap=True))
+    if now.failed:
+        grid.add_row("failed", Text(f"{now.failed}: {_classes(now.failures)}", style="red"))
+    if now.last:
+        grid.add_row("last", Text(now.last, overflow="fold"))
+    if now.message:
+        grid.add_row("note", Text(now.message))
+    return Panel(
+        Group(head, grid), title=Text(title, overflow="ellipsis"), title_align="left", border_style="dim"
+    )
+
+
+def _pace(now: Snapshot) -> list[str]:
+    parts = [f"{now.rate:.1f} videos/min"] if now.rate else []
+    return parts + ([f"about {duration(now.eta_s)} left"] if now.eta_s is not None else [])
+
+
+def _classes(failures: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sorted(failures.items(), key=lambda f: -f[1]))
+
+
+def outcome(done: int, failed: int, already: int, total: int, seconds: float) -> str:
+    """How a run ended, in one sentence."""
+    parts = [f"{done} of {count(total, 'video')} done"]
+    if already:
+        parts[0] += f" ({already} of them already there)"
+    if failed:
+        parts.append(f"{failed} failed")
+    return f"{', '.join(parts)} in {duration(seconds)}"

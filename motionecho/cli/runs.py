@@ -1,0 +1,89 @@
+"""`motionecho batch status` and `failures`: what a run's place says, read without Ray from anywhere."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from motionecho.cli.options import JsonOption, RunArgument
+from motionecho.cli.talk import count, duration, put, put_json, say, table
+from motionecho.errors import UserError
+
+if TYPE_CHECKING:
+    from motionecho.store import RunStore
+
+WATCH_EVERY_S = 5.0
+FAILURE_FACTS = ("id", "key", "inputs", "attempts", "error", "strikes", "where")
+
+
+def status(
+    run: RunArgument,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Repeat every 5 s until the run is finished.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """How far a run is. Reads the run's place, not the cluster, so it works from any machine."""
+    store = _open(run)
+    while True:
+        now = state(store)
+        put_json(**now) if json else put(_sentence(now))
+        if not watch or now["finished"]:
+            return
+        time.sleep(WATCH_EVERY_S)
+
+
+def failures(run: RunArgument, json: JsonOption = False) -> None:
+    """The samples that failed: which, where and why. --json adds tracebacks and earlier attempts."""
+    failed = [record for record in _open(run).records() if not record.ok]
+    if json:
+        put_json(
+            run=run, failures=[{name: getattr(record, name) for name in FAILURE_FACTS} for record in failed]
+        )
+        return
+    if not failed:
+        say("no failed samples")
+        return
+    rows = [
+        {"id": record.id, "attempts": record.attempts}
+        | {name: (record.error or {}).get(name) for name in ("stage", "class", "message")}
+        for record in failed
+    ]
+    put(table(rows, limit=160))
+    say(f"{count(len(failed), 'failed sample')}; to try them again, submit again with --retry-failed")
+
+
+def state(store: "RunStore") -> dict[str, Any]:
+    """Counts out of the records, and the driver's last word where there is one."""
+    entries = store.index().values()
+    done, failed = sum(entry.ok for entry in entries), sum(not entry.ok for entry in entries)
+    word = store.progress() or {}
+    total = word.get("total")
+    finished = total is not None and done + failed >= total
+    return {
+        "run": store.url,
+        "total": total,
+        "done": done,
+        "failed": failed,
+        "finished": finished,
+        "driver": word,
+    }
+
+
+def _sentence(now: dict[str, Any]) -> str:
+    of = f" of {now['total']}" if now["total"] is not None else ""
+    parts = [f"{now['done']}{of} done"]
+    parts += [f"{now['failed']} failed"] if now["failed"] else []
+    parts += ["finished"] if now["finished"] else []
+    eta = now["driver"].get("eta_s")
+    parts += [f"about {duration(eta)} left"] if eta and not now["finished"] else []
+    return f"{now['run']}: {', '.join(parts)}"
+
+
+def _open(url: str) -> "RunStore":
+    from motionecho.store import RunStore
+
+    store = RunStore(url)
+    if store.run() is None:
+        raise UserError(f'there is no run at "{url}": no run.json in it')
+    return store

@@ -1,0 +1,78 @@
+"""What the commands print with: sentences to stderr, data to stdout, tables that survive a pipe."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+SCHEMA_VERSION = 1
+
+
+def stderr() -> Console:
+    """A console for talk; rich itself honours NO_COLOR and leaves out colours where no terminal is."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(*lines: str) -> None:
+    """Print lines of talk as they are."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def put(text: str) -> None:
+    """Print data to stdout."""
+    print(text, flush=True)
+
+
+def put_json(**values: Any) -> None:
+    """Print one JSON object on one line to stdout, with its schema_version first."""
+    body = {"schema_version": SCHEMA_VERSION} | values
+    put(json.dumps(body, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, limit: int = 72) -> str:
+    """Rows as aligned text, whatever the terminal's width; cells longer than `limit` characters are cut.
+
+    Numbers are right-aligned. `columns` defaults to the first row's keys; no rows give an empty string.
+    """
+    if not rows:
+        return ""
+    names = list(columns or rows[0])
+    cells = [[_cell(row.get(name), limit) for name in names] for row in rows]
+    numeric = [all(isinstance(row.get(n), int | float | None) for row in rows) for n in names]
+    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
+    lines = [[name.replace("_", " ") for name in names], *cells]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 4.2 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 video`, `2 videos`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _cell(value: Any, limit: int) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = " ".join(str(value).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
