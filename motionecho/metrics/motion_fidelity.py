@@ -1,0 +1,101 @@
+"""Motion Fidelity: does the video move as its reference does? The comparison itself is in `tracklets`."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motionecho.metrics.protocol import Item, Scores
+from motionecho.metrics.trackers import DisTracker, Tracker
+from motionecho.metrics.tracklets import (
+    MIN_COMMON,
+    MIN_VALID,
+    NEAR,
+    Fidelity,
+    Status,
+    Tracks,
+    fidelity,
+    floor,
+    resampled,
+    steps,
+)
+
+COLUMNS = (
+    *("mf_dmt", "mf_dmt_oneway", "mf_traj", "mf_traj_near"),
+    *("mf_dmt_floor", "mf_traj_floor", "mf_traj_near_floor", "mf_floor", "mf_frames"),
+    *("mf_tracks_video", "mf_kept_video", "mf_speed_video"),
+    *("mf_tracks_reference", "mf_kept_reference", "mf_speed_reference"),
+)
+
+
+def static_clip(frame: NDArray[np.uint8], frames: int, sigma: float = 2.0) -> NDArray[np.uint8]:
+    """Repeat one frame [h, w, 3] with slight noise (sd `sigma` of 255, always the same)."""
+    noise = np.random.default_rng(0).normal(0, sigma, (frames, *frame.shape))
+    return np.clip(np.round(frame + noise), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class MotionFidelity:
+    """Motion Fidelity of one item, several figures side by side, each in [-1, 1].
+
+    mf_dmt         symmetric DMT formula, the headline
+    mf_dmt_oneway  as DMT's released code: best partners of the video's tracklets only (without its slip)
+    mf_traj        symmetric, whole trajectories weighted by magnitude: tells motions apart better
+    mf_traj_near   the same among tracklets near each other: sees where things move, zoom in from zoom out
+    mf_*_floor     the same figure for a still clip of the video's first frame with slight noise or, when
+                   `unrelated` reference tracks are given, the mean of the video against those
+    mf_kept_*, mf_tracks_*, mf_speed_*   followed share, count, and mean motion in frame diagonals a frame
+
+    Trackers differ in level: never compare with figures of another tracker, CoTracker in papers included.
+    """
+
+    tracker: Tracker = field(default_factory=DisTracker)
+    unrelated: tuple[Tracks, ...] = ()
+    name: str = "motion_fidelity"
+
+    @property
+    def setting(self) -> str:
+        return f"{self.tracker.settings} valid{MIN_VALID:g} common{MIN_COMMON:g} near{NEAR:g}"
+
+    @property
+    def version(self) -> str:
+        return f"1 {self.setting}"
+
+    def __call__(self, item: Item) -> Scores:
+        row: Scores = dict.fromkeys(COLUMNS)
+        row |= {"mf_tracker": self.tracker.settings.split()[0], "mf_setting": self.setting}
+        status = f"{self.name}_status"
+        if item.reference is None or min(len(item.video), len(item.reference)) < 2:
+            missing: Status = "no_reference" if item.reference is None else "too_few_frames"
+            return row | {status: missing}
+        video, reference = self.tracker.track(item.video), self.tracker.track(item.reference)
+        frames = min(video.frames, reference.frames)
+        result = fidelity(video, reference)
+        row |= {"mf_frames": frames, **_scores(result), status: result.status}
+        row |= _followed("video", video, frames) | _followed("reference", reference, frames)
+        if result.status == "ok":
+            kind, lowest = self._floor(item.video[0], video, reference)
+            row |= {f"{key}_floor": value for key, value in _scores(lowest).items() if key != "mf_dmt_oneway"}
+            row["mf_floor"] = kind if lowest.status == "ok" else f"{kind} {lowest.status}"
+        return row
+
+    def _floor(self, frame: NDArray[np.uint8], video: Tracks, reference: Tracks) -> tuple[str, Fidelity]:
+        if self.unrelated:
+            return f"unrelated:{len(self.unrelated)}", floor([video], self.unrelated)
+        still = self.tracker.track(static_clip(frame, min(video.frames, reference.frames)))
+        return "static", fidelity(still, reference)
+
+
+def _scores(result: Fidelity) -> Scores:
+    values = (result.dmt, result.dmt_oneway, result.traj, result.near)
+    return dict(zip(("mf_dmt", "mf_dmt_oneway", "mf_traj", "mf_traj_near"), values, strict=True))
+
+
+def _followed(side: str, tracks: Tracks, frames: int) -> Scores:
+    followed = steps(resampled(tracks, frames))
+    speed = followed.speed()
+    return {
+        f"mf_tracks_{side}": len(followed.moves),
+        f"mf_kept_{side}": round(followed.kept, 4),
+        f"mf_speed_{side}": None if speed is None else speed / float(np.hypot(*tracks.size)),
+    }

@@ -1,0 +1,101 @@
+"""The metrics by name, and how they are loaded: those that cannot run here are named with their reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from motionecho.errors import UserError, nearest
+from motionecho.metrics.protocol import Item, Metric, MetricUnavailable, Scores, clean
+
+if TYPE_CHECKING:
+    from motionecho.metrics.clip import Clip
+
+
+class Shared:
+    """What the metrics of one load have in common: the device, and models that are worth loading once."""
+
+    def __init__(self, device: str = "auto") -> None:
+        self.device = device
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The CLIP model chosen by the environment. Raises MetricUnavailable without its weights."""
+        from motionecho.metrics.clip import ClipOptions, load_clip
+
+        return load_clip(ClipOptions.from_environment(), self.device)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A metric whose row went through `clean`: no metric, present or future, can let a NaN out."""
+
+    metric: Metric
+
+    @property
+    def name(self) -> str:
+        return self.metric.name
+
+    @property
+    def version(self) -> str:
+        return self.metric.version
+
+    def __call__(self, item: Item) -> Scores:
+        return clean(self.name, self.metric(item))
+
+
+def _motion_fidelity(shared: Shared) -> Metric:
+    from motionecho.metrics.motion_fidelity import MotionFidelity
+
+    return MotionFidelity()
+
+
+def _text_alignment(shared: Shared) -> Metric:
+    from motionecho.metrics.clip import TextAlignment
+
+    return TextAlignment(shared.clip)
+
+
+def _temporal_consistency(shared: Shared) -> Metric:
+    from motionecho.metrics.clip import TemporalConsistency
+
+    return TemporalConsistency(shared.clip)
+
+
+def _sanity(shared: Shared) -> Metric:
+    from motionecho.metrics.sanity import Sanity
+
+    return Sanity()
+
+
+METRICS: dict[str, Callable[[Shared], Metric]] = {
+    "motion_fidelity": _motion_fidelity,
+    "text_alignment": _text_alignment,
+    "temporal_consistency": _temporal_consistency,
+    "sanity": _sanity,
+}
+
+
+def load_metrics(names: Iterable[str], device: str = "auto") -> tuple[list[Metric], dict[str, str]]:
+    """Return the metrics that can run here and, for the others, {name: reason}.
+
+    `device` is "auto", "cpu", "cuda" or "cuda:n". Raises UserError for a name that does not exist.
+    """
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in METRICS:
+            choices = ", ".join(METRICS)
+            raise UserError(f'unknown metric "{name}"{nearest(name, METRICS)}; the metrics are {choices}')
+    shared = Shared(device)
+    usable: list[Metric] = []
+    skipped: dict[str, str] = {}
+    for name in wanted:
+        try:
+            usable.append(Guarded(METRICS[name](shared)))
+        except MetricUnavailable as unavailable:
+            skipped[name] = str(unavailable)
+        except ImportError as missing:
+            skipped[name] = f"the Python package {missing.name or missing} is not installed"
+    return usable, skipped

@@ -1,0 +1,83 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from motionecho.errors import BadSample, UserError
+from motionecho.metrics import METRICS, Item, MetricUnavailable, load_metrics
+from motionecho.metrics.protocol import Metric, Scores, clean
+from motionecho.metrics.registry import Shared
+
+BLANK = np.zeros((2, 8, 8, 3), np.uint8)
+
+
+class Broken:
+    name, version = "broken", "1"
+
+    def __call__(self, item: Item) -> Scores:
+        return {"broken": float("nan"), "broken_max": float("inf"), "broken_mean": np.float32(0.5)}
+
+
+def test_no_metric_lets_a_nan_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "broken", lambda shared: Broken())
+    (metric,), skipped = load_metrics(["broken"])
+    row = metric(Item(BLANK, None, "", 8.0))
+    assert row == {"broken": None, "broken_max": None, "broken_mean": 0.5, "broken_status": "not_finite"}
+    assert type(row["broken_mean"]) is float
+    assert (metric.name, metric.version, skipped) == ("broken", "1", {})
+
+
+def test_a_reason_already_given_is_kept() -> None:
+    assert clean("x", {"x": float("nan"), "x_status": "no_tracks"}) == {"x": None, "x_status": "no_tracks"}
+    assert clean("x", {"x": np.int64(3)}) == {"x": 3, "x_status": "ok"}
+
+
+def test_an_unknown_name_is_the_users_mistake() -> None:
+    with pytest.raises(UserError, match=r'unknown metric "motion_fidelty".*did you mean "motion_fidelity"'):
+        load_metrics(["sanity", "motion_fidelty"])
+
+
+def test_what_cannot_run_is_skipped_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unavailable(shared: Shared) -> Metric:
+        raise MetricUnavailable("its weights are on the moon")
+
+    def uninstalled(shared: Shared) -> Metric:
+        import a_package_that_does_not_exist
+
+        return a_package_that_does_not_exist.Metric()
+
+    monkeypatch.setitem(METRICS, "moon", unavailable)
+    monkeypatch.setitem(METRICS, "uninstalled", uninstalled)
+    metrics, skipped = load_metrics(["moon", "sanity", "uninstalled", "sanity"])
+    assert [metric.name for metric in metrics] == ["sanity"]
+    assert skipped["moon"] == "its weights are on the moon"
+    assert "a_package_that_does_not_exist is not installed" in skipped["uninstalled"]
+
+
+def test_every_status_is_named_after_its_metric() -> None:
+    metrics, _ = load_metrics(["motion_fidelity", "sanity"])
+    for metric in metrics:
+        assert f"{metric.name}_status" in metric(Item(BLANK, BLANK, "", 8.0))
+
+
+@pytest.mark.parametrize(
+    "video",
+    [BLANK[0], BLANK.astype(np.float32), BLANK[..., :1], BLANK[:0], None],
+    ids=["no time", "float", "gray", "empty", "none"],
+)
+def test_frames_of_another_kind_are_refused(video: np.ndarray) -> None:
+    with pytest.raises(BadSample, match="the video to score must be uint8 RGB frames"):
+        Item(video, None, "", 8.0)
+    if video is not None:
+        with pytest.raises(BadSample, match="the reference to score"):
+            Item(BLANK, video, "", 8.0)
+
+
+def test_listing_the_metrics_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'cv2', 'open_clip', 'numpy'}"
+    code = f"import sys, motionecho.metrics as m; print(len(m.METRICS), {heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{len(METRICS)} set()"
