@@ -1,0 +1,69 @@
+"""`motionecho generate` on the embedded pair: the real path, with few steps."""
+
+from pathlib import Path
+
+import pytest
+
+from motionecho.cli.outcome import Exit
+from motionecho.video import probe, read_provenance
+from tests.cli.conftest import Cli
+
+QUICK = ("--set", "steps=2", "--set", "inversion_steps=2")
+PROMPT = "a red star on a blue background"
+
+
+def test_a_clip_and_a_prompt_become_a_video_that_says_where_it_comes_from(
+    cli: Cli, clip: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "star.mp4"
+    done = cli("generate", clip, PROMPT, "-o", out, "--seed", "7", *QUICK)
+    assert done.code == Exit.OK, done.err
+    assert done.out == f"{out}\n"
+    assert "window mean" in done.err
+    assert "forward passes" in done.err
+    info = probe(out)
+    assert (info.frames, info.width, info.height) == (16, 64, 64)
+    assert PROMPT in str(read_provenance(out))
+
+
+def test_json_repeats_itself_but_for_the_seconds(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    bodies = [
+        cli("generate", clip, PROMPT, "-o", tmp_path / "v.mp4", "--json", *QUICK).json for _ in range(2)
+    ]
+    for body in bodies:
+        assert len(body["trace"]) == 2
+        assert set(body["seconds"]) == {"read", "load", "invert", "generate", "write"}
+        body["summary"].pop("seconds")
+    assert bodies[0]["summary"] == bodies[1]["summary"]
+    assert bodies[0]["settings"]["echo"]["steps"] == 2
+
+
+def test_what_cannot_be_used_is_told_before_any_model_is_loaded(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video")
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    for reference in (tmp_path / "no.mp4", tmp_path, text, empty):
+        done = cli("generate", reference, PROMPT, "-o", tmp_path / "v.mp4")
+        assert done.code == Exit.USAGE
+        assert str(reference) in done.sentence()
+    assert "start" in cli("generate", clip, PROMPT, "-o", tmp_path / "v.mp4", "--start", "60").sentence()
+
+
+@pytest.mark.parametrize("out", ["folder", "file.txt/v.mp4"])
+def test_an_out_that_cannot_be_written_is_told_before_the_work(
+    cli: Cli, clip: Path, tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file.txt").touch()
+    done = cli("generate", clip, PROMPT, "-o", tmp_path / out)
+    assert done.code == Exit.USAGE
+    assert str(tmp_path / out) in done.sentence()
+
+
+def test_a_word_that_the_pair_does_not_know_fails_the_sample(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    done = cli("generate", clip, "a red dragon on a blue background", "-o", tmp_path / "v.mp4", *QUICK)
+    assert done.code == Exit.FAILED_SAMPLES
+    (sentence,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert '"dragon"' in sentence
+    assert not (tmp_path / "v.mp4").exists()
