@@ -70,11 +70,18 @@ def _sanity(shared: Shared) -> Metric:
     return Sanity()
 
 
+def _toy_text(shared: Shared) -> Metric:
+    from motionecho.metrics.toy_text import ToyText
+
+    return ToyText(shared.device)
+
+
 METRICS: dict[str, Callable[[Shared], Metric]] = {
     "motion_fidelity": _motion_fidelity,
     "text_alignment": _text_alignment,
     "temporal_consistency": _temporal_consistency,
     "sanity": _sanity,
+    "toy_text": _toy_text,
 }
 
 

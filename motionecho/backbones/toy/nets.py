@@ -62,7 +62,11 @@ class TextEncoder(nn.Module):
         self.norm = nn.LayerNorm(WIDTH)
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.norm(self.layers(self.words(ids) + self.position))
+        words = self.words(ids) + self.position
+        later = torch.ones(MAX_WORDS, MAX_WORDS, dtype=torch.bool, device=ids.device).triu(
+            1
+        )  # as in CLIP, none looks ahead
+        return self.norm(self.layers(words, mask=later))
 
 
 def build_unet() -> UNetMotionModel:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from motionecho.backbones.toy.nets import SCHEDULE, Judge, TextEncoder, build_unet, build_vae, tokenize
 from motionecho.backbones.toy.render import render
@@ -84,7 +84,7 @@ class OutOfTime(Exception):
 def fit(place: Workplace, name: str, module: nn.Module, loss_of: Callable[[nn.Module], Tensor], seconds: float, lr: float,
         decay: float = 0.999, after_step: Callable[[], None] | None = None) -> nn.Module:  # fmt: skip
     """Train for `seconds` in all, over as many calls as it takes; return the moving average of the weights."""
-    average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
+    average = AveragedModel(module, multi_avg_fn=_warmed_up(decay), use_buffers=False)
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=place.device.type == "cuda"
@@ -136,6 +136,17 @@ def fit(place: Workplace, name: str, module: nn.Module, loss_of: Callable[[nn.Mo
     place.card(**{f"{name}_steps": step, f"{name}_seconds": elapsed})
     place.say(f"{name}: done, {step} steps in {elapsed:.0f} s")
     return average.module.eval().requires_grad_(False)
+
+
+def _warmed_up(decay: float) -> Callable[..., None]:
+    """Moving average whose memory grows with the steps seen: a short stage must not average its own beginning."""
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], current: list[Tensor], seen: Tensor | int) -> None:
+        n = float(seen)
+        torch._foreach_lerp_(averages, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return update
 
 
 def clips(place: Workplace, n: int) -> Iterator[tuple[Tensor, object]]:
@@ -367,7 +378,7 @@ def main() -> None:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     torch.manual_seed(1)  # equal initial weights everywhere; data differ by rank
     place = Workplace(options.out, device, rank, world, options.batch, options.compile, time.time() + options.wall,
-                      torch.Generator(device).manual_seed(1000 + rank + int(time.time())))  # fmt: skip
+                      torch.Generator(device).manual_seed((rank << 32) + int(time.time())))  # fmt: skip
     place.out.mkdir(parents=True, exist_ok=True)
     stages: dict[str, Callable[[], None]] = {
         "vae": lambda: train_vae(place, options.vae_seconds),

@@ -1,0 +1,49 @@
+"""Does a sprite video show its prompt? The embedded pair's judge, where CLIP's weights are not at hand.
+
+Only for prompts in the pair's own words; any other prompt gives a status, not a number.
+"""
+
+from typing import TYPE_CHECKING
+
+from motionecho.backbones.registry import HERE
+from motionecho.metrics.protocol import Item, MetricUnavailable, Scores
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = HERE / "toy" / "weights" / "judge.safetensors"
+
+
+class ToyText:
+    """`toy_text`: share of frames with the prompted shape, colour and background; `toy_consistency`: steadiness of both."""
+
+    name = "toy_text"
+    version = "1"
+
+    def __init__(self, device: str = "auto") -> None:
+        from motionecho.backbones.device import resolve_device
+        from motionecho.backbones.toy.verdict import load_judge
+
+        if not WEIGHTS.is_file():
+            raise MetricUnavailable(f"the embedded pair's judge is missing at {WEIGHTS}")
+        self.device = str(resolve_device(device))
+        self.judge = load_judge(str(WEIGHTS), self.device)
+
+    def __call__(self, item: Item) -> Scores:
+        from motionecho.backbones.toy.sprites import SIZE
+        from motionecho.backbones.toy.verdict import asked_for, steadiness, text_accuracy, verdict
+
+        if item.video.shape[1:3] != (SIZE, SIZE) or not asked_for(item.prompt):
+            return {"toy_text": None, "toy_text_status": "not_a_sprite_video"}
+        seen = verdict(self.judge, self._frames(item))
+        right = text_accuracy(seen, item.prompt)
+        return {
+            "toy_text": sum(right.values()) / len(right),
+            "toy_consistency": steadiness(seen),
+            "toy_text_status": "ok",
+        } | {f"toy_text_{name}": value for name, value in right.items()}
+
+    def _frames(self, item: Item) -> "torch.Tensor":
+        import torch
+
+        return torch.from_numpy(item.video).to(self.device).movedim(-1, 1) / 127.5 - 1

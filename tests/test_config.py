@@ -1,0 +1,76 @@
+"""Settings: strict about names, types and ranges, and the same after a round trip."""
+
+import pytest
+
+from motionecho.config import EchoConfig, RunSettings, resolve_name
+from motionecho.errors import UserError
+
+
+def test_text_and_values_are_parsed_by_type() -> None:
+    config = EchoConfig().updated(
+        {
+            "steps": "4",
+            "teacher_weight": 1,
+            "layers": "a, b",
+            "teacher_fraction": "none",
+            "endpoint_guidance": "off",
+        }
+    )
+    assert (config.steps, config.teacher_weight, config.layers) == (4, 1.0, ("a", "b"))
+    assert config.teacher_fraction is None
+    assert config.endpoint_guidance is False
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [("eta", "student_strength"), ("lambda", "teacher_weight"), ("p", "guided_fraction"), ("N_max", "teacher_max_steps"),
+     ("delta_1", "activation_threshold"), ("g", "noise_blend"), ("W", "window"), ("teacher-weight", "teacher_weight")],
+)  # fmt: skip
+def test_paper_symbols_are_names_too(symbol: str, name: str) -> None:
+    assert resolve_name(symbol) == name
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"stepz": 1}, 'did you mean "steps"'),
+        ({"steps": "4.5"}, "whole number"),
+        ({"steps": True}, "whole number"),
+        ({"noise_blend": "nan"}, "not a number"),
+        ({"guided_fraction": 2}, "between 0 and 1"),
+        ({"steps": 0}, "between 1 and 200"),
+        ({"gradient": "row"}, 'did you mean "raw"'),
+        ({"endpoint_guidance": "maybe"}, "neither true nor false"),
+    ],
+)
+def test_mistakes_are_one_sentence(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        EchoConfig().updated(change)
+
+
+def test_constructor_checks_too() -> None:
+    with pytest.raises(UserError, match="out of range"):
+        EchoConfig(teacher_weight=1.5)
+
+
+def test_run_settings_round_trip() -> None:
+    settings = RunSettings(pair="toy", echo=EchoConfig(steps=4, layers=("x",)), metrics=("sanity",))
+    assert RunSettings.from_dict(settings.to_dict()) == settings
+
+
+def test_motion_depends_on_inversion_settings_alone() -> None:
+    base = EchoConfig()
+    assert base.updated({"steps": 4, "eta": 1}).inversion_settings() == base.inversion_settings()
+    assert base.updated({"inversion_steps": 10}).inversion_settings() != base.inversion_settings()
+
+
+@pytest.mark.parametrize(
+    ("fraction", "steps", "count"), [(0.0, 8, 0), (0.01, 8, 1), (0.5, 8, 4), (1.0, 8, 8)]
+)
+def test_share_of_steps(fraction: float, steps: int, count: int) -> None:
+    assert EchoConfig(steps=steps, guided_fraction=fraction).share(None) == count
+
+
+def test_every_setting_is_described() -> None:
+    assert all(row["doc"] for row in EchoConfig.describe())
+    assert {row["name"] for row in EchoConfig.describe()} == set(EchoConfig.names())

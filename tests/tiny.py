@@ -1,0 +1,52 @@
+"""A real pair too small to be good: AnimateDiff's architecture with random weights, 4 frames of 16x16."""
+
+from dataclasses import replace
+
+import torch
+from diffusers import AutoencoderKL, UNetMotionModel
+
+from motionecho.backbones.motion_unet import MotionUNet
+from motionecho.backbones.pair import ModelPair
+from motionecho.backbones.registry import pair_spec
+from motionecho.config import EchoConfig
+from motionecho.schedules import Consistency, NoiseSchedule, Solver
+
+FRAMES, SIZE, WIDTH = 4, 16, 16
+LAYERS = tuple(f"up_blocks.0.motion_modules.{k}.transformer_blocks.0.attn1" for k in (0, 1))
+SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012)
+CONFIG = EchoConfig(
+    steps=4, gradient="unit_rms", student_strength=0.1, student_update="direction", teacher_strength=0.1,
+    teacher_guidance_scale=2.0, teacher_grid="interval", teacher_max_steps=2, activation_threshold=0.0,
+    truncation_threshold=0.0, inversion_steps=3, guided_fraction=0.5,
+)  # fmt: skip
+
+
+def unet(seed: int) -> UNetMotionModel:
+    torch.manual_seed(seed)
+    net = UNetMotionModel(
+        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=4,
+        down_block_types=("DownBlockMotion", "CrossAttnDownBlockMotion"),
+        up_block_types=("CrossAttnUpBlockMotion", "UpBlockMotion"), cross_attention_dim=WIDTH, num_attention_heads=2,
+        motion_num_attention_heads=2, motion_max_seq_length=8, use_motion_mid_block=True,
+    )  # fmt: skip
+    for parameter in net.parameters():  # zero-initialised layers would hide half of the network
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.6 / parameter[0].numel() ** 0.5)
+    return net.eval().requires_grad_(False)
+
+
+def backbone(seed: int = 0, solver: Solver | None = None) -> MotionUNet:
+    return MotionUNet(unet(seed), SCHEDULE, solver or Consistency(), LAYERS, "v")
+
+
+def pair(solver: Solver | None = None) -> ModelPair:
+    torch.manual_seed(3)
+    vae = AutoencoderKL(block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, latent_channels=4,
+                        up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=4, layers_per_block=1)  # fmt: skip
+
+    def text(prompts: list[str]) -> torch.Tensor:
+        states = [torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(len(p))) for p in prompts]
+        return torch.stack(states)
+
+    spec = replace(pair_spec("toy"), name="tiny", frames=FRAMES, height=SIZE, width=SIZE, defaults=CONFIG)
+    return ModelPair(spec, backbone(1, solver), backbone(2), vae.eval(), text, 0.0, 1.0, torch.device("cpu"))
