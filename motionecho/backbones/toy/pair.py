@@ -28,7 +28,8 @@ def load(spec: PairSpec, device: str = "auto", dtype: str = "auto") -> ModelPair
 
     def filled(component: str, net: Net) -> Net:
         net.load_state_dict(load_file(spec.files[component]))
-        return net.to(place, kind).eval().requires_grad_(False)
+        placed = net.to(place)  # diffusers warns of a cast, even where it casts nothing
+        return (placed if kind == torch.float32 else placed.to(kind)).eval().requires_grad_(False)
 
     text = filled("text", TextEncoder())
 
