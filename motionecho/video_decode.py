@@ -1,8 +1,10 @@
 """Frames out of an indexed file, by decord or by PyAV: the same frames, pixel for pixel.
 
-decord decodes what it was seen to decode exactly as PyAV does; for the rest it is DecordUnable, and PyAV decodes.
+decord decodes what it was seen to decode exactly as PyAV does; for the rest it is DecordUnable, and PyAV
+decodes.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from motionecho.errors import BadSample
 from motionecho.video_index import CODEC_OPTIONS, REENCODE, Source, open_video
 
-# Where decord 0.6 gives PyAV's pixels bit for bit; it converts 10-bit colour differently.
+# Where decord 0.6 gives PyAV's pixels bit for bit; its 10-bit colours differ by up to 87 levels.
 DECORD_FORMATS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuv444p"})
 THREADS = 2  # a worker shares its machine with others
 
@@ -24,8 +26,8 @@ class DecordUnable(Exception):
 def decode(source: Source, indices: list[int], backend: str) -> Iterator[np.ndarray]:
     """Yield the frames at ascending distinct `indices`, upright, uint8 [h, w, 3] RGB, one at a time.
 
-    `backend` is "decord" or "pyav". Raises DecordUnable (decord) or BadSample (PyAV) where a frame cannot be had.
-    Bytes flipped inside a stream that still parses decode to wrong pixels without an error, in either.
+    `backend` is "decord" or "pyav". Raises DecordUnable (decord) or BadSample (PyAV) where a frame cannot
+    be had. Bytes flipped inside a stream that still parses give wrong pixels without an error in both.
     """
     return _decord(source, indices) if backend == "decord" else _pyav(source, indices)
 
@@ -33,6 +35,9 @@ def decode(source: Source, indices: list[int], backend: str) -> Iterator[np.ndar
 def _decord(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
     if source.pixel_format not in DECORD_FORMATS:
         raise DecordUnable(f"it converts {source.pixel_format} differently")
+    # a neighbour of the frame asked for: seen with open-GOP H.264 and HEVC, MPEG-2 and -4, H.264 in avi
+    if source.stamps is None or not source.closed:
+        raise DecordUnable("it takes wrong frames where groups of pictures are open or times are missing")
     try:
         import decord
     except (ImportError, OSError) as problem:  # OSError: a wheel whose shared library does not load here
@@ -45,14 +50,14 @@ def _decord(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
         for index in indices:
             frame = reader[index].asnumpy()
             if frame.shape != (source.info.height, source.info.width, 3):
-                raise DecordUnable("it turns the frames differently")
+                raise DecordUnable(f"it gives frames of another shape, {frame.shape}")
             yield frame
     except (RuntimeError, decord.DECORDError) as problem:
         raise DecordUnable("it cannot read the file") from problem
 
 
 def _pyav(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
-    """Decode from the last keyframe that serves, then, where that did not give every frame, from the start."""
+    """Decode from the last keyframe that serves; where that does not give every frame, from the start."""
     missing = list(indices)
     try:
         for seek in dict.fromkeys((_keyframe(source, indices[0]), None)):
@@ -71,11 +76,11 @@ def _pyav(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
 
 
 def _keyframe(source: Source, index: int) -> int | None:
-    """Where to seek for frame `index`: the decoding stamp of the keyframe before it; None for the file's start."""
+    """Where to seek for frame `index`: the last keyframe shown up to then; None for the start."""
     if source.stamps is None:
         return None
-    before = [decoding for shown, decoding in source.keyframes if shown <= source.stamps[index]]
-    return before[-1] if len(before) > 1 else None
+    place = bisect_right(source.keyframes, source.stamps[index])
+    return source.keyframes[place - 1] if place > 1 else None
 
 
 def _from(source: Source, seek: int | None) -> Iterator[tuple[int, Any]]:

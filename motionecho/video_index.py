@@ -1,7 +1,7 @@
 """What is in a video file: every check on a file that a stranger made lives here.
 
-The index (when each frame is shown, where the keyframes are) is always PyAV's, so both decoders are asked for the
-same frames. It reads packets, not pictures: a 1080p minute takes milliseconds.
+The index (when each frame is shown, where the keyframes are) is always PyAV's, so both decoders are asked
+for the same frames. It reads packets, not pictures: a 1080p minute takes milliseconds.
 """
 
 import os
@@ -17,10 +17,13 @@ from motionecho.errors import BadSample
 MAX_SECONDS = 600.0  # a reference shows one motion: the models here look at one to six seconds of it
 MAX_FRAMES = 144_000  # ten minutes at 240 frames per second: bounds the index of a file with false times
 MAX_FRAME_PIXELS = 2**25  # 8K UHD is 33.2 million; a decoder may hold 17 such frames of 50 MB each
-MAX_PIXELS = 50_000_000_000  # width*height*frames: ten minutes of 1080p at 30 fps are 37 billion, minutes to decode
+MAX_PIXELS = 50_000_000_000  # width*height*frames: ten minutes of 1080p at 30 fps are 37 billion
 
-# What a file may ask for. Playlists (hls, concat, dash) are left out: they would open other files and URLs.
-OPEN_OPTIONS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif", "protocol_whitelist": "file"}
+# What a file may be. Playlists (hls, concat, dash) are left out: they would open other files and URLs.
+OPEN_OPTIONS = {
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif",
+    "protocol_whitelist": "file",
+}
 CODEC_OPTIONS = {"max_pixels": str(MAX_FRAME_PIXELS)}
 CUT = "cut out and scale down what you need: ffmpeg -ss START -t SECONDS -i IN -vf scale=-2:720 OUT.mp4"
 REENCODE = "make it again or re-encode it: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4"
@@ -30,8 +33,8 @@ REENCODE = "make it again or re-encode it: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4
 class VideoInfo:
     """A video as it is shown: `width` and `height` in pixels after rotation, `duration` in seconds.
 
-    `fps` is the mean rate, `rotation` the counter-clockwise turn in degrees that sets stored frames upright (a
-    multiple of 90), `pixel_aspect` the width of a shown pixel over its height.
+    `fps` is the mean rate, `rotation` the counter-clockwise turn in degrees that sets stored frames upright
+    (a multiple of 90), `pixel_aspect` the width of a shown pixel over its height.
     """
 
     frames: int
@@ -45,14 +48,16 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Source:
-    """A checked file and its index. `times` [frames]: seconds from the first frame to when each one is shown."""
+    """A checked file and its index. `times` [frames]: when each is shown, in seconds from the first."""
 
     path: str
     name: str  # what messages call it
     info: VideoInfo
     times: np.ndarray
-    stamps: tuple[int, ...] | None  # `times` in the stream's clock; None where frames do not carry them faithfully
-    keyframes: tuple[tuple[int, int], ...]  # (stamp, decoding stamp), ascending
+    tick: float  # seconds by which a time may be rounded: half a unit of the stream's clock
+    stamps: tuple[int, ...] | None  # `times` in the stream's clock; None where seeking by them goes wrong
+    keyframes: tuple[int, ...]  # their stamps, ascending
+    closed: bool  # no frame is shown before the keyframe that it follows in the file
     pixel_format: str
 
 
@@ -64,22 +69,29 @@ class _Packet:
     keyframe: bool
 
 
-def open_video(path: str) -> Any:
-    """Open a PyAV input restricted to plain containers on the local disk; the caller closes it."""
-    return av.open(path, options=OPEN_OPTIONS, metadata_errors="replace")
+def open_video(path: str, name: str | None = None) -> Any:
+    """Open a PyAV input, a plain container on the local disk; the caller closes it. Else raise BadSample."""
+    try:
+        return av.open(path, options=OPEN_OPTIONS, metadata_errors="replace")
+    except av.FFmpegError as problem:
+        raise BadSample(
+            f'"{name or path}" is no mp4, mov, mkv, webm, avi or gif, whatever its name, or a part of one; '
+            f"copy or download it again, or {REENCODE}"
+        ) from problem
 
 
 def inspect(path: str | os.PathLike[str], name: str | None = None) -> Source:
     """Index a local video file: read every packet, decode one frame.
 
-    `name` is what messages call the file (default: its path). Raises BadSample, one sentence, where the file is
-    missing, empty, no regular file, not a video, cut short, beyond the caps above, or undecodable at its first frame.
+    `name` is what messages call the file (default: its path). Raises BadSample, one sentence, where the
+    file is missing, empty, no regular file, not a video, cut short, beyond the caps above, or undecodable
+    at its first frame.
     """
     path = os.fspath(path)
     name = name or path
-    _check_file(path, name)
+    check_file(path, name)
     try:
-        with open_video(path) as container:
+        with open_video(path, name) as container:
             stream = _video_stream(container, name)
             packets = _packets(container, stream, name)
             times, end, stamps = _times(container, stream, packets)
@@ -87,9 +99,10 @@ def inspect(path: str | os.PathLike[str], name: str | None = None) -> Source:
                 raise BadSample(_too_long(name, end))
             rate = float(stream.average_rate or 1)
             aspect = float(stream.sample_aspect_ratio or 1)
+            tick = float(stream.time_base or 0) / 2
         first = _first_frame(path)
     except av.FFmpegError as problem:
-        raise BadSample(f'"{name}" cannot be decoded as a video ({problem.strerror}); {REENCODE}') from problem
+        raise BadSample(f'"{name}" cannot be decoded ({problem.strerror}); {REENCODE}') from problem
     if first is None:
         raise BadSample(f'"{name}" holds no picture that can be decoded; {REENCODE}')
     if first.rotation % 90:
@@ -105,15 +118,13 @@ def inspect(path: str | os.PathLike[str], name: str | None = None) -> Source:
         rotation=first.rotation % 360,
         pixel_aspect=1 / aspect if turned else aspect,
     )
-    keyframes = sorted(
-        (p.stamp, p.stamp if p.decoding_stamp is None else p.decoding_stamp)
-        for p in packets
-        if p.keyframe and p.stamp is not None
-    )
-    return Source(path, name, info, times, stamps, tuple(keyframes), first.format.name)
+    keyframes = sorted(p.stamp for p in packets if p.keyframe and p.stamp is not None)
+    closed, pixel_format = _closed(packets), first.format.name
+    return Source(path, name, info, times, tick, stamps, tuple(keyframes), closed, pixel_format)
 
 
-def _check_file(path: str, name: str) -> None:
+def check_file(path: str, name: str) -> None:
+    """Raise BadSample where there is no readable, non-empty, regular file at `path`."""
     if os.path.isdir(path):
         raise BadSample(f'"{name}" is a folder, not a video file; name a file in it')
     if not os.path.exists(path):
@@ -130,12 +141,12 @@ def _video_stream(container: Any, name: str) -> Any:
     """The video stream that players choose, once its header has passed the caps."""
     stream = container.streams.best("video")
     if stream is None or stream.disposition & stream.disposition.attached_pic:
-        raise BadSample(f'"{name}" holds no moving pictures, only sound or a cover; name a file with a video stream')
+        raise BadSample(f'"{name}" holds no moving pictures, only sound or a cover; name a video file')
     if stream.codec_context is None:
         raise BadSample(f'"{name}" is coded in a way that this FFmpeg does not know; {REENCODE}')
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > MAX_FRAME_PIXELS:
-        raise BadSample(f'"{name}" has frames of {width}x{height}, more than {MAX_FRAME_PIXELS} pixels; {CUT}')
+        raise BadSample(f'"{name}" has {width}x{height} frames, {MAX_FRAME_PIXELS} pixels are read; {CUT}')
     duration = (container.duration or 0) / av.time_base
     if duration > MAX_SECONDS:
         raise BadSample(_too_long(name, duration))
@@ -147,7 +158,7 @@ def _too_long(name: str, seconds: float) -> str:
 
 
 def _packets(container: Any, stream: Any, name: str) -> list[_Packet]:
-    """Every shown frame's packet in decoding order; BadSample where the file is cut short or beyond the caps."""
+    """The shown frames' packets in decoding order; BadSample where some are missing or beyond the caps."""
     pixels = stream.codec_context.width * stream.codec_context.height
     limit = min(MAX_FRAMES, MAX_PIXELS // max(1, pixels))
     packets: list[_Packet] = []
@@ -165,7 +176,7 @@ def _packets(container: Any, stream: Any, name: str) -> list[_Packet]:
     if not packets:
         raise BadSample(f'"{name}" holds no frames; {REENCODE}')
     if not whole or len(packets) + hidden < stream.frames or _ends_early(container, stream, packets):
-        raise BadSample(f'"{name}" is cut short, {len(packets)} frames are left of it; copy or download it again')
+        raise BadSample(f'"{name}" is cut short after {len(packets)} frames; copy or download it again')
     return packets
 
 
@@ -177,25 +188,41 @@ def _ends_early(container: Any, stream: Any, packets: list[_Packet]) -> bool:
     return end + 1.5 * float(np.diff(times).max()) < container.duration / av.time_base
 
 
+def _closed(packets: list[_Packet]) -> bool:
+    """True for closed groups of pictures; False where a frame leans on a keyframe that is shown after it."""
+    key: int | None = None
+    for packet in packets:
+        if packet.stamp is None:
+            return False
+        if packet.keyframe:
+            key = packet.stamp
+        elif key is None or packet.stamp < key:
+            return False
+    return True
+
+
 def _times(
     container: Any, stream: Any, packets: list[_Packet]
 ) -> tuple[np.ndarray, float, tuple[int, ...] | None]:
     """When each frame is shown, when the last one ends (both in seconds from the first), and the stamps."""
     written = [p.decoding_stamp if p.stamp is None else p.stamp for p in packets]
-    known = sorted(stamp for stamp in written if stamp is not None)
-    if len(set(known)) < len(packets) or stream.time_base is None:
+    stamped = {stamp: p for stamp, p in zip(written, packets, strict=True) if stamp is not None}
+    known = sorted(stamped)
+    if len(known) < len(packets) or stream.time_base is None:
         rate = float(stream.average_rate or 1)
         return np.arange(len(packets)) / rate, len(packets) / rate, None
     unit = float(stream.time_base)
     times = (np.array(known, np.float64) - known[0]) * unit
-    last = max(zip(written, packets, strict=True), key=lambda pair: pair[0])[1]
     mean = float(times[-1]) / (len(times) - 1) if len(times) > 1 else 1 / float(stream.average_rate or 1)
-    faithful = container.format.name != "avi"  # avi stamps packets by their place, decoders reorder them
-    return times, float(times[-1]) + (last.duration * unit or mean), tuple(known) if faithful else None
+    end = float(times[-1]) + (stamped[known[-1]].duration * unit or mean)
+    # avi stamps packets by their place while decoders reorder them; gif frames build on all before them
+    faithful = container.format.name not in ("avi", "gif")
+    return times, end, tuple(known) if faithful else None
 
 
 def _first_frame(path: str) -> Any:
     with open_video(path) as container:
         stream = container.streams.best("video")
         stream.codec_context.options = CODEC_OPTIONS
+        stream.codec_context.thread_count = 1  # more would read ahead, one packet each
         return next(container.decode(stream), None)

@@ -1,0 +1,42 @@
+"""Where a video comes from: a small JSON that travels inside the file, and the versions that made it."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from motionecho import __version__
+
+PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "open_clip_torch", "numpy", "pillow", "av",
+            "decord", "opencv-python-headless", "pyarrow", "fsspec", "ray")  # fmt: skip
+
+
+def provenance(
+    *, sample_id: str, key: str, pair: str, prompt: str, seed: int, settings: str
+) -> dict[str, Any]:
+    """What leads from a file back to its record; `settings` is the digest of the resolved settings.
+
+    The same sample gives the same dict on every machine, so equal frames make equal files.
+    """
+    return {
+        "motionecho": __version__,
+        "sample": sample_id,
+        "key": key,
+        "pair": pair,
+        "prompt": prompt,
+        "seed": seed,
+        "settings": settings,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, motionecho and the packages that decide results; absent packages are left out.
+
+    Read from the installed metadata: nothing is imported.
+    """
+    found = {"python": platform.python_version(), "motionecho": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
