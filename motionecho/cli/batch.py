@@ -1,6 +1,6 @@
 """`motionecho batch submit`: run a manifest. The only place that reaches up to `pipelines`, lazily."""
 
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,10 +75,10 @@ def submit(
 
     from pipelines import generate as pipeline
 
-    plan = pipeline.plan(manifest, resolved.settings, url, limit)
-    banner(plan, manifest, url, resolved.spec.name)
+    work = pipeline.survey(manifest, resolved.settings, url, limit, retry_failed)
+    banner(work.plan, manifest, url, resolved.spec.name)
     if dry_run:
-        put_json(run=url, plan=facts(plan)) if json else put(url)
+        put_json(run=url, plan=asdict(work.plan)) if json else put(url)
         return
     engine = pipeline.Engine(
         address=address,
@@ -88,12 +88,12 @@ def submit(
         limit=limit,
         retry_failed=retry_failed,
     )
-    with Display(stderr(), f"motionecho {manifest} -> {url}") as display:
-        summary = pipeline.run(manifest, resolved.settings, url, engine, display.update)
+    with Display(stderr(), manifest, url) as display:
+        summary = pipeline.run(manifest, resolved.settings, url, engine, display.update, work)
     _conclude(summary, url)
     code = verdict(summary, allow_failures)
     if json:
-        put_json(run=url, exit_code=int(code), **facts(summary))
+        put_json(run=url, exit_code=int(code), **asdict(summary))
     else:
         put(url)
     raise typer.Exit(code)
@@ -134,12 +134,3 @@ def _conclude(summary: Any, url: str) -> None:
         say(f"failures   motionecho batch failures {url}")
     if summary.interrupted:
         say("interrupted: what is finished is kept; the same command again continues")
-
-
-def facts(value: Any) -> dict[str, Any]:
-    """The plain values of a plan or a summary, for --json; lists as their lengths."""
-    return {
-        field.name: entry if isinstance(entry, str | int | float | None) else len(entry)
-        for field in fields(value)
-        for entry in (getattr(value, field.name),)
-    }

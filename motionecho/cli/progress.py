@@ -44,10 +44,16 @@ class Snapshot(Protocol):
 
 
 class Display(AbstractContextManager["Display"]):
-    """Shows snapshots as they come; call `update` with each. `clock` is seconds that only grow."""
+    """Shows snapshots as they come; call `update` with each.
 
-    def __init__(self, console: Console, title: str, clock: Callable[[], float] = time.monotonic) -> None:
+    `place` is the run's folder or URL, which completes the videos' paths; `clock` is seconds that only grow.
+    """
+
+    def __init__(
+        self, console: Console, title: str, place: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.console, self.title, self.clock = console, title, clock
+        self.place = place.rstrip("/")
         self.began = clock()
         self.spoke: float | None = None
         self.finished = 0
@@ -67,7 +73,7 @@ class Display(AbstractContextManager["Display"]):
         """Show `now`: redraw the panel, or print a line when there is news or half a minute has passed."""
         elapsed = self.clock() - self.began
         if self.live:
-            self.live.update(panel(now, self.title, elapsed))
+            self.live.update(panel(now, self.title, self.place, elapsed))
             return
         if now.message and now.message != self.said:
             self.console.print(now.message, markup=False)
@@ -76,11 +82,11 @@ class Display(AbstractContextManager["Display"]):
         due = self.spoke is None or self.clock() - self.spoke >= PLAIN_EVERY_S
         self.finished = now.done
         if first or due:
-            self.console.print(line(now, elapsed), markup=False)
+            self.console.print(line(now, self.place, elapsed), markup=False)
             self.spoke = self.clock()
 
 
-def line(now: Snapshot, elapsed: float) -> str:
+def line(now: Snapshot, place: str, elapsed: float) -> str:
     """A snapshot as one line of plain text."""
     parts = [f"[{duration(elapsed)}] {now.done}/{now.total} done"]
     if now.failed:
@@ -88,11 +94,11 @@ def line(now: Snapshot, elapsed: float) -> str:
     parts += [f"{name} {busy}/{size}" for name, (busy, size) in now.pools.items()]
     parts += _pace(now)
     if now.last:
-        parts.append(f"last {now.last}")
+        parts.append(f"last {place}/{now.last}")
     return ", ".join(parts)
 
 
-def panel(now: Snapshot, title: str, elapsed: float) -> RenderableType:
+def panel(now: Snapshot, title: str, place: str, elapsed: float) -> RenderableType:
     """A snapshot as a panel: bar, pools, pace, failures by class, the last video."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(style="dim")
@@ -112,7 +118,7 @@ def panel(now: Snapshot, title: str, elapsed: float) -> RenderableType:
     if now.failed:
         grid.add_row("failed", Text(f"{now.failed}: {_classes(now.failures)}", style="red"))
     if now.last:
-        grid.add_row("last", Text(now.last, overflow="fold"))
+        grid.add_row("last", Text(f"{place}/{now.last}", overflow="fold"))
     if now.message:
         grid.add_row("note", Text(now.message))
     return Panel(

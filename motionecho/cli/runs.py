@@ -1,6 +1,7 @@
 """`motionecho batch status` and `failures`: what a run's place says, read without Ray from anywhere."""
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,14 +14,13 @@ if TYPE_CHECKING:
     from motionecho.store import RunStore
 
 WATCH_EVERY_S = 5.0
+SILENT_AFTER_S = 90.0  # a living driver leaves a word every 15 s
 FAILURE_FACTS = ("id", "key", "inputs", "attempts", "error", "strikes", "where")
 
 
 def status(
     run: RunArgument,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Repeat every 5 s until the run is finished.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat every 5 s until the run ends.")] = False,
     json: JsonOption = False,
 ) -> None:
     """How far a run is. Reads the run's place, not the cluster, so it works from any machine."""
@@ -28,7 +28,7 @@ def status(
     while True:
         now = state(store)
         put_json(**now) if json else put(_sentence(now))
-        if not watch or now["finished"]:
+        if not watch or now["finished"] or now["ended"]:
             return
         time.sleep(WATCH_EVERY_S)
 
@@ -54,18 +54,21 @@ def failures(run: RunArgument, json: JsonOption = False) -> None:
 
 
 def state(store: "RunStore") -> dict[str, Any]:
-    """Counts out of the records, and the driver's last word where there is one."""
+    """Counts out of the records, which are the truth, and the driver's last word, which may be old."""
     entries = store.index().values()
-    done, failed = sum(entry.ok for entry in entries), sum(not entry.ok for entry in entries)
+    succeeded = {entry.id for entry in entries if entry.ok}
+    failed = {entry.id for entry in entries if not entry.ok} - succeeded  # a mended row has succeeded since
     word = store.progress() or {}
     total = word.get("total")
-    finished = total is not None and done + failed >= total
+    done = sum(entry.ok for entry in entries)
     return {
         "run": store.url,
         "total": total,
         "done": done,
-        "failed": failed,
-        "finished": finished,
+        "failed": len(failed),
+        "finished": total is not None and done + len(failed) >= total,
+        "ended": bool(word.get("ended")),
+        "silent_s": _seconds_since(word.get("at")),
         "driver": word,
     }
 
@@ -74,10 +77,24 @@ def _sentence(now: dict[str, Any]) -> str:
     of = f" of {now['total']}" if now["total"] is not None else ""
     parts = [f"{now['done']}{of} done"]
     parts += [f"{now['failed']} failed"] if now["failed"] else []
-    parts += ["finished"] if now["finished"] else []
-    eta = now["driver"].get("eta_s")
-    parts += [f"about {duration(eta)} left"] if eta and not now["finished"] else []
+    if now["finished"]:
+        parts.append("finished")
+    elif now["ended"]:
+        parts.append("ended before it was finished: submit again to continue")
+    elif now["silent_s"] is not None and now["silent_s"] > SILENT_AFTER_S:
+        parts.append(
+            f"nothing heard for {duration(now['silent_s'])}: if the driver died, submit again to continue"
+        )
+    else:
+        eta = now["driver"].get("eta_s")
+        parts += [f"about {duration(eta)} left"] if eta else []
     return f"{now['run']}: {', '.join(parts)}"
+
+
+def _seconds_since(moment: str | None) -> float | None:
+    if moment is None:
+        return None
+    return round((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds(), 1)
 
 
 def _open(url: str) -> "RunStore":

@@ -24,7 +24,7 @@ class Now:
 
 
 BUSY = Now(
-    done=4, failed=2, running=("a", "b", "c", "d"), rate=3.5, eta_s=90, last="runs/x/videos/v.mp4",
+    done=4, failed=2, running=("a", "b", "c", "d"), rate=3.5, eta_s=90, last="videos/v.mp4",
     pools={"generate": (2, 2)}, failures={"BadSample": 2}, message="two rows are bad",
 )  # fmt: skip
 
@@ -40,7 +40,11 @@ class Clock:
 
 def plain() -> tuple[Display, Clock, io.StringIO]:
     written, clock = io.StringIO(), Clock()
-    return Display(Console(file=written, force_terminal=False, width=200), "run", clock), clock, written
+    return (
+        Display(Console(file=written, force_terminal=False, width=200), "run", "runs/x", clock),
+        clock,
+        written,
+    )
 
 
 def test_elsewhere_a_line_comes_at_once_then_every_half_minute() -> None:
@@ -65,11 +69,11 @@ def test_the_first_finished_video_and_a_new_message_are_told_at_once() -> None:
         display.update(Now(done=1, last="v1.mp4"))
         display.update(Now(done=2, last="v2.mp4", message="one worker died"))
         display.update(Now(done=2, last="v2.mp4", message="one worker died"))
-    assert written.getvalue().splitlines()[1:] == ["[2.0 s] 1/10 done, last v1.mp4", "one worker died"]
+    assert written.getvalue().splitlines()[1:] == ["[2.0 s] 1/10 done, last runs/x/v1.mp4", "one worker died"]
 
 
 def test_a_line_has_everything_and_no_control_characters() -> None:
-    assert line(BUSY, 61) == (
+    assert line(BUSY, "runs/x", 61) == (
         "[1 min 1 s] 4/10 done, 2 failed (2 BadSample), generate 2/2, 3.5 videos/min, about 1 min 30 s left, "
         "last runs/x/videos/v.mp4"
     )
@@ -77,7 +81,7 @@ def test_a_line_has_everything_and_no_control_characters() -> None:
 
 def test_the_panel_shows_pools_pace_failures_and_the_last_video() -> None:
     written = io.StringIO()
-    Console(file=written, width=90, color_system=None).print(panel(BUSY, "m.parquet", 61))
+    Console(file=written, width=90, color_system=None).print(panel(BUSY, "m.parquet", "runs/x", 61))
     text = written.getvalue()
     for part in ("m.parquet", "6/10 samples", "generate 2 of 2 busy", "3.5 videos/min", "a, b, c and 1 more",
                  "2: 2 BadSample", "runs/x/videos/v.mp4", "two rows are bad"):  # fmt: skip
@@ -89,14 +93,14 @@ def test_a_terminal_gets_the_panel_and_text_in_brackets_is_not_markup() -> None:
     console = Console(
         file=written, force_terminal=True, width=90, legacy_windows=False, _environ={"TERM": "xterm"}
     )
-    with Display(console, "a[red]b") as display:
+    with Display(console, "a[red]b", "runs/x") as display:
         display.update(replace(BUSY, last="videos/[x].mp4"))
     assert "a[red]b" in written.getvalue()
     assert "videos/[x].mp4" in written.getvalue()
 
 
 def test_a_run_without_samples_can_be_shown() -> None:
-    Console(file=io.StringIO()).print(panel(Now(total=0), "empty", 0))
+    Console(file=io.StringIO()).print(panel(Now(total=0), "empty", "runs/x", 0))
 
 
 def test_outcome_is_a_sentence() -> None:
