@@ -1,4 +1,4 @@
-"""The embedded pair as it ships: its words, its weights, its world, and the sign rule on its real networks."""
+"""The embedded pair as it ships: its words, weights and world, and the sign rule on its real networks."""
 
 import json
 import subprocess
@@ -10,16 +10,10 @@ import pytest
 import torch
 
 from motionecho.backbones.registry import load_pair, pair_spec
+from motionecho.backbones.toy.motions import HELD_OUT_MOTIONS, MOTIONS, TRAINING_SHARE
 from motionecho.backbones.toy.nets import WORDS, tokenize
 from motionecho.backbones.toy.render import reference_clip, render
-from motionecho.backbones.toy.sprites import (
-    HELD_OUT_MOTIONS,
-    MOTIONS,
-    TRAINING_SHARE,
-    captions,
-    held_out_look,
-    sample_scenes,
-)
+from motionecho.backbones.toy.sprites import captions, held_out_look, sample_scenes
 from motionecho.backbones.toy.verdict import (
     asked_for,
     centre_error,

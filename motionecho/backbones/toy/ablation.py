@@ -22,8 +22,9 @@ from torch import Tensor
 
 from motionecho.backbones.pair import ModelPair
 from motionecho.backbones.registry import HERE, load_pair
+from motionecho.backbones.toy.motions import TRAVELLING_MOTIONS
 from motionecho.backbones.toy.render import render, to_uint8
-from motionecho.backbones.toy.sprites import TRAVELLING_MOTIONS, Scenes, captions, sample_scenes
+from motionecho.backbones.toy.sprites import Scenes, captions, sample_scenes
 from motionecho.backbones.toy.verdict import (
     centre_error,
     load_judge,
