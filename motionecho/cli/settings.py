@@ -19,6 +19,7 @@ from motionecho.errors import UserError, nearest
 FILE_KEYS = ("pair", "preset", "metrics", "fit", "device", "dtype", "echo")
 FITS = ("crop", "resize", "pad")
 METRICS = ("sanity", "motion_fidelity", "text_alignment", "temporal_consistency")
+METRICS_OF = {"toy": ("sanity", "motion_fidelity", "toy_text")}  # CLIP has not seen the likes of its videos
 
 app = typer.Typer(help="Settings and where they come from.", no_args_is_help=True)
 
@@ -50,7 +51,7 @@ def resolve(
     from_file = {resolve_name(str(name)): value for name, value in file.get("echo", {}).items()}
     from_options = parse_changes(changes)
     echo = spec.config(preset, from_file | from_options)
-    names = metrics or file.get("metrics") or _default_metrics(spec)
+    names = metrics or file.get("metrics") or METRICS_OF.get(spec.name, METRICS)
     chosen = fit or file.get("fit") or "crop"
     if chosen not in FITS:
         raise UserError(f'unknown fit "{chosen}"{nearest(chosen, FITS)}; use crop, resize or pad')
@@ -122,10 +123,6 @@ def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
                 f'unknown metric "{name}"{nearest(name, known)}; known: {", ".join(known)}, or none'
             )
     return chosen
-
-
-def _default_metrics(spec: PairSpec) -> tuple[str, ...]:
-    return tuple(getattr(spec, "metrics", ()) or METRICS)
 
 
 @app.command()

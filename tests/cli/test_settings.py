@@ -23,7 +23,7 @@ def test_without_options_the_pairs_own_defaults_hold() -> None:
     assert resolved.settings.pair == "toy"
     assert resolved.settings.echo == pair_spec("toy").defaults
     assert resolved.settings.fit == "crop"
-    assert "sanity" in resolved.settings.metrics
+    assert "toy_text" in resolved.settings.metrics
 
 
 def test_an_option_wins_over_the_file_and_the_file_over_the_preset(config: Path) -> None:
