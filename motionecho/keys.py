@@ -7,7 +7,7 @@ motion, its prompt, its seed and the settings. Positions, basenames and prompts 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 CODE_EPOCH = 1  # raised by hand when a change of code changes latents: every older key is then history
 KEY_LENGTH = 32  # 128 bits in hex: short enough to read, beyond any chance of collision
@@ -19,15 +19,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def stream_digest(stream: BinaryIO) -> str:
-    """Return the sha256 of what is left in a binary stream."""
-    return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def file_digest(path: str) -> str:
     """Return the sha256 of a local file's bytes."""
     with open(path, "rb") as stream:
-        return stream_digest(stream)
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def motion_key(

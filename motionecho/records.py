@@ -14,10 +14,11 @@ OUTCOME_PREFIX = "result_"  # results are a manifest: columns that begin so are 
 class Record:
     """One sample, finished or given up; plain JSON values only.
 
-    `inputs` are the manifest's columns (reference made absolute, id and seed filled in). `motion`, `video` and
-    `stats` are blobs: {"uri": path within the run, "sha256", "bytes"}. `scores` holds one flat dict a metric,
-    `skipped` the reason of each metric that could not run. `strikes` are the failed attempts before this outcome
-    and `error` is the last of them when status is "failed": {"kind", "class", "message", "stage", "traceback"}.
+    `inputs` are the manifest's columns (reference made absolute, id and seed filled in). `motion`, `video`
+    and `stats` are blobs: {"uri": path within the run, "sha256", "bytes"}; a motion found in the cache has
+    its URI only. `scores` holds one flat dict a metric, `skipped` the reason of each metric that could not
+    run. `strikes` are the failed attempts before this outcome, and `error` is what ended a failed one:
+    {"kind", "class", "message", "stage", "traceback", "attempt", "host", "node", "at"}.
     """
 
     key: str
@@ -63,11 +64,13 @@ class Record:
                 )
             return cls(**{spec.name: data[spec.name] for spec in fields(cls) if spec.name in data})
         except (ValueError, TypeError, KeyError) as problem:
-            raise MotionEchoError(f"not a record: {problem}; delete it and the sample runs again") from problem
+            raise MotionEchoError(
+                f"not a record: {problem}; delete it and the sample runs again"
+            ) from problem
 
 
 def as_row(record: Record, root: str) -> dict[str, Any]:
-    """One row of the results table: the input columns, then `result_*`; blob URIs are absolute under `root`."""
+    """One row of the results table: the input columns, then `result_*`; URIs are absolute under `root`."""
     row = dict(record.inputs)
     outcome: dict[str, Any] = {
         "key": record.key,

@@ -1,0 +1,217 @@
+"""A manifest: one row per video to make, read from parquet, CSV or JSON lines.
+
+Required columns: reference, prompt. Optional: id, seed, negative_prompt, start, duration, fps, and any field
+of EchoConfig as an override for that row. Every other column is carried through to the results. A mistake in
+the table's shape is a UserError; a mistake in one row is a BadRow, and the other rows go on.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from motionecho.config import EchoConfig
+from motionecho.errors import BadSample, UserError
+from motionecho.keys import digest
+from motionecho.records import OUTCOME_PREFIX
+from motionecho.tables import RawRow, read_table
+from motionecho.video import Window
+
+REQUIRED = ("reference", "prompt")
+OPTIONAL = ("id", "seed", "negative_prompt", "start", "duration", "fps")
+ALIASES = {"video_path": "reference", "new_prompt": "prompt"}
+ID_LENGTH = 12
+LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed up
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row, checked: all that the user decides about it. `row`, from 1, is for messages only."""
+
+    id: str
+    reference: str
+    prompt: str
+    seed: int
+    row: int = 0
+    negative_prompt: str | None = None
+    window: Window = field(default_factory=Window)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def inputs(self) -> dict[str, Any]:
+        """The row as manifest columns; a table of these is the same manifest, wherever it is put."""
+        named = {"id": self.id, "reference": self.reference, "prompt": self.prompt, "seed": self.seed}
+        optional = {"negative_prompt": self.negative_prompt, **asdict(self.window)}
+        defaults = {"negative_prompt": None, **asdict(Window())}
+        given = {name: value for name, value in optional.items() if value != defaults[name]}
+        return named | given | self.overrides | self.extra
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot run, and the reason in one sentence."""
+
+    row: int
+    id: str
+    reason: str
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+
+def read_manifest(path: str) -> list[Sample | BadRow]:
+    """Read and check every row of `path` (a local path or any fsspec URL), in order.
+
+    Raises UserError where the file cannot be read, has no rows, lacks a column, or has one that is misspelt.
+    """
+    raw = read_table(path)
+    columns = dict.fromkeys(name for row in raw if isinstance(row, dict) for name in row)
+    names = _column_names(path, list(columns))
+    parse = partial(_parse, folder=os.path.dirname(path), known_settings={})
+    return list(_unique(_row(number, row, names, parse) for number, row in enumerate(raw, start=1)))
+
+
+# --- columns
+
+
+def _column_names(path: str, columns: list[str]) -> dict[str, str]:
+    """Map each column to its canonical name, outcome columns left out."""
+    settings = EchoConfig.names()
+    known = [*REQUIRED, *OPTIONAL, *ALIASES, *settings]
+    names: dict[str, str] = {}
+    for column in columns:
+        if column.startswith(OUTCOME_PREFIX):
+            continue
+        close = get_close_matches(column.lower(), known, n=1, cutoff=0.9)
+        if column not in known and close:
+            raise UserError(
+                f'manifest "{path}": column "{column}" is probably meant to be "{close[0]}"; '
+                "rename it, or name it less alike to have it carried through"
+            )
+        names[column] = ALIASES.get(column, column)
+    for alias, name in ALIASES.items():
+        if alias in names and name in columns:
+            raise UserError(f'manifest "{path}" has both "{name}" and "{alias}"; keep one of them')
+    missing = [name for name in REQUIRED if name not in names.values()]
+    if missing:
+        listed = ", ".join(f'"{name}"' for name in missing)
+        raise UserError(f'manifest "{path}" lacks {listed}; its columns are: {", ".join(columns)}')
+    return names
+
+
+# --- rows
+
+
+def _row(number: int, raw: RawRow, names: Mapping[str, str], parse: Callable[..., Sample]) -> Sample | BadRow:
+    if isinstance(raw, str):
+        return BadRow(number, digest(["row", number, raw])[:ID_LENGTH], raw)
+    cells = {names[column]: _plain(value) for column, value in raw.items() if column in names}
+    cells = {name: value for name, value in cells.items() if value is not None and value != ""}
+    try:
+        return parse(number, cells)
+    except (BadSample, UserError) as problem:
+        inputs = json.loads(json.dumps(cells, default=str))
+        return BadRow(number, str(cells.get("id") or digest(inputs)[:ID_LENGTH]), str(problem), inputs)
+
+
+def _parse(
+    number: int, cells: dict[str, Any], folder: str, known_settings: dict[str, dict[str, Any]]
+) -> Sample:
+    """Check one row. `known_settings` remembers overrides already checked, as most rows repeat them."""
+    for name in REQUIRED:
+        if name not in cells:
+            raise BadSample(f"{name} is empty")
+    written, prompt = _text("reference", cells["reference"]), _text("prompt", cells["prompt"])
+    negative = _text("negative_prompt", cells["negative_prompt"]) if "negative_prompt" in cells else None
+    times = {name: _seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
+    given = {name: cells[name] for name in EchoConfig.names() if name in cells}
+    asked = json.dumps(given, sort_keys=True, default=str)
+    if asked not in known_settings:
+        checked = EchoConfig().updated(given).to_dict()
+        known_settings[asked] = {name: checked[name] for name in given}
+    overrides = known_settings[asked]
+    seed = _seed(cells["seed"]) if "seed" in cells else None
+    texts = {"reference": written, "prompt": prompt, "negative_prompt": negative}
+    content = texts | {"seed": seed} | times | overrides
+    name = _text("id", str(cells["id"])) if "id" in cells else digest(content)[:ID_LENGTH]
+    taken = {*REQUIRED, *OPTIONAL, *overrides}
+    return Sample(
+        id=name,
+        reference=_resolve(written, folder),
+        prompt=prompt,
+        seed=int(digest(name)[:8], 16) if seed is None else seed,
+        row=number,
+        negative_prompt=negative,
+        window=Window(**times),
+        overrides=overrides,
+        extra={key: value for key, value in cells.items() if key not in taken},
+    )
+
+
+def _unique(rows: Iterator[Sample | BadRow]) -> Iterator[Sample | BadRow]:
+    seen: dict[str, list[int]] = {}
+    for row in rows:
+        if isinstance(row, Sample) and len(seen.setdefault(row.id, [])) > 0:
+            first, copies = seen[row.id][0], len(seen[row.id])
+            reason = f'it repeats row {first} (id "{row.id}"): give it an id or a seed of its own'
+            yield BadRow(row.row, f"{row.id}~{copies + 1}", reason, row.inputs())
+        else:
+            yield row
+        if isinstance(row, Sample):
+            seen[row.id].append(row.row)
+
+
+# --- cells
+
+
+def _plain(value: Any) -> Any:
+    """JSON-able values pass, NaN is an empty cell, anything else (dates, decimals, bytes) becomes text."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise BadSample(f"{name}={value!r} is not a text")
+    if len(value) > LONGEST:
+        raise BadSample(f"{name} has {len(value)} characters, more than {LONGEST}")
+    return value.strip()
+
+
+def _seconds(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise BadSample(f"{name}={value!r} is not a number") from None
+    if not math.isfinite(number) or number < 0 or (name != "start" and number == 0):
+        raise BadSample(
+            f"{name}={value} is out of range: it has to be {'0 or more' if name == 'start' else 'above 0'}"
+        )
+    return number
+
+
+def _seed(value: Any) -> int:
+    try:
+        number = int(value)
+        whole = not isinstance(value, bool) and (isinstance(value, str) or number == value)
+    except (TypeError, ValueError, OverflowError):
+        number, whole = -1, False
+    if not whole or not 0 <= number < 2**63:
+        raise BadSample(f"seed={value!r} is not a whole number from 0 to 2^63-1")
+    return number
+
+
+def _resolve(reference: str, folder: str) -> str:
+    """Make a relative reference absolute against the manifest's folder; URLs and absolute paths stay."""
+    if "://" in reference or "::" in reference or os.path.isabs(reference):
+        return reference
+    if "://" in folder:
+        return f"{folder}/{reference}"
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(reference)))
