@@ -1,0 +1,110 @@
+"""Ray itself: join a cluster or start one in this process, and say how many workers it can carry."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from motionecho.errors import UserError
+from pipelines.engine import Engine
+from pipelines.pool import PoolSpec
+
+STAGES = ("invert", "generate", "score")
+OBJECT_STORE_BYTES = 100 * 2**20  # tasks and answers are small; Ray would reserve a third of the memory
+
+
+@contextmanager
+def connected(engine: Engine) -> Iterator[None]:
+    """Have Ray for the time of a block, and stop it afterwards if this started it.
+
+    An address in `engine` or in RAY_ADDRESS is joined; otherwise, or for "local", Ray runs embedded.
+    Raises UserError where the address cannot be joined.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
+    if address.startswith(("http://", "https://")):
+        raise UserError(
+            f'"{address}" is the address of Ray\'s job server, which is not supported yet: run this command '
+            "on the head node with --address auto, or use --address ray://<head>:10001"
+        )
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        if address == "local":
+            _embedded()
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, OSError, ValueError, RuntimeError) as problem:
+        first = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
+        raise UserError(f'cannot reach Ray at "{address}": {first}') from problem
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _embedded() -> None:
+    # A token file left by another cluster would make this private one ask for tokens it then cannot match.
+    before = os.environ.get("RAY_AUTH_MODE")
+    os.environ["RAY_AUTH_MODE"] = before or "disabled"
+    ray.init(
+        address="local",
+        num_cpus=local_cores(),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=OBJECT_STORE_BYTES,
+    )
+
+
+def local_cores() -> int:
+    """CPU cores this process may use: affinity and the cgroup's quota, whichever is less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, int(quota))) if quota else cores
+
+
+def _cgroup_quota() -> float | None:
+    v2, v1 = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu")
+    try:
+        if v2.exists():
+            quota, period = v2.read_text().split()
+        else:
+            quota = (v1 / "cpu.cfs_quota_us").read_text()
+            period = (v1 / "cpu.cfs_period_us").read_text()
+        return float(quota) / float(period) if float(quota) > 0 else None
+    except (OSError, ValueError):  # no cgroup, or "max": no limit
+        return None
+
+
+def node_cores() -> list[float]:
+    """CPU cores of every living node of the cluster that is joined."""
+    return [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+
+
+def pool_specs(
+    gpus: float, nodes: list[float], workers: int | None, separate: bool = False
+) -> list[PoolSpec]:
+    """Decide the pools from the cluster's GPUs and the cores of its nodes.
+
+    With GPUs: one worker a GPU; more workers than GPUs share them. Without: one worker a node that uses every
+    core, or `workers` that divide them. One process serves all three stages, so that models load once and a
+    sample never waits for another process; `separate` gives every stage a third of that.
+    """
+    cores = sum(nodes) or 1.0
+    size = workers or int(gpus) or len([node for node in nodes if node]) or 1
+    threads = None if gpus else max(1, int(min(cores / size, max(nodes, default=1.0))))
+    cpus = min(1.0, cores / size) if threads is None else min(float(threads), cores / size)
+    share = min(1.0, int(gpus) / size)
+    if not separate:
+        return [PoolSpec(STAGES, size, share, _whole(cpus), threads)]
+    return [PoolSpec((stage,), size, share / 3, _whole(cpus / 3), threads) for stage in STAGES]
+
+
+def _whole(cpus: float) -> float:
+    """Ray takes fractions below one core only."""
+    return cpus if cpus < 1 else float(int(cpus))

@@ -1,0 +1,62 @@
+"""What a run is told and what it says: plain values shared by the driver and its callers."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How a run is carried out; nothing here changes a result.
+
+    address: None or "local" for Ray inside this process, "auto" or "ray://host:10001" for a running cluster.
+    workers: processes to run (default: one a GPU, or one that uses every core).
+    deadline_s: longest a sample may take on a worker before the worker is killed, in seconds.
+    max_attempts: failed attempts after which a sample is given up.
+    max_failure_rate: share of failed samples, after the first 50, above which the run stops.
+    limit: take only the first so many rows of the manifest. retry_failed: run failed samples again.
+    separate: give invert, generate and score pools of their own instead of one process for all three.
+    backoff_s: first pause before a retry, in seconds; it doubles. infra_attempts: attempts lost to the
+    surroundings (a node, the store) after which a sample is given up too.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    deadline_s: float = 1800.0
+    max_attempts: int = 3
+    max_failure_rate: float = 0.05
+    limit: int | None = None
+    retry_failed: bool = False
+    separate: bool = False
+    backoff_s: float = 1.0
+    infra_attempts: int = 10
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A run at one moment. `done` counts samples committed before and now; `rate` is samples per minute."""
+
+    total: int
+    done: int
+    failed: int
+    running: tuple[str, ...] = ()
+    rate: float = 0.0
+    eta_s: float | None = None
+    last: str | None = None
+    pools: dict[str, tuple[int, int]] = field(default_factory=dict)  # stages -> (busy, alive)
+    failures: dict[str, int] = field(default_factory=dict)  # class of error -> samples given up in this run
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended: total = committed + already_done + failed + left."""
+
+    total: int
+    committed: int
+    already_done: int
+    failed: int  # in this run and before
+    left: int
+    stopped: str | None  # the guard's sentence
+    interrupted: bool
+    seconds: float
+    sheet: str | None
+    failures: dict[str, int] = field(default_factory=dict)

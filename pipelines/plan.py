@@ -1,0 +1,178 @@
+"""What is left to do: the manifest, keyed by content, less what the store holds already."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from motionecho import files
+from motionecho.backbones.registry import PairSpec, pair_spec
+from motionecho.config import EchoConfig, RunSettings
+from motionecho.errors import MotionEchoError
+from motionecho.keys import digest, file_digest, motion_key, sample_key
+from motionecho.manifest import BadRow, Sample, read_manifest
+from motionecho.results import Entry
+from motionecho.store import RunStore
+from pipelines.tasks import Task
+
+HASHING_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A manifest against a store, in numbers: rows = done + failed_before + todo + len(bad)."""
+
+    rows: int
+    references: int  # distinct reference files
+    motions_cached: int  # of the motions still to be used
+    done: int
+    failed_before: int
+    todo: int
+    bad: list[BadRow]
+
+
+@dataclass(frozen=True)
+class Work:
+    """The same with all that doing it needs: `tasks` are the good rows, `todo` those to run, in order."""
+
+    tasks: dict[str, Task]
+    todo: tuple[Task, ...]
+    bad: list[BadRow]
+    index: dict[str, Entry]  # what the store held
+    retry_failed: bool
+    motions: set[str]  # keys of the motions in the store
+
+    @property
+    def given_up(self) -> list[str]:
+        """Keys of samples that failed before."""
+        return [key for key in self.tasks if key in self.index and not self.index[key].ok]
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(
+            rows=len(self.tasks) + len(self.bad),
+            references=len({task.reference_sha256 for task in self.tasks.values()}),
+            motions_cached=len({task.motion_key for task in self.todo} & self.motions),
+            done=sum(1 for key in self.tasks if key in self.index and self.index[key].ok),
+            failed_before=0 if self.retry_failed else len(self.given_up),
+            todo=len(self.todo),
+            bad=self.bad,
+        )
+
+
+def survey(
+    manifest_path: str,
+    settings: RunSettings,
+    store_url: str,
+    limit: int | None = None,
+    retry_failed: bool = False,
+) -> Work:
+    """Read the manifest, hash its references and compare with the store. Writes nothing.
+
+    Raises UserError where the manifest as a whole, the pair or the store's address cannot be used.
+    """
+    spec = pair_spec(settings.pair)
+    rows = read_manifest(manifest_path)[:limit]
+    bad = [row for row in rows if isinstance(row, BadRow)]
+    samples = [row for row in rows if isinstance(row, Sample)]
+    store = RunStore(store_url)
+    index = store.index()
+    hashed = hash_references({sample.reference for sample in samples}, index.values())
+
+    tasks: dict[str, Task] = {}
+    keying = _Keying(settings, spec)
+    for sample in samples:
+        reference = hashed[sample.reference]
+        if isinstance(reference, str):
+            bad.append(BadRow(sample.row, sample.id, reference, sample.inputs()))
+            continue
+        task = keying.task(sample, *reference)
+        twin = tasks.setdefault(task.key, task)
+        if twin is not task:
+            same = f'it is the same sample as row {twin.sample.row} (id "{twin.sample.id}")'
+            bad.append(BadRow(sample.row, sample.id, f"{same}: give it another seed", sample.inputs()))
+
+    todo = [task for key, task in tasks.items() if key not in index or (retry_failed and not index[key].ok)]
+    return Work(
+        tasks=tasks,
+        todo=tuple(first_of_each_reference_first(todo)),
+        bad=sorted(bad, key=lambda row: row.row),
+        index=index,
+        retry_failed=retry_failed,
+        motions=store.motions(),
+    )
+
+
+def first_of_each_reference_first(tasks: Iterable[Task]) -> list[Task]:
+    """One sample a reference before the rest: something to look at from everywhere, early."""
+    first: list[Task] = []
+    rest: list[Task] = []
+    seen: set[str] = set()
+    for task in tasks:
+        (rest if task.motion_key in seen else first).append(task)
+        seen.add(task.motion_key)
+    return first + rest
+
+
+def hash_references(uris: set[str], known: Iterable[Entry]) -> dict[str, tuple[str, str] | str]:
+    """Map each URI to (sha256, version), or to the reason why it cannot be read.
+
+    A file that the store's records have hashed before, and whose version is unchanged, is not read again.
+    """
+    before = {(entry.reference, entry.version): entry.sha256 for entry in known if entry.sha256}
+
+    def one(uri: str) -> tuple[str, str] | str:
+        try:
+            version = files.version_of(uri)
+            sha256 = before.get((uri, version))
+            if sha256 is None:
+                with files.fetch(uri) as path:
+                    sha256 = file_digest(path)
+            return sha256, version
+        except MotionEchoError as problem:
+            return str(problem)
+        except Exception as problem:  # whatever a remote driver raises concerns this reference only
+            return f'"{uri}" cannot be read: {type(problem).__name__}: {problem}'
+
+    ordered = sorted(uris)
+    with ThreadPoolExecutor(HASHING_THREADS) as pool:
+        return dict(zip(ordered, pool.map(one, ordered), strict=True))
+
+
+class _Keying:
+    """Names samples; settings that repeat from row to row are worked out once."""
+
+    def __init__(self, settings: RunSettings, spec: PairSpec) -> None:
+        self.settings, self.spec, self.weights = settings, spec, spec.weights()
+        self.known: dict[str, tuple[EchoConfig, str]] = {}
+
+    def task(self, sample: Sample, sha256: str, version: str) -> Task:
+        config, config_digest = self._config(sample)
+        motion = motion_key(
+            sha256,
+            window=dataclasses.asdict(sample.window),
+            frames=self.spec.frames,
+            height=self.spec.height,
+            width=self.spec.width,
+            fit=self.settings.fit,
+            inversion=config.inversion_settings(),
+            pair=self.spec.name,
+            weights=self.weights,
+        )
+        key = sample_key(
+            motion,
+            prompt=sample.prompt,
+            negative_prompt=sample.negative_prompt,
+            seed=sample.seed,
+            settings_digest=config_digest,
+            dtype=self.settings.dtype,
+        )
+        return Task(key, motion, sample, config, sha256, version)
+
+    def _config(self, sample: Sample) -> tuple[EchoConfig, str]:
+        asked = json.dumps(sample.overrides, sort_keys=True)
+        if asked not in self.known:
+            config = self.settings.echo.updated(sample.overrides)
+            self.known[asked] = config, digest(config.to_dict())
+        return self.known[asked]

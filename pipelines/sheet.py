@@ -1,0 +1,68 @@
+"""The contact sheet of a run: some references beside what was made of them, read back from the store."""
+
+import os
+import tempfile
+from collections.abc import Callable
+
+from motionecho.backbones.registry import PairSpec, pair_spec
+from motionecho.config import RunSettings
+from motionecho.files import fetch
+from motionecho.records import Record
+from motionecho.report.sheet import SheetRow, contact_sheet
+from motionecho.store import RunStore
+from motionecho.video import read_clip
+from pipelines.plan import Work, first_of_each_reference_first
+from pipelines.tasks import Task
+
+SAMPLES = 12
+URI = "report/contact_sheet.png"
+
+
+def publish_sheet(
+    store: RunStore, settings: RunSettings, work: Work, fresh: bool, on_problem: Callable[[str], None]
+) -> str | None:
+    """Write report/contact_sheet.png and return where it is; None, and a word, where that was not possible.
+
+    A sheet that exists is kept unless something `fresh` was made. The run has succeeded before this begins,
+    so nothing that goes wrong here may turn it into a failure.
+    """
+    try:
+        if not fresh and store.exists(URI):
+            return store.absolute(URI)
+        shown = []
+        for task in first_of_each_reference_first(work.tasks.values()):
+            record = store.record(task.key)
+            if record is not None and record.ok and record.video:
+                shown.append(_row(store, settings, pair_spec(settings.pair), task, record))
+            if len(shown) == SAMPLES:
+                break
+        if not shown:
+            return None
+        with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
+            local = os.path.join(folder, "contact_sheet.png")
+            contact_sheet(shown, local, total=len(work.tasks))
+            return store.absolute(store.put_blob(URI, local)["uri"])
+    except Exception as problem:
+        on_problem(f"no contact sheet: {problem}")
+        return None
+
+
+def _row(store: RunStore, settings: RunSettings, spec: PairSpec, task: Task, record: Record) -> SheetRow:
+    sample, size = task.sample, (spec.frames, spec.height, spec.width)
+    with fetch(sample.reference) as path:
+        reference = read_clip(path, *size, sample.window, settings.fit)
+    with store.fetch((record.video or {})["uri"]) as path:
+        result = read_clip(path, *size)
+    return SheetRow(reference.frames, result.frames, sample.prompt, remark(record))
+
+
+def remark(record: Record) -> str:
+    """The first figure of every metric, and what the sample cost."""
+    figures = []
+    for values in record.scores.values():
+        name = next((n for n, v in values.items() if isinstance(v, float)), None)
+        if name:
+            figures.append(f"{name} {values[name]:.3f}")
+    if "forward_equivalents" in record.trace:
+        figures.append(f"{record.trace['forward_equivalents']} evaluations")
+    return f"{record.id}: {', '.join(figures)}" if figures else record.id

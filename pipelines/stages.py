@@ -1,0 +1,200 @@
+"""The work on one sample as plain callables that know nothing of Ray: Invert, Generate, Score.
+
+Each takes a Task and returns a small dict (URIs, digests, numbers) that becomes part of the sample's record.
+They read from and write to the store only, so any of them may run in any process, and run again.
+"""
+
+import hashlib
+import os
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+
+from motionecho import files
+from motionecho.backbones.registry import load_pair, pair_spec
+from motionecho.config import RunSettings
+from motionecho.echo import generate
+from motionecho.errors import BadSample
+from motionecho.inversion import Motion, invert, motion_metadata
+from motionecho.keys import digest, file_digest, score_key
+from motionecho.metrics import Item, load_metrics
+from motionecho.provenance import provenance
+from motionecho.results import to_parquet
+from motionecho.store import RunStore
+from motionecho.video import Clip, read_clip, write_video
+from pipelines.tasks import Task
+
+T = TypeVar("T")
+Stage = Callable[[Task], dict[str, Any]]
+
+
+def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Stage]:
+    """Load what the named stages need, once, and return them; they share models and caches."""
+    bench = Bench(settings, url)
+    if "invert" in names or "generate" in names:
+        _ = bench.pair
+    makers: dict[str, Callable[[Bench], Stage]] = {"invert": Invert, "generate": Generate, "score": Score}
+    return {name: makers[name](bench) for name in names}
+
+
+class Bench:
+    """What the stages of one process have in common."""
+
+    def __init__(self, settings: RunSettings, url: str) -> None:
+        self.settings = settings
+        self.store = RunStore(url)
+        self.spec = pair_spec(settings.pair)
+        self.clips: Recent[Clip] = Recent(2)
+        self.motions: Recent[Motion] = Recent(8)
+
+    @cached_property
+    def pair(self) -> Any:
+        return load_pair(self.settings.pair, self.settings.device, self.settings.dtype)
+
+    def reference(self, task: Task) -> Clip:
+        """The reference as the pair sees it; BadSample where the file changed since the run was planned."""
+        sample, spec = task.sample, self.spec
+
+        def read() -> Clip:
+            with files.fetch(sample.reference) as path:
+                if file_digest(path) != task.reference_sha256:
+                    raise BadSample(f'"{sample.reference}" changed while the run went on; submit again')
+                return read_clip(path, spec.frames, spec.height, spec.width, sample.window, self.settings.fit)
+
+        return self.clips.get((task.reference_sha256, sample.window), read)
+
+    def motion(self, task: Task) -> Motion:
+        """The inverted reference out of the store, on the pair's device."""
+
+        def load() -> Motion:
+            with self.store.fetch(self.store.motion_uri(task.motion_key)) as path:
+                return Motion.load(path, self.pair.device)
+
+        return self.motions.get(task.motion_key, load)
+
+
+class Invert:
+    """Reference clip to motion, once per distinct reference: later samples find it in the store."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        bench, uri = self.bench, self.bench.store.motion_uri(task.motion_key)
+        if bench.motions.has(task.motion_key) or bench.store.exists(uri):
+            return {"motion": {"uri": uri}}
+        motion = invert(bench.pair, bench.reference(task).frames, task.config)
+        header = motion_metadata(
+            task.config, key=task.motion_key, pair=bench.spec.name, reference_sha256=task.reference_sha256
+        )
+        with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
+            local = os.path.join(folder, "motion.safetensors")
+            motion.save(local, header)
+            return {"motion": bench.store.put_blob(uri, local)}
+
+
+class Generate:
+    """Motion and prompt to a video, its trace, and the digest of its latents."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        bench, sample, clock = self.bench, task.sample, Stopwatch()
+        motion = bench.motion(task)
+        clock.lap("load")
+        latents, traces = generate(
+            bench.pair, [motion], [sample.prompt], [sample.seed], task.config, [sample.negative_prompt or ""]
+        )
+        clock.lap("sample")
+        frames = bench.pair.decode_video(latents)[0]
+        clock.lap("decode")
+        blobs = self._publish(task, frames, traces[0].rows())
+        clock.lap("publish")
+        return blobs | {
+            "latent_sha256": latent_digest(latents[0]),
+            "trace": traces[0].summary(),
+            "seconds": clock.laps,
+        }
+
+    def _publish(self, task: Task, frames: np.ndarray, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        store, sample = self.bench.store, task.sample
+        origin = provenance(
+            sample_id=sample.id,
+            key=task.key,
+            pair=self.bench.spec.name,
+            prompt=sample.prompt,
+            seed=sample.seed,
+            settings=digest(task.config.to_dict()),
+        )
+        with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
+            video, stats = os.path.join(folder, "video.mp4"), os.path.join(folder, "trace.parquet")
+            write_video(video, frames, self.bench.spec.fps, origin)
+            with open(stats, "wb") as stream:
+                stream.write(to_parquet(rows))
+            return {
+                "video": store.put_blob(store.video_uri(task.key, task.attempt), video),
+                "stats": store.put_blob(store.stats_uri(task.key, task.attempt), stats),
+            }
+
+
+class Score:
+    """Every metric that can run here, on the video as it was written; the others with their reason."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.metrics, self.skipped = load_metrics(bench.settings.metrics, bench.settings.device)
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        bench, spec = self.bench, self.bench.spec
+        if not self.metrics:
+            return {"scores": {}, "skipped": self.skipped}
+        if task.video is None:
+            raise BadSample("there is no video to score")
+        with bench.store.fetch(task.video) as path:
+            video = read_clip(path, spec.frames, spec.height, spec.width)
+        item = Item(video.frames, bench.reference(task).frames, task.sample.prompt, video.fps)
+        scores = {}
+        for metric in self.metrics:
+            key = score_key(task.key, metric.name, metric.version)
+            scores[metric.name] = {**metric(item), "version": metric.version, "key": key}
+        return {"scores": scores, "skipped": self.skipped}
+
+
+def latent_digest(latents: torch.Tensor) -> str:
+    """sha256 of latents as little-endian float32: equal on equal hardware however the run was arranged."""
+    return hashlib.sha256(latents.detach().cpu().numpy().astype("<f4").tobytes()).hexdigest()
+
+
+class Stopwatch:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self.mark = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self.mark = round(now - self.mark, 4), now
+
+
+class Recent(Generic[T]):
+    """The last few values, kept by key."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.values: OrderedDict[Hashable, T] = OrderedDict()
+
+    def has(self, key: Hashable) -> bool:
+        return key in self.values
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        value = self.values.pop(key) if key in self.values else make()
+        self.values[key] = value
+        while len(self.values) > self.size:
+            self.values.popitem(last=False)
+        return value

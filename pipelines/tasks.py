@@ -1,0 +1,88 @@
+"""The small values of a run: tasks and failures travel between driver and workers, jobs do not."""
+
+import traceback
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from motionecho.config import EchoConfig
+from motionecho.errors import BadSample, PoisonedDevice, Transient, UserError
+from motionecho.manifest import Sample
+
+Kind = Literal["bad", "strike", "infra", "poisoned"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One sample to make, with everything decided; URIs only, never pixels or tensors."""
+
+    key: str
+    motion_key: str
+    sample: Sample
+    config: EchoConfig
+    reference_sha256: str
+    reference_version: str
+    attempt: str = ""  # names this attempt's blobs, so that two attempts never share one
+    video: str | None = None  # URI within the run, once there is one
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt ended, and what that asks for.
+
+    kind: "bad" is never retried, "strike" counts towards quarantine, "infra" does not (it has a cap of its
+    own), "poisoned" is a strike after which the process is replaced.
+    """
+
+    kind: Kind
+    name: str  # class of the error
+    message: str
+    stage: str
+    traceback: str = ""
+
+    def note(self, **about: Any) -> dict[str, Any]:
+        """The failure as it stands in records and attempt notes."""
+        values = asdict(self)
+        values["class"] = values.pop("name")
+        return values | about | {"at": datetime.now(UTC).isoformat(timespec="milliseconds")}
+
+
+@dataclass
+class Job:
+    """A task on its way through the pools."""
+
+    task: Task
+    group: int = 0  # the pool it waits for
+    result: dict[str, Any] = field(default_factory=dict)
+    strikes: list[dict[str, Any]] = field(default_factory=list)
+    infra: int = 0
+    where: dict[str, Any] = field(default_factory=dict)
+    avoid: tuple[int, int] | None = None  # (pool, seat) that failed it last
+
+
+@dataclass
+class Tally:
+    """What happened in this run so far."""
+
+    committed: int = 0
+    failed: int = 0
+    last: str | None = None
+    failures: Counter[str] = field(default_factory=Counter)
+    message: str | None = None
+
+
+def failure_of(problem: BaseException, stage: str) -> Failure:
+    """Tell the kinds of failure apart; our own errors say it by class, the accelerator's by name and text."""
+    text, name = str(problem), type(problem).__name__
+    out_of_memory = "OutOfMemory" in name or "out of memory" in text
+    broken = name == "AcceleratorError" or "CUDA error" in text or "cuDNN error" in text
+    kind: Kind = "strike"
+    if isinstance(problem, BadSample | UserError):
+        kind = "bad"
+    elif isinstance(problem, Transient):
+        kind = "infra"
+    elif isinstance(problem, PoisonedDevice) or (broken and not out_of_memory):
+        kind = "poisoned"
+    tail = "" if kind == "bad" else "".join(traceback.format_exception(problem))[-3000:]
+    return Failure(kind, name, (text or name)[:1000], stage, tail)

@@ -1,0 +1,72 @@
+"""The shell around stages inside one Ray actor: loads once, runs one task at a time, never raises."""
+
+import importlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from motionecho.config import RunSettings
+from pipelines.tasks import Failure, Task, failure_of
+
+Factory = Callable[[tuple[str, ...], RunSettings, str], dict[str, Callable[[Task], dict[str, Any]]]]
+
+
+class Worker:
+    """Runs a set of stages in order. Constructing it is instant; `load` brings the models.
+
+    `factory` is "module:function" and is called with (names, settings, store URL) to make the stages.
+    """
+
+    def __init__(
+        self, factory: str, names: tuple[str, ...], settings: RunSettings, url: str, threads: int | None
+    ) -> None:
+        self.factory, self.names, self.settings = factory, names, settings
+        self.url, self.threads = url, threads
+        self.stages: dict[str, Callable[[Task], dict[str, Any]]] = {}
+
+    def load(self) -> dict[str, Any] | Failure:
+        """Make the stages; return where this is, or why it cannot work."""
+        try:
+            module, function = self.factory.split(":")
+            factory: Factory = getattr(importlib.import_module(module), function)
+            if self.threads:
+                os.environ["OMP_NUM_THREADS"] = str(self.threads)
+            self.stages = factory(self.names, self.settings, self.url)
+            node = ray.get_runtime_context().get_node_id()
+            return {"host": socket.gethostname(), "node": node} | _device(self.threads)
+        except Exception as problem:
+            return failure_of(problem, "load")
+
+    def run(self, task: Task) -> dict[str, Any] | Failure:
+        """Run all stages on one task; return what they say, merged, or the first failure."""
+        said: dict[str, Any] = {"seconds": {}}
+        for name in self.names:
+            began = time.perf_counter()
+            try:
+                part = self.stages[name](task)
+            except Exception as problem:
+                return failure_of(problem, name)
+            inner = {f"{name}_{lap}": value for lap, value in part.pop("seconds", {}).items()}
+            said["seconds"] |= {name: round(time.perf_counter() - began, 4)} | inner
+            said |= part
+            if "video" in part:
+                task = replace(task, video=part["video"]["uri"])
+        return said
+
+
+def _device(threads: int | None) -> dict[str, Any]:
+    """Name the device the stages compute on, where they brought torch in at all."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    if torch.cuda.is_available():
+        return {"device": torch.cuda.get_device_name()}
+    if threads:
+        torch.set_num_threads(threads)
+    return {"device": f"cpu, {torch.get_num_threads()} threads"}

@@ -1,0 +1,117 @@
+"""Real stages, tiny: they write small files instead of videos, and do on purpose what samples do by accident.
+
+A prompt's first word says what happens: fine, bad, raises, dies, hangs, stumbles (fails its first attempt),
+down (the store fails once), poisons. Calls are counted as files beside the run.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from motionecho.config import RunSettings
+from motionecho.errors import BadSample, PoisonedDevice, Transient
+from motionecho.files import fetch
+from motionecho.store import RunStore
+from pipelines.tasks import Task
+
+FACTORY = "fake_stages:build"
+
+
+def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
+    makers = {"invert": invert, "generate": generate, "score": score}
+    return {name: (lambda task, make=makers[name]: make(RunStore(url), task)) for name in names}
+
+
+def build_broken(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
+    raise RuntimeError("the weights are damaged")
+
+
+def invert(store: RunStore, task: Task) -> dict[str, Any]:
+    uri = store.motion_uri(task.motion_key)
+    if store.exists(uri):
+        return {"motion": {"uri": uri}}
+    _count(store, f"invert-{task.motion_key}")
+    with fetch(task.sample.reference) as path:
+        return {"motion": _put(store, uri, Path(path).read_bytes())}
+
+
+def generate(store: RunStore, task: Task) -> dict[str, Any]:
+    attempt = _count(store, f"generate-{task.sample.id}")
+    misbehave(task.sample.prompt.split()[0], attempt)
+    with store.fetch(store.motion_uri(task.motion_key)) as path:
+        motion = Path(path).read_bytes()
+    latents = hashlib.sha256(
+        motion + task.sample.prompt.encode() + str(task.sample.seed).encode()
+    ).hexdigest()
+    return {
+        "video": _put(store, store.video_uri(task.key, task.attempt), f"video {latents}".encode()),
+        "stats": _put(store, store.stats_uri(task.key, task.attempt), b"stats"),
+        "latent_sha256": latents,
+        "trace": {"forward_equivalents": 8, "evaluations": {"student": 8}},
+        "seconds": {"sample": 0.5},
+    }
+
+
+def score(store: RunStore, task: Task) -> dict[str, Any]:
+    assert task.video is not None
+    with store.fetch(task.video) as path:
+        size = len(Path(path).read_bytes())
+    return {"scores": {"size": {"size_bytes": size}}, "skipped": {"clip": "no weights here"}}
+
+
+def misbehave(how: str, attempt: int) -> None:
+    if how == "bad":
+        raise BadSample("this one can never be")
+    if how == "raises":
+        raise ValueError("out of luck")
+    if how == "stumbles" and attempt == 1:
+        raise ValueError("the first time always fails")
+    if how == "down" and attempt == 1:
+        raise Transient("the store is down")
+    if how == "poisons" and attempt == 1:
+        raise PoisonedDevice("an illegal memory access was encountered")
+    if how == "dies":
+        os._exit(7)
+    if how == "slow":
+        time.sleep(0.4)
+    if how == "hangs":
+        threading.Event().wait()
+
+
+def calls(url: str) -> dict[str, int]:
+    """How often each stage ran on each sample, `invert-<motion key>` and `generate-<id>`."""
+    names = [path.name.rsplit(".", 1)[0] for path in Path(url + ".calls").glob("*.*")]
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
+def _count(store: RunStore, name: str) -> int:
+    folder = Path(store.root + ".calls")
+    folder.mkdir(exist_ok=True)
+    number = len(list(folder.glob(f"{name}.*"))) + 1
+    (folder / f"{name}.{number}-{os.getpid()}").touch()
+    return number
+
+
+def _put(store: RunStore, uri: str, data: bytes) -> dict[str, Any]:
+    with tempfile.NamedTemporaryFile(suffix=".bin") as file:
+        file.write(data)
+        file.flush()
+        return store.put_blob(uri, file.name)
+
+
+if __name__ == "__main__":  # a driver to be killed: python fake_stages.py MANIFEST OUT
+    from motionecho.config import EchoConfig
+    from pipelines.generate import Engine, run
+
+    run(
+        sys.argv[1],
+        RunSettings(pair="toy", echo=EchoConfig()),
+        sys.argv[2],
+        Engine(workers=2),
+        factory=FACTORY,
+    )

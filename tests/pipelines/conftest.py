@@ -1,0 +1,38 @@
+"""One embedded Ray for all tests of a module, and manifests made of one-line files."""
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.cluster import connected
+from pipelines.engine import Engine
+
+
+@pytest.fixture(scope="module")
+def embedded_ray() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # where the workers find fake_stages
+        with connected(Engine()):
+            yield
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Callable[..., str]:
+    """Write a CSV of (prompt, reference name) rows; references are files whose bytes are their name."""
+
+    def write(*rows: tuple[str, str], name: str = "manifest.csv") -> str:
+        for reference in {reference for _, reference in rows}:
+            if not reference.startswith("missing"):
+                (tmp_path / reference).write_text(reference)
+        with (tmp_path / name).open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["id", "reference", "prompt", "licence"])
+            writer.writerows(
+                [prompt.replace(" ", "-"), reference, prompt, "CC0"] for prompt, reference in rows
+            )
+        return str(tmp_path / name)
+
+    return write

@@ -1,0 +1,162 @@
+"""Whatever a sample does, the others are made and it is named with its reason."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import fake_stages as fakes
+import pytest
+
+from motionecho.config import EchoConfig, RunSettings
+from motionecho.records import Record
+from motionecho.store import RunStore
+from pipelines.generate import Engine, Progress, Summary, run
+
+Manifest = Callable[..., str]
+SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
+ENGINE = Engine(workers=2, backoff_s=0.01, deadline_s=20)
+
+pytestmark = pytest.mark.usefixtures("embedded_ray")
+
+
+def go(manifest: str, out: Path, engine: Engine = ENGINE, settings: RunSettings = SETTINGS) -> Summary:
+    return run(manifest, settings, str(out), engine, factory=fakes.FACTORY)
+
+
+def by_id(out: Path) -> dict[str, Record]:
+    return {record.id: record for record in RunStore(str(out)).records()}
+
+
+def test_every_kind_of_sample_ends_as_it_should(manifest: Manifest, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    table = manifest(
+        ("fine one", "a.mp4"), ("bad one", "a.mp4"), ("raises always", "a.mp4"),
+        ("stumbles once", "b.mp4"), ("down once", "b.mp4"), ("dies always", "b.mp4"),
+        ("poisons once", "a.mp4"), ("fine two", "missing.mp4"), ("fine three", "b.mp4"),
+    )  # fmt: skip
+    summary = go(table, out)
+    records, count = by_id(out), fakes.calls(str(out))
+
+    assert summary.stopped is None
+    assert (summary.total, summary.committed, summary.failed, summary.left) == (9, 5, 4, 0)
+    assert summary.stopped is None
+    assert not summary.interrupted
+    assert {name for name, record in records.items() if record.ok} == {
+        "fine-one", "stumbles-once", "down-once", "poisons-once", "fine-three"
+    }  # fmt: skip
+
+    assert (records["bad-one"].error or {})["class"] == "BadSample"
+    assert count["generate-bad-one"] == 1, "a bad sample is never retried"
+    raised = records["raises-always"]
+    assert raised.attempts == 3
+    assert [strike["class"] for strike in raised.strikes] == ["ValueError"] * 3
+    assert (raised.error or {})["stage"] == "generate"
+    assert "out of luck" in (raised.error or {})["traceback"]
+    died = records["dies-always"]
+    assert count["generate-dies-always"] == 3
+    assert (died.error or {})["class"] == "WorkerDied"
+    assert (died.error or {})["node"]
+    assert "does not exist" in (records["fine-two"].error or {})["message"]
+
+    assert records["stumbles-once"].attempts == 2
+    assert len(records["stumbles-once"].strikes) == 1
+    assert records["down-once"].strikes == [], "a failing store is no strike against the sample"
+    assert records["poisons-once"].strikes[0]["kind"] == "poisoned"
+    assert sorted(name for name in count if name.startswith("invert")) == sorted(
+        f"invert-{key}" for key in {r.motion_key for r in records.values() if r.motion_key}
+    )
+    assert not list((out / "attempts").rglob("*.json"))  # the record has them now
+
+
+def test_a_sample_that_hangs_is_killed_at_its_deadline(manifest: Manifest, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    engine = dataclasses.replace(ENGINE, deadline_s=0.5, max_attempts=2)
+    summary = go(manifest(("hangs always", "a.mp4"), ("fine one", "a.mp4")), out, engine)
+    assert (summary.committed, summary.failed) == (1, 1)
+    assert (by_id(out)["hangs-always"].error or {})["class"] == "DeadlineExceeded"
+
+
+def test_records_name_whole_blobs_and_carry_inputs(manifest: Manifest, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    go(manifest(("fine one", "a.mp4")), out)
+    record = by_id(out)["fine-one"]
+    store = RunStore(str(out))
+    for blob in (record.video, record.stats):
+        assert blob is not None
+        with store.fetch(blob["uri"]) as path:
+            assert len(Path(path).read_bytes()) == blob["bytes"]
+    assert record.inputs["licence"] == "CC0"
+    assert record.inputs["reference"] == str(tmp_path / "a.mp4")
+    assert record.scores["size"]["size_bytes"] == (record.video or {})["bytes"]
+    assert record.skipped == {"clip": "no weights here"}
+    assert set(record.seconds) == {"invert", "generate", "generate_sample", "score"}
+
+
+def test_submitting_again_makes_nothing_twice(manifest: Manifest, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rows = [("fine one", "a.mp4"), ("raises always", "a.mp4"), ("fine two", "b.mp4")]
+    first = go(manifest(*rows), out)
+    before = fakes.calls(str(out))
+    again = go(manifest(*rows), out)
+    assert fakes.calls(str(out)) == before
+    assert (again.committed, again.already_done, again.failed) == (0, 2, 1)
+    assert (first.committed, first.failed) == (2, 1)
+
+    next((out / "records").rglob(f"{by_id(out)['fine-one'].key}.json")).unlink()
+    third = go(manifest(*rows), out)
+    assert (third.committed, third.already_done) == (1, 1), "deleting a record makes its sample run again"
+    assert fakes.calls(str(out))["generate-fine-one"] == 2
+    assert len(by_id(out)) == 3
+
+    retried = go(manifest(*rows), out, dataclasses.replace(ENGINE, retry_failed=True))
+    assert (retried.already_done, retried.failed) == (2, 1)
+    assert fakes.calls(str(out))["generate-raises-always"] == 6
+
+
+def test_shuffled_and_split_manifests_are_the_same_samples(manifest: Manifest, tmp_path: Path) -> None:
+    rows = [("fine one", "a.mp4"), ("fine two", "b.mp4"), ("fine three", "a.mp4"), ("fine four", "b.mp4")]
+    go(manifest(*rows), tmp_path / "whole")
+    go(manifest(*reversed(rows[2:]), name="second.csv"), tmp_path / "split")
+    go(manifest(*reversed(rows[:2]), name="first.csv"), tmp_path / "split")
+    whole, split = by_id(tmp_path / "whole"), by_id(tmp_path / "split")
+    assert {n: (r.key, r.latent_sha256) for n, r in whole.items()} == {
+        n: (r.key, r.latent_sha256) for n, r in split.items()
+    }
+
+
+def test_too_many_failures_stop_the_run_early(manifest: Manifest, tmp_path: Path) -> None:
+    rows = [(f"{'bad' if n % 2 else 'fine'} {n}", "a.mp4") for n in range(80)]
+    summary = go(manifest(*rows), tmp_path / "out")
+    assert summary.stopped is not None
+    assert "BadSample x" in summary.stopped
+    assert summary.left > 0
+    assert 50 <= summary.committed + summary.failed < 80
+
+
+def test_separate_pools_make_the_same_records(manifest: Manifest, tmp_path: Path) -> None:
+    rows = [("fine one", "a.mp4"), ("fine two", "a.mp4"), ("stumbles once", "b.mp4")]
+    go(manifest(*rows), tmp_path / "fused")
+    engine = dataclasses.replace(ENGINE, workers=1, separate=True)
+    assert go(manifest(*rows), tmp_path / "apart", engine).committed == 3
+    fused, apart = by_id(tmp_path / "fused"), by_id(tmp_path / "apart")
+    assert {n: r.latent_sha256 for n, r in fused.items()} == {n: r.latent_sha256 for n, r in apart.items()}
+    count = fakes.calls(str(tmp_path / "apart"))
+    assert all(number == 1 for name, number in count.items() if name.startswith("invert"))
+
+
+def test_workers_that_cannot_load_stop_the_run(manifest: Manifest, tmp_path: Path) -> None:
+    table = manifest(("fine one", "a.mp4"))
+    summary = run(table, SETTINGS, str(tmp_path / "out"), ENGINE, factory="fake_stages:build_broken")
+    assert "the weights are damaged" in (summary.stopped or "")
+    assert summary.left == 1
+
+
+def test_progress_is_told_and_kept_in_the_store(manifest: Manifest, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    table = manifest(("fine one", "a.mp4"), ("bad one", "a.mp4"))
+    run(table, SETTINGS, str(tmp_path / "out"), ENGINE, told.append, factory=fakes.FACTORY)
+    assert (told[-1].total, told[-1].done, told[-1].failed) == (2, 1, 1)
+    kept = json.loads((tmp_path / "out" / "progress.json").read_text())
+    assert kept["ended"] is True
+    assert (kept["total"], kept["done"], kept["failed"]) == (2, 1, 1)
