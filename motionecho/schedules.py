@@ -22,7 +22,7 @@ class NoiseSchedule:
     def from_betas(
         cls, start: float, end: float, kind: Literal["linear", "scaled_linear"] = "linear"
     ) -> "NoiseSchedule":
-        """Build from betas rising linearly, or linearly in their square root (`scaled_linear`, as in LVDM)."""
+        """Build from betas rising linearly, or in their square root (`scaled_linear`, as in LVDM)."""
         power = 0.5 if kind == "scaled_linear" else 1.0
         betas = torch.linspace(start**power, end**power, TRAIN_STEPS, dtype=torch.float64) ** (1 / power)
         return cls(tuple(torch.cumprod(1 - betas, 0).tolist()))
@@ -43,10 +43,10 @@ class NoiseSchedule:
 
 
 class Solver(Protocol):
-    """How a student turns its noise prediction into a clean one, on which timesteps, and what it renoises with."""
+    """How a student turns predicted noise into a clean video, on which timesteps, and how it renoises."""
 
-    noise: Literal["fresh", "predicted"]
-
+    @property
+    def noise(self) -> Literal["fresh", "predicted"]: ...
     def timesteps(self, steps: int) -> list[int]: ...
     def x0(self, schedule: NoiseSchedule, z: Tensor, eps: Tensor, t: int) -> Tensor: ...
 
@@ -81,7 +81,7 @@ class Consistency:
 
 @dataclass(frozen=True)
 class EulerTrailing:
-    """Euler steps on trailing timesteps in variance-preserving form, which is DDIM with eta 0 (AnimateDiff-Lightning)."""
+    """Euler on trailing timesteps (AnimateDiff-Lightning); in variance-preserving form, DDIM with eta 0."""
 
     noise: Literal["fresh", "predicted"] = "predicted"
 
@@ -93,5 +93,5 @@ class EulerTrailing:
 
 
 def uniform_grid(steps: int) -> list[int]:
-    """`steps` times of the teacher from 999 down in equal strides; the walk ends at 0, which is not listed."""
+    """`steps` times of the teacher from 999 down in equal strides; the walk ends at 0, not listed."""
     return [round((TRAIN_STEPS - 1) * (1 - k / steps)) for k in range(steps)]

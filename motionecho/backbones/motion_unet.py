@@ -1,4 +1,4 @@
-"""Wraps diffusers' UNetMotionModel (AnimateDiff's architecture) as a backbone whose temporal attention can be probed."""
+"""Wraps diffusers' UNetMotionModel (AnimateDiff's architecture) as a backbone that can be probed."""
 
 from typing import Literal
 
@@ -13,12 +13,12 @@ from motionecho.errors import UserError, nearest
 from motionecho.schedules import NoiseSchedule, Solver
 
 
-class _Seen(Exception):  # noqa: N818 - a signal, not an error
-    """All probed layers have run."""
+class _Seen(Exception):
+    """All probed layers have run: a signal, not an error."""
 
 
 class _TemporalAttention:
-    """Attention processor: fused attention as usual, or the explicit map where the running probe names this layer."""
+    """Attention processor: fused as usual, the explicit map where the running probe names this layer."""
 
     def __init__(self, name: str, owner: "MotionUNet"):
         self.name, self.owner = name, owner
@@ -48,15 +48,16 @@ class _TemporalAttention:
 class MotionUNet:
     """A backbone; `layers` are the layers guided by default, named as modules of the UNet."""
 
-    def __init__(self, unet: UNetMotionModel, schedule: NoiseSchedule, solver: Solver, layers: tuple[str, ...],
-                 prediction: Literal["eps", "v"] = "eps"):  # fmt: skip
-        self.unet, self.schedule, self.solver, self.layers, self.prediction = (
-            unet,
-            schedule,
-            solver,
-            layers,
-            prediction,
-        )
+    def __init__(
+        self,
+        unet: UNetMotionModel,
+        schedule: NoiseSchedule,
+        solver: Solver,
+        layers: tuple[str, ...],
+        prediction: Literal["eps", "v"] = "eps",
+    ):
+        self.unet, self.schedule, self.solver = unet, schedule, solver
+        self.layers, self.prediction = layers, prediction
         self.probe: Probe | None = None
         self.batch = 0
         self._stop_when_seen = False
@@ -64,7 +65,7 @@ class MotionUNet:
             n for n, m in unet.named_modules() if "motion_modules" in n and isinstance(m, Attention)
         ]
         for name in self._probeable:
-            unet.get_submodule(name).set_processor(_TemporalAttention(name, self))  # type: ignore[operator]
+            unet.get_submodule(name).set_processor(_TemporalAttention(name, self))
 
     def denoise(self, z: Tensor, t: int, text: Tensor, probe: Probe | None = None) -> Tensor:
         self._begin(z, probe)

@@ -10,15 +10,16 @@ from torch import Tensor
 from motionecho.backbones.protocol import Backbone, Probe
 
 Target = dict[str, Tensor]  # named tensors; batched ones lead with [b]
-LOSS_UNIT = (
-    2000.0  # reported losses and thresholds are in this unit whatever the strength (MotionClone's weight)
-)
+LOSS_UNIT = 2000.0  # of reported losses and thresholds, whatever the strength (MotionClone's weight)
 
 
 class MotionGuidance(Protocol):
     """A strategy: what to keep of the reference's probe, and how far a generated probe is from it."""
 
-    layers: tuple[str, ...]
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers to probe."""
+        ...
 
     def target(self, probe: Probe) -> Target:
         """Reduce the reference's probe (b = 1) to the tensors worth keeping, without batch dimension."""
@@ -31,7 +32,7 @@ class MotionGuidance(Protocol):
 
 @dataclass(frozen=True)
 class Prediction:
-    """A noise prediction eps [b, c, f, h, w]; the motion loss [b] in LOSS_UNIT and its raw gradient, where asked for."""
+    """Predicted noise [b, c, f, h, w]; where asked for, motion loss [b] in LOSS_UNIT and its raw gradient."""
 
     eps: Tensor
     loss: Tensor | None = None
@@ -70,7 +71,7 @@ def scaled(gradient: Tensor, strength: float, mode: Literal["raw", "unit_rms"]) 
 def steer(
     eps: Tensor, shift: Tensor | None, sigma: float, update: Literal["x0", "direction"]
 ) -> tuple[Tensor, Tensor]:
-    """Apply the guidance shift g to a noise prediction: returns (eps that predicts x0, eps that points the next step).
+    """Apply the guidance shift g to predicted noise: returns (eps that predicts x0, eps of the next step).
 
     Both forms descend the motion loss. "x0" recomputes the clean prediction from eps + sigma_t g (Eq. 3);
     "direction" leaves it alone and steps along eps - sigma_t g (MotionClone). Mixing them up ascends.

@@ -5,6 +5,8 @@ a generated video is pulled towards giving those key frames the same probability
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 from torch import Tensor
 
@@ -14,25 +16,23 @@ from motionecho.guidance.base import Target
 
 @dataclass(frozen=True)
 class MotionClone:
-    """Top-1 temporal attention matching over `layers`; the loss is a sum over layers of mean squared errors."""
+    """Top-1 temporal attention matching; the loss sums the mean squared errors of `layers`."""
 
     layers: tuple[str, ...]
 
     def target(self, probe: Probe) -> Target:
-        """Keep value [h*w, heads, f, 1] and key frame (int32, same shape) of the strongest probability per layer."""
+        """Keep each layer's strongest probability [h*w, heads, f, 1] and its key frame (int32, same)."""
         kept: Target = {}
         for layer in self.layers:
             top = probe.maps[layer][0].topk(1, dim=-1)
-            kept[f"{layer}:value"], kept[f"{layer}:key"] = (
-                top.values.contiguous(),
-                top.indices.int().contiguous(),
-            )
+            kept[f"{layer}:value"] = top.values.contiguous()
+            kept[f"{layer}:key"] = top.indices.int().contiguous()
         return kept
 
     def loss(self, probe: Probe, target: Target) -> Tensor:
         """|| M (A_ref - A(z)) ||^2 of each sample, [b]."""
-        total = 0
+        errors: list[Tensor] = []
         for layer in self.layers:
             picked = probe.maps[layer].gather(-1, target[f"{layer}:key"].long())
-            total = total + (picked - target[f"{layer}:value"]).square().flatten(1).mean(1)
-        return total  # type: ignore[return-value]
+            errors.append((picked - target[f"{layer}:value"]).square().flatten(1).mean(1))
+        return reduce(add, errors)
