@@ -36,7 +36,7 @@ class ActivationWindow:
 
 
 def ramp(config: EchoConfig, step: int) -> float:
-    """Factor in (0, 1] on the strength: rises over the first steps, falls over the last guided ones (MotionClone)."""
+    """Factor in (0, 1] on the strength (MotionClone): rises at first, falls over the last guided steps."""
     factor, guided = 1.0, config.share(config.guided_fraction)
     if step < config.warm_up:
         factor *= (step + 1) / config.warm_up

@@ -11,6 +11,7 @@ is pulled towards the teacher's endpoint. Symbols: z_t = alpha_t x0 + sigma_t ep
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -68,7 +69,7 @@ def echo(
     config: EchoConfig,
     on_step: OnStep,
 ) -> Tensor:
-    """Algorithm 1 on a batch: stacked motion, text and null states [b, ...]; returns the last x0 [b, c, f, h, w]."""
+    """Algorithm 1; motion, text and null states lead with [b]. Returns the last x0 [b, c, f, h, w]."""
     schedule, solver, guidance = student.schedule, student.solver, guidance_of(student, config)
     bound = GuidedTeacher(teacher, motion.teacher, text, null, config)
     window = ActivationWindow(config)
@@ -79,7 +80,7 @@ def echo(
     # z_T = sqrt(g) z_T^ref + sqrt(1 - g) eps
     z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.noise_blend)
     x0 = z
-    for step, (t, t_next) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for step, (t, t_next) in enumerate(pairwise(times)):
         began = time.perf_counter()
         # stage 1: student prediction eps, motion loss G and its gradient; guided noise (Eq. 3)
         strength = config.student_strength * ramp(config, step) if step < guided_steps else 0.0
@@ -124,7 +125,7 @@ def teacher_endpoint(
 ) -> Tensor:
     """Test-time distillation (Sec. 4.2): the teacher's endpoint x0_{0 <- t_i} for the samples `index`.
 
-    x0 and the lifting noise are [b, c, f, h, w]; returns [len(index), c, f, h, w] and notes the work in `lines`.
+    x0 and the lifting noise are [b, c, f, h, w]; returns [len(index), c, f, h, w], notes the work in `lines`.
     """
     config, schedule = teacher.config, teacher.backbone.schedule
     times = teacher_times(config, t, t_next)
@@ -180,6 +181,6 @@ def _check_finite(z: Tensor, step: int, t: int) -> None:
     finite = torch.isfinite(z).flatten(1).all(1).tolist()
     if not all(finite):
         raise BadSample(
-            f"latents became not finite at student step {step} (t={t}), sample {finite.index(False)} of the batch; "
-            "lower the guidance strength"
+            f"latents became not finite at student step {step} (t={t}), "
+            f"sample {finite.index(False)} of the batch; lower the guidance strength"
         )

@@ -1,4 +1,4 @@
-"""What a reference clip is boiled down to: its inverted noise and the motion targets of student and teacher."""
+"""What a reference clip is boiled down to: its inverted noise, and motion targets of student and teacher."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from motionecho.schedules import uniform_grid
 
 @dataclass(frozen=True)
 class Motion:
-    """Inverted noise z_T [c, f, h, w] and the targets of both models for one reference (or, stacked, for b of them)."""
+    """Inverted noise z_T [c, f, h, w] and both models' targets of a reference; stacked, all lead with [b]."""
 
     z_T: Tensor
     student: Target
@@ -68,7 +68,7 @@ def guidance_of(backbone: Backbone, config: EchoConfig) -> MotionClone:
 
 @torch.no_grad()
 def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
-    """Distil the motion of a clip, uint8 [f, h, w, 3] at the pair's own size and length (Sec. 4.1, App. B.2)."""
+    """Distil the motion of a clip, uint8 [f, h, w, 3] at the pair's size and length (Sec. 4.1, App. B.2)."""
     z0 = pair.encode_video(frames)[None]
     null = pair.encode_text([""])
     z_T = ddim_invert(pair.teacher, z0, null, config)
@@ -94,7 +94,7 @@ def ddim_invert(teacher: Backbone, z0: Tensor, null: Tensor, config: EchoConfig)
 
 @torch.no_grad()
 def reference_target(backbone: Backbone, z0: Tensor, null: Tensor, config: EchoConfig) -> Target:
-    """One noised forward pass at t_alpha, ended after the last probed layer, reduced to the guidance's target.
+    """One noised pass at t_alpha, ended after the last probed layer, reduced to the guidance's target.
 
     The noise is the same for every reference, so that the target depends on the clip alone.
     """

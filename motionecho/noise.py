@@ -1,4 +1,4 @@
-"""Noise belongs to the sample: a function of (seed, purpose, step), whatever device, batch or worker draws it."""
+"""Noise belongs to the sample: a function of (seed, purpose, step), on any device, in any batch or worker."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
-"""The slow teacher: classifier-free and motion guided noise, its DDIM step, and MotionClone, the teacher all alone."""
+"""The slow teacher: noise guided by text and motion, its DDIM step, and MotionClone, the teacher alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -82,7 +83,7 @@ def motionclone(
     z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.noise_blend)
     everyone, x0 = torch.arange(len(z), device=z.device), z
     times, log = [*uniform_grid(steps), 0], []
-    for step, (t, t_next) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for step, (t, t_next) in enumerate(pairwise(times)):
         seen = bound.predict(z, t, everyone, 0.0 if step < config.guided_fraction * steps else None)
         z, x0 = bound.ddim(z, seen, t, t_next)
         lines = [StepTrace(step, t, t_next) for _ in seeds]

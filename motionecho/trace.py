@@ -9,7 +9,7 @@ BACKWARD_COST = 2  # a gradient costs about two forward passes on top of its own
 
 @dataclass
 class StepTrace:
-    """One student step of one sample; losses are in units of 2000 * (sum over layers of mean squared error)."""
+    """One student step of one sample; a loss is 2000 times the sum over layers of mean squared errors."""
 
     step: int
     t: int
