@@ -28,12 +28,11 @@ class ModelPair:
 
     @torch.no_grad()
     def encode_video(self, frames: np.ndarray) -> Tensor:
-        """Frames uint8 [f, h, w, 3] to float32 latents [c, f, h, w]: the mode of the posterior, so nothing is random."""
+        """Frames uint8 [f, h, w, 3] to float32 latents [c, f, h, w]: the posterior's mode, nothing random."""
         expected = (self.spec.frames, self.spec.height, self.spec.width, 3)
         if frames.shape != expected or frames.dtype != np.uint8:
-            raise BadSample(
-                f"a clip of pair {self.spec.name} has to be uint8 {expected}, not {frames.dtype} {frames.shape}"
-            )
+            found = f"{frames.dtype} {frames.shape}"
+            raise BadSample(f"a clip of pair {self.spec.name} has to be uint8 {expected}, not {found}")
         video = torch.from_numpy(frames.copy()).to(self.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
         mean = self.vae.encode(video).latent_dist.mode().float()
         return ((mean - self.latent_shift) * self.latent_scale).transpose(0, 1)

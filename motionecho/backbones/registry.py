@@ -1,4 +1,4 @@
-"""The pairs by name: short declarative specs, loaded on demand. Importing this loads no model and no torch."""
+"""The pairs by name: short declarative specs. Importing this loads no model and no torch."""
 
 import hashlib
 import importlib

@@ -15,7 +15,10 @@ WEIGHTS = HERE / "toy" / "weights" / "judge.safetensors"
 
 
 class ToyText:
-    """`toy_text`: share of frames with the prompted shape, colour and background; `toy_consistency`: steadiness of both."""
+    """`toy_text`: share of frames with the prompt's shape, colour and background.
+
+    `toy_consistency`: how steady the sprite's looks are from frame to frame.
+    """
 
     name = "toy_text"
     version = "1"
@@ -37,11 +40,12 @@ class ToyText:
             return {"toy_text": None, "toy_text_status": "not_a_sprite_video"}
         seen = verdict(self.judge, self._frames(item))
         right = text_accuracy(seen, item.prompt)
-        return {
+        scores: Scores = {
             "toy_text": sum(right.values()) / len(right),
             "toy_consistency": steadiness(seen),
             "toy_text_status": "ok",
-        } | {f"toy_text_{name}": value for name, value in right.items()}
+        }
+        return scores | {f"toy_text_{name}": value for name, value in right.items()}
 
     def _frames(self, item: Item) -> "torch.Tensor":
         import torch

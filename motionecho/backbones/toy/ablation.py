@@ -160,7 +160,7 @@ def interval(values: Sequence[float], rounds: int = 2000) -> tuple[float, float,
 def measure(
     task: Task, rows: Mapping[str, Row], seeds: int, keep: Path | None = None
 ) -> list[dict[str, Any]]:
-    """Run every row for every seed; per-sample scores as flat dicts. `keep` receives the latents of each row."""
+    """Run every row for every seed; per-sample scores as flat dicts. `keep` receives each row's latents."""
     results = []
     for number, (name, row) in enumerate(rows.items()):
         config, only = settings_of(task.pair, row)

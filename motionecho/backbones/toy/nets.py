@@ -1,4 +1,4 @@
-"""The networks of the embedded pair: standard diffusers modules at a tiny size, a word-level text encoder, a judge.
+"""The networks of the embedded pair: tiny standard diffusers modules, a word-level text encoder, a judge.
 
 One UNet architecture (AnimateDiff's) serves teacher and student; latents are [b, 4, 16, 16, 16].
 """
@@ -13,32 +13,25 @@ from motionecho.schedules import NoiseSchedule
 
 MAX_WORDS = 16
 WIDTH = 128
-MOTION_WORDS = ("moving", "left", "right", "up", "down", "circling", "bouncing", "zigzagging", "waving", "growing", "shrinking",
-                "spinning", "camera", "panning", "zooming", "in", "out", "rotating")  # fmt: skip
-WORDS = (
-    "<pad>",
-    "<start>",
-    "<end>",
-    "a",
-    "on",
-    "background",
-    *dict.fromkeys((*SHAPES, *COLORS, *BACKGROUNDS, *TEXTURES)),
-    *MOTION_WORDS,
-)
+MOTION_WORDS = (
+    "moving", "left", "right", "up", "down", "circling", "bouncing", "zigzagging", "waving", "growing",
+    "shrinking", "spinning", "camera", "panning", "zooming", "in", "out", "rotating",
+)  # fmt: skip
+LOOK_WORDS = tuple(dict.fromkeys((*SHAPES, *COLORS, *BACKGROUNDS, *TEXTURES)))
+WORDS = ("<pad>", "<start>", "<end>", "a", "on", "background", *LOOK_WORDS, *MOTION_WORDS)
 SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012)
 
 
 def tokenize(prompt: str) -> list[int]:
     """Word ids padded to MAX_WORDS; raises BadSample on a word the pair was never taught."""
-    words = [
-        "a" if word in ("an", "the") else word
-        for word in prompt.lower().replace(",", " ").replace(".", " ").split()
-    ]
+    plain = prompt.lower().replace(",", " ").replace(".", " ")
+    words = ["a" if word in ("an", "the") else word for word in plain.split()]
     for word in words:
         if word not in WORDS[3:]:
             raise BadSample(
-                f'the embedded pair does not know the word "{word}" of prompt "{prompt}"{nearest(word, WORDS[3:])}; '
-                f'it draws {", ".join(SHAPES)} in {", ".join(COLORS)}, as in "a red star on a striped blue background"'
+                f'the embedded pair does not know the word "{word}" of prompt "{prompt}"'
+                f"{nearest(word, WORDS[3:])}; it draws {', '.join(SHAPES)} in {', '.join(COLORS)}, "
+                'as in "a red star on a striped blue background"'
             )
     if len(words) > MAX_WORDS - 2:
         raise BadSample(
@@ -63,28 +56,42 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         words = self.words(ids) + self.position
-        later = torch.ones(MAX_WORDS, MAX_WORDS, dtype=torch.bool, device=ids.device).triu(
-            1
-        )  # as in CLIP, none looks ahead
+        square = torch.ones(MAX_WORDS, MAX_WORDS, dtype=torch.bool, device=ids.device)
+        later = square.triu(1)  # as in CLIP, no word looks ahead
         return self.norm(self.layers(words, mask=later))
 
 
 def build_unet() -> UNetMotionModel:
     """AnimateDiff's UNet, two levels of 64 and 128 channels, temporal attention at both; 5.7 M parameters."""
     return UNetMotionModel(
-        sample_size=SIZE // 4, in_channels=4, out_channels=4, block_out_channels=(64, 128), layers_per_block=1,
-        norm_num_groups=16, down_block_types=("DownBlockMotion", "CrossAttnDownBlockMotion"),
-        up_block_types=("CrossAttnUpBlockMotion", "UpBlockMotion"), cross_attention_dim=WIDTH, num_attention_heads=4,
-        motion_num_attention_heads=4, motion_max_seq_length=32, use_motion_mid_block=True,
-    )  # fmt: skip
+        sample_size=SIZE // 4,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(64, 128),
+        down_block_types=("DownBlockMotion", "CrossAttnDownBlockMotion"),
+        up_block_types=("CrossAttnUpBlockMotion", "UpBlockMotion"),
+        layers_per_block=1,
+        norm_num_groups=16,
+        cross_attention_dim=WIDTH,
+        num_attention_heads=4,
+        motion_num_attention_heads=4,
+        motion_max_seq_length=32,
+        use_motion_mid_block=True,
+    )
 
 
 def build_vae() -> AutoencoderKL:
     """64x64 RGB to 4x16x16, frame by frame; 0.8 M parameters."""
     return AutoencoderKL(
-        block_out_channels=(32, 48, 64), down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-        latent_channels=4, layers_per_block=1, norm_num_groups=16, mid_block_add_attention=False, sample_size=SIZE,
-    )  # fmt: skip
+        block_out_channels=(32, 48, 64),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=16,
+        mid_block_add_attention=False,
+        sample_size=SIZE,
+    )
 
 
 class Judge(nn.Module):

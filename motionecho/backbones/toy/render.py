@@ -59,8 +59,13 @@ def _texture(index: Tensor, u: Tensor, v: Tensor, pattern: Tensor) -> Tensor:
     cloud = (
         waves + 0.8 * torch.sin(3.7 * u - 2.2 * v + phase[4]) + 0.6 * torch.sin(4.6 * v + 1.1 * u + phase[0])
     ) / 2
-    looks = {"gradient": u.clamp(-1.2, 1.2), "striped": torch.tanh(3 * stripes), "checkered": torch.tanh(4.5 * stripes * bars),
-             "dotted": torch.tanh(3 * (stripes + bars - 0.9)), "cloudy": cloud}  # fmt: skip
+    looks = {
+        "gradient": u.clamp(-1.2, 1.2),
+        "striped": torch.tanh(3 * stripes),
+        "checkered": torch.tanh(4.5 * stripes * bars),
+        "dotted": torch.tanh(3 * (stripes + bars - 0.9)),
+        "cloudy": cloud,
+    }
     drawn = torch.zeros_like(u)
     for name, look in looks.items():
         drawn = torch.where((index == TEXTURES.index(name))[:, None, None, None], look, drawn)
@@ -112,7 +117,7 @@ def to_uint8(video: Tensor) -> np.ndarray:
 
 
 def reference_clip(seed: int, motion: str, looks: str = "any") -> tuple[np.ndarray, dict[str, object]]:
-    """One procedural clip: uint8 [16, 64, 64, 3] and its truth (motion, words, screen centre [16, 2] in pixels)."""
+    """One procedural clip, uint8 [16, 64, 64, 3], and its truth: motion, words, centre [16, 2] in pixels."""
     scenes = sample_scenes(1, torch.Generator().manual_seed(seed), motions=(motion,), looks=looks)
     centre = (scenes.screen()[0] + 1) * SIZE / 2
     truth: dict[str, object] = {"motion": motion, "words": scenes.path.words[0], "centre": centre.tolist()}

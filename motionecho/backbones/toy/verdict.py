@@ -39,7 +39,10 @@ def asked_for(prompt: str) -> dict[str, int]:
 
 @torch.no_grad()
 def verdict(judge: Judge, video: Tensor) -> dict[str, Tensor]:
-    """Judge frames [f, 3, h, w] in [-1, 1]: centre [f, 2], log_size [f], probabilities shape, color, background [f, k]."""
+    """Judge frames [f, 3, h, w] in [-1, 1].
+
+    Returns centre [f, 2], log_size [f] and the probabilities shape, color and background, [f, k] each.
+    """
     seen = judge(video.float())
     return {
         name: value.softmax(-1) if name in ("shape", "color", "background") else value
@@ -48,7 +51,7 @@ def verdict(judge: Judge, video: Tensor) -> dict[str, Tensor]:
 
 
 def text_accuracy(seen: dict[str, Tensor], prompt: str) -> dict[str, float]:
-    """Share of frames whose shape, colour and background are those of the prompt; only what the prompt names."""
+    """Share of frames with the prompt's shape, colour and background; only what the prompt names."""
     return {
         name: (seen[name].argmax(-1) == wanted).float().mean().item()
         for name, wanted in asked_for(prompt).items()
@@ -62,7 +65,7 @@ def steadiness(seen: dict[str, Tensor]) -> float:
 
 
 def velocity_cosine(centre: Tensor, truth: Tensor) -> float:
-    """Cosine between two paths' velocities [f, 2], flattened over time, while the true sprite is in the picture."""
+    """Cosine between the velocities of two paths [f, 2] while the true sprite is in the picture."""
     visible = (truth.abs().amax(-1) < VISIBLE).float()
     both = (visible[1:] * visible[:-1])[:, None]
     return F.cosine_similarity(
