@@ -23,9 +23,17 @@ def test_text_and_values_are_parsed_by_type() -> None:
 
 @pytest.mark.parametrize(
     ("symbol", "name"),
-    [("eta", "student_strength"), ("lambda", "teacher_weight"), ("p", "guided_fraction"), ("N_max", "teacher_max_steps"),
-     ("delta_1", "activation_threshold"), ("g", "noise_blend"), ("W", "window"), ("teacher-weight", "teacher_weight")],
-)  # fmt: skip
+    [
+        ("eta", "student_strength"),
+        ("lambda", "teacher_weight"),
+        ("p", "guided_fraction"),
+        ("N_max", "teacher_max_steps"),
+        ("delta_1", "activation_threshold"),
+        ("g", "noise_blend"),
+        ("W", "window"),
+        ("teacher-weight", "teacher_weight"),
+    ],
+)
 def test_paper_symbols_are_names_too(symbol: str, name: str) -> None:
     assert resolve_name(symbol) == name
 

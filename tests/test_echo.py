@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 import tiny
+import torch
 
 from motionecho.backbones.pair import ModelPair
 from motionecho.config import EchoConfig

@@ -1,9 +1,11 @@
 """Inversion walks the path that sampling walks back, and a Motion survives its file."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-import torch
 import tiny
+import torch
 
 from motionecho.errors import BadSample
 from motionecho.inversion import Motion, ddim_invert, invert
@@ -42,8 +44,7 @@ def test_sampling_back_from_the_inverted_noise_returns_the_clip(pair) -> None:
     for steps in (10, 160):
         config = tiny.CONFIG.updated({"inversion_steps": steps})
         z = ddim_invert(pair.teacher, z0, null, config)
-        grid = [*uniform_grid(steps), 0]
-        for t, t_next in zip(grid[:-1], grid[1:], strict=True):
+        for t, t_next in pairwise([*uniform_grid(steps), 0]):
             with torch.no_grad():
                 eps = pair.teacher.denoise(z, t, null)
             z = pair.teacher.schedule.add_noise(pair.teacher.schedule.x0(z, eps, t), eps, t_next)

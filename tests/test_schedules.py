@@ -1,5 +1,7 @@
 """Schedules and grids against the published numbers."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -63,4 +65,4 @@ def test_consistency_boundary() -> None:
 def test_uniform_grid_descends_from_999() -> None:
     grid = uniform_grid(50)
     assert (grid[0], len(grid)) == (999, 50)
-    assert all(a > b > 0 for a, b in zip(grid[:-1], grid[1:], strict=True))
+    assert all(a > b > 0 for a, b in pairwise(grid))

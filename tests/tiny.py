@@ -24,11 +24,20 @@ CONFIG = EchoConfig(
 def unet(seed: int) -> UNetMotionModel:
     torch.manual_seed(seed)
     net = UNetMotionModel(
-        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=4,
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(16, 32),
         down_block_types=("DownBlockMotion", "CrossAttnDownBlockMotion"),
-        up_block_types=("CrossAttnUpBlockMotion", "UpBlockMotion"), cross_attention_dim=WIDTH, num_attention_heads=2,
-        motion_num_attention_heads=2, motion_max_seq_length=8, use_motion_mid_block=True,
-    )  # fmt: skip
+        up_block_types=("CrossAttnUpBlockMotion", "UpBlockMotion"),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=WIDTH,
+        num_attention_heads=2,
+        motion_num_attention_heads=2,
+        motion_max_seq_length=8,
+        use_motion_mid_block=True,
+    )
     for parameter in net.parameters():  # zero-initialised layers would hide half of the network
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.6 / parameter[0].numel() ** 0.5)
@@ -41,8 +50,14 @@ def backbone(seed: int = 0, solver: Solver | None = None) -> MotionUNet:
 
 def pair(solver: Solver | None = None) -> ModelPair:
     torch.manual_seed(3)
-    vae = AutoencoderKL(block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, latent_channels=4,
-                        up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=4, layers_per_block=1)  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+        layers_per_block=1,
+    )
 
     def text(prompts: list[str]) -> torch.Tensor:
         states = [torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(len(p))) for p in prompts]

@@ -1,8 +1,8 @@
 """The probe reads what the network really computes, and costs no more than it must."""
 
 import pytest
-import torch
 import tiny
+import torch
 
 from motionecho.backbones.protocol import Probe
 from motionecho.errors import UserError

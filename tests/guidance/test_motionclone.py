@@ -1,8 +1,8 @@
 """MotionClone's loss, and the rule that its guidance must descend."""
 
 import pytest
-import torch
 import tiny
+import torch
 
 from motionecho.backbones.protocol import Probe
 from motionecho.guidance.base import LOSS_UNIT, predict, rows, scaled, stack, steer
