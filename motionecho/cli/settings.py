@@ -51,7 +51,7 @@ def resolve(
     from_file = {resolve_name(str(name)): value for name, value in file.get("echo", {}).items()}
     from_options = parse_changes(changes)
     echo = spec.config(preset, from_file | from_options)
-    names = metrics or file.get("metrics") or METRICS_OF.get(spec.name, METRICS)
+    names: Sequence[str] = metrics or file.get("metrics", ()) or METRICS_OF.get(spec.name, METRICS)
     chosen = fit or file.get("fit") or "crop"
     if chosen not in FITS:
         raise UserError(f'unknown fit "{chosen}"{nearest(chosen, FITS)}; use crop, resize or pad')
