@@ -1,5 +1,6 @@
 """How a command ends: the one place where exceptions become a sentence and an exit code."""
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ class Exit(IntEnum):
 
 def main() -> None:
     """Entry point of the console script."""
+    # torch's threads spin while they wait: on cores that others use too, a forward pass takes 38 times as long
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads; Ray's processes inherit it
     sys.exit(run(sys.argv[1:]))
 
 
