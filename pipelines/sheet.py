@@ -16,6 +16,7 @@ from pipelines.tasks import Task
 
 SAMPLES = 12
 URI = "report/contact_sheet.png"
+HEADLINES = ("mf_traj", "text_alignment", "temporal_consistency", "toy_text", "toy_consistency")
 
 
 def publish_sheet(
@@ -57,12 +58,9 @@ def _row(store: RunStore, settings: RunSettings, spec: PairSpec, task: Task, rec
 
 
 def remark(record: Record) -> str:
-    """The first figure of every metric, and what the sample cost."""
-    figures = []
-    for values in record.scores.values():
-        name = next((n for n, v in values.items() if isinstance(v, float)), None)
-        if name:
-            figures.append(f"{name} {values[name]:.3f}")
+    """The figures that say most, as far as they could be measured, and what the sample cost."""
+    scores = {name: value for values in record.scores.values() for name, value in values.items()}
+    figures = [f"{name} {scores[name]:.2f}" for name in HEADLINES if isinstance(scores.get(name), float)]
     if "forward_equivalents" in record.trace:
-        figures.append(f"{record.trace['forward_equivalents']} evaluations")
+        figures.append(f"{record.trace['forward_equivalents']} forward equivalents")
     return f"{record.id}: {', '.join(figures)}" if figures else record.id
