@@ -35,6 +35,7 @@ class Record:
     stats: dict[str, Any] | None = None
     latent_sha256: str | None = None
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    metrics: dict[str, dict[str, str]] = field(default_factory=dict)  # {"version", "key"} of each score
     skipped: dict[str, str] = field(default_factory=dict)
     trace: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -50,7 +51,7 @@ class Record:
         return self.status == "ok"
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
+        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -91,7 +92,8 @@ def as_row(record: Record, root: str) -> dict[str, Any]:
     for part in ("class", "message", "stage"):
         outcome[f"error_{part}"] = (record.error or {}).get(part)
     for metric, values in record.scores.items():
-        outcome |= {f"{metric}_{name}": value for name, value in values.items()}
+        outcome |= values  # figures bear their metric's prefix already
+        outcome[f"{metric}_version"] = record.metrics.get(metric, {}).get("version")
     for metric, reason in record.skipped.items():
         outcome[f"{metric}_skipped"] = reason
     for name, value in record.trace.items():

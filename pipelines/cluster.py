@@ -13,6 +13,13 @@ from pipelines.engine import Engine
 from pipelines.pool import PoolSpec
 
 STAGES = ("invert", "generate", "score")
+JOINED = {"RAY_USAGE_STATS_ENABLED": "0"}
+EMBEDDED = JOINED | {
+    # A token file left by another cluster would make this private one ask for tokens it cannot match.
+    "RAY_AUTH_MODE": "disabled",
+    # Workers are niced by 15 otherwise: on a busy machine the run then all but stands still.
+    "RAY_worker_niceness": "0",
+}
 OBJECT_STORE_BYTES = 100 * 2**20  # tasks and answers are small; Ray would reserve a third of the memory
 
 
@@ -32,25 +39,22 @@ def connected(engine: Engine) -> Iterator[None]:
             f'"{address}" is the address of Ray\'s job server, which is not supported yet: run this command '
             "on the head node with --address auto, or use --address ray://<head>:10001"
         )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        if address == "local":
-            _embedded()
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, OSError, ValueError, RuntimeError) as problem:
-        first = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
-        raise UserError(f'cannot reach Ray at "{address}": {first}') from problem
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with _environment(EMBEDDED if address == "local" else JOINED):
+        try:
+            if address == "local":
+                _embedded()
+            else:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, OSError, ValueError, RuntimeError) as problem:
+            first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+            raise UserError(f'cannot reach Ray at "{address}": {first}') from problem
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _embedded() -> None:
-    # A token file left by another cluster would make this private one ask for tokens it then cannot match.
-    before = os.environ.get("RAY_AUTH_MODE")
-    os.environ["RAY_AUTH_MODE"] = before or "disabled"
     ray.init(
         address="local",
         num_cpus=local_cores(),
@@ -59,6 +63,18 @@ def _embedded() -> None:
         logging_level=logging.ERROR,
         object_store_memory=OBJECT_STORE_BYTES,
     )
+
+
+@contextmanager
+def _environment(defaults: dict[str, str]) -> Iterator[None]:
+    """Set variables that are not set, for the time of a block; Ray's processes inherit them."""
+    added = {name: value for name, value in defaults.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def local_cores() -> int:

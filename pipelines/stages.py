@@ -23,7 +23,7 @@ from motionecho.echo import generate
 from motionecho.errors import BadSample
 from motionecho.inversion import Motion, invert, motion_metadata
 from motionecho.keys import digest, file_digest, score_key
-from motionecho.metrics import Item, load_metrics
+from motionecho.metrics import Item, Metric, load_metrics
 from motionecho.provenance import provenance
 from motionecho.results import to_parquet
 from motionecho.store import RunStore
@@ -160,11 +160,15 @@ class Score:
         with bench.store.fetch(task.video) as path:
             video = read_clip(path, spec.frames, spec.height, spec.width)
         item = Item(video.frames, bench.reference(task).frames, task.sample.prompt, video.fps)
-        scores = {}
-        for metric in self.metrics:
-            key = score_key(task.key, metric.name, metric.version)
-            scores[metric.name] = {**metric(item), "version": metric.version, "key": key}
-        return {"scores": scores, "skipped": self.skipped}
+        return {
+            "scores": {metric.name: dict(metric(item)) for metric in self.metrics},
+            "metrics": {metric.name: self._name(task, metric) for metric in self.metrics},
+            "skipped": self.skipped,
+        }
+
+    @staticmethod
+    def _name(task: Task, metric: Metric) -> dict[str, str]:
+        return {"version": metric.version, "key": score_key(task.key, metric.name, metric.version)}
 
 
 def latent_digest(latents: torch.Tensor) -> str:

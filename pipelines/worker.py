@@ -35,6 +35,7 @@ class Worker:
         try:
             module, function = self.factory.split(":")
             factory: Factory = getattr(importlib.import_module(module), function)
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning steals shared cores
             if self.threads:
                 os.environ["OMP_NUM_THREADS"] = str(self.threads)
             self.stages = factory(self.names, self.settings, self.url)

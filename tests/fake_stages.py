@@ -4,7 +4,9 @@ A prompt's first word says what happens: fine, bad, raises, dies, hangs, stumble
 down (the store fails once), poisons. Calls are counted as files beside the run.
 """
 
+import dataclasses
 import hashlib
+import json
 import os
 import sys
 import tempfile
@@ -104,14 +106,17 @@ def _put(store: RunStore, uri: str, data: bytes) -> dict[str, Any]:
         return store.put_blob(uri, file.name)
 
 
-if __name__ == "__main__":  # a driver to be killed: python fake_stages.py MANIFEST OUT
+def drive(manifest: str, out: str) -> None:
+    """A driver to be interrupted and killed: one JSON line a progress, the summary last."""
     from motionecho.config import EchoConfig
     from pipelines.generate import Engine, run
 
-    run(
-        sys.argv[1],
-        RunSettings(pair="toy", echo=EchoConfig()),
-        sys.argv[2],
-        Engine(workers=2),
-        factory=FACTORY,
-    )
+    def tell(values: Any) -> None:
+        print(json.dumps(dataclasses.asdict(values)), flush=True)
+
+    settings = RunSettings(pair="toy", echo=EchoConfig())
+    tell(run(manifest, settings, out, Engine(workers=2), tell, factory=FACTORY))
+
+
+if __name__ == "__main__":
+    drive(*sys.argv[1:])

@@ -1,0 +1,91 @@
+"""The stages on the embedded pair, without Ray: what they leave in the store, in whatever order."""
+
+import dataclasses
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from motionecho.backbones.registry import pair_spec
+from motionecho.config import RunSettings
+from motionecho.errors import BadSample, PoisonedDevice, Transient
+from motionecho.keys import file_digest
+from motionecho.store import RunStore
+from motionecho.video import probe, read_provenance
+from pipelines.plan import survey
+from pipelines.stages import Recent, build
+from pipelines.tasks import Task, failure_of
+
+CLIPS = Path(__file__).parents[2] / "manifests" / "clips"
+CONFIG = pair_spec("toy").config(None, {"steps": 1, "inversion_steps": 1, "activation": "never"})
+SETTINGS = RunSettings(pair="toy", echo=CONFIG, metrics=("sanity", "text_alignment"), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
+    table = tmp_path_factory.mktemp("manifest") / "m.csv"
+    rows = [f"{CLIPS}/arc.mp4,a red star on a blue background,{seed}" for seed in (1, 2)]
+    table.write_text("\n".join(["reference,prompt,seed", *rows]))
+    return list(survey(str(table), SETTINGS, str(table.parent / "out")).todo)
+
+
+def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    store = RunStore(str(tmp_path / "run"))
+    first = dataclasses.replace(tasks[0], attempt="1-a")
+    stages = build(("invert", "generate", "score"), SETTINGS, store.url)
+
+    motion = stages["invert"](first)["motion"]
+    assert motion["sha256"] == file_digest(store.absolute(motion["uri"]))
+    assert "sha256" not in stages["invert"](first)["motion"], "the second time it is there"
+
+    made = stages["generate"](first)
+    video = store.absolute(made["video"]["uri"])
+    assert file_digest(video) == made["video"]["sha256"]
+    assert (probe(video).frames, probe(video).width) == (16, 64)
+    assert read_provenance(video)["key"] == first.key
+    assert pq.read_table(store.absolute(made["stats"]["uri"])).num_rows == 1
+    assert made["trace"]["evaluations"]["student"] >= 1
+
+    scored = stages["score"](dataclasses.replace(first, video=made["video"]["uri"]))
+    assert scored["scores"]["sanity"]["sanity_status"] == "ok"
+    assert scored["metrics"]["sanity"]["version"]
+    assert "text_alignment" in scored["skipped"]
+
+    # another sample first, other process state: the same latents
+    again = build(("invert", "generate"), SETTINGS, str(tmp_path / "other"))
+    for task in (tasks[1], tasks[0]):
+        again["invert"](task)
+    assert (
+        again["generate"](dataclasses.replace(tasks[1], attempt="1-b"))["latent_sha256"]
+        != made["latent_sha256"]
+    )
+    assert (
+        again["generate"](dataclasses.replace(tasks[0], attempt="1-b"))["latent_sha256"]
+        == made["latent_sha256"]
+    )
+
+    changed = dataclasses.replace(tasks[0], reference_sha256="0" * 64, motion_key="f" * 32)
+    with pytest.raises(BadSample, match="changed while the run went on"):
+        again["invert"](changed)
+
+
+def test_failures_are_told_apart() -> None:
+    kinds: dict[str, list[Exception]] = {
+        "bad": [BadSample("x")],
+        "infra": [Transient("x")],
+        "poisoned": [PoisonedDevice("x"), RuntimeError("CUDA error: an illegal memory access")],
+        "strike": [ValueError("x"), torch.OutOfMemoryError("CUDA out of memory"), OSError(28, "full")],
+    }
+    for kind, problems in kinds.items():
+        assert [failure_of(problem, "generate").kind for problem in problems] == [kind] * len(problems)
+
+
+def test_recent_keeps_the_last_used() -> None:
+    recent: Recent[int] = Recent(2)
+    for key in (1, 2, 1, 3):
+        recent.get(key, lambda key=key: key * 10)  # type: ignore[misc]
+    assert [recent.has(key) for key in (1, 2, 3)] == [True, False, True]
+    assert recent.get(1, lambda: 0) == 10
