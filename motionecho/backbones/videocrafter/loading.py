@@ -1,0 +1,54 @@
+"""From a state dict in the public layout to the UNet that it belongs to."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from motionecho.backbones.videocrafter.checkpoint import UNET, State, component, require_match, shape_of
+from motionecho.backbones.videocrafter.unet import UNet, UNetConfig
+
+WHAT = "VideoCrafter's UNet"
+
+
+def load_unet(state: State, **overrides: Any) -> UNet:
+    """Build the UNet whose tensors these are, for evaluation, sharing their memory.
+
+    `state` is a whole VideoCrafter2 checkpoint or a bare UNet (T2V-Turbo), with or without the projections
+    of guidance and motion scale. Raises UserError naming tensors that are missing, unexpected or misshapen.
+    """
+    tensors = component(state, UNET)
+    net = empty_unet(replace(infer_config(tensors), **overrides))
+    require_match({name: tensor.shape for name, tensor in net.state_dict().items()}, tensors, WHAT)
+    net.load_state_dict(tensors, assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def empty_unet(config: UNetConfig) -> UNet:
+    """The network without memory: names and shapes alone."""
+    with torch.device("meta"):
+        return UNet(config)
+
+
+def infer_config(tensors: State) -> UNetConfig:
+    """Read the widths off biases and tensor sizes, which a transposed weight cannot mislead."""
+
+    def width(name: str) -> int:
+        return shape_of(tensors, name, WHAT)[0]
+
+    def over(name: str, known: int) -> int:
+        return shape_of(tensors, name, WHAT).numel() // known
+
+    channels, plain = width("input_blocks.0.0.bias"), UNetConfig()
+    levels = range(len(plain.multipliers))
+    firsts = [f"input_blocks.{1 + level * (plain.blocks + 1)}.0.out_layers.3.bias" for level in levels]
+    moved = any(name in tensors for name in ("motion_cond_proj.weight", "combine_proj.weight"))
+    return UNetConfig(
+        latent_channels=width("out.2.bias"),
+        channels=channels,
+        multipliers=tuple(width(name) // channels for name in firsts),
+        head_width=over("init_attn.0.proj_in.weight", 8 * channels),
+        text_width=over("input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", width(firsts[0])),
+        scale_width=over("time_cond_proj.weight", channels) if "time_cond_proj.weight" in tensors else None,
+        motion_width=over("motion_cond_proj.weight", channels) if moved else None,
+    )

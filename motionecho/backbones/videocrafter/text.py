@@ -1,0 +1,61 @@
+"""VideoCrafter's text encoder: the text tower of OpenCLIP ViT-H-14, read before its last layer."""
+
+from dataclasses import dataclass
+
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transformer import TextTransformer
+from torch import Tensor
+
+from motionecho.backbones.videocrafter.checkpoint import TEXT, State, component, require_match, shape_of
+
+WHAT = "OpenCLIP's text tower"
+TOKENS, HEAD_WIDTH = 77, 64
+UNUSED = ("logit_scale", "attn_mask")  # in the checkpoint, but of no use to the states
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Prompts to states [b, 77, width], float32: all layers but the last, then the final norm.
+
+    Longer prompts are cut at 77 tokens, as the model was trained.
+    """
+
+    tower: TextTransformer
+    tokenizer: SimpleTokenizer
+
+    def __call__(self, prompts: list[str]) -> Tensor:
+        tower = self.tower
+        ids = self.tokenizer(prompts).to(tower.positional_embedding.device)
+        x = tower.token_embedding(ids) + tower.positional_embedding
+        ahead = torch.full((TOKENS, TOKENS), -torch.inf, dtype=x.dtype, device=x.device).triu(1)
+        for layer in tower.transformer.resblocks[:-1]:
+            x = layer(x, attn_mask=ahead)
+        return tower.ln_final(x).float()
+
+
+def load_text(state: State) -> TextEncoder:
+    """Build the text encoder of a whole VideoCrafter2 checkpoint, or of its bare tensors.
+
+    Raises UserError naming tensors that are missing, unexpected or misshapen.
+    """
+    tensors = {name: t for name, t in component(state, TEXT).items() if name not in UNUSED}
+    layers = {name.split(".")[2] for name in tensors if name.startswith("transformer.resblocks.")}
+    words, width = shape_of(tensors, "token_embedding.weight", WHAT)
+    tower = empty_text(width, len(layers), words, shape_of(tensors, "text_projection", WHAT)[1])
+    require_match({name: t.shape for name, t in tower.state_dict().items()}, tensors, WHAT)
+    tower.load_state_dict(tensors, assign=True)
+    return TextEncoder(tower.eval().requires_grad_(False), SimpleTokenizer(context_length=TOKENS))
+
+
+def empty_text(width: int = 1024, layers: int = 24, words: int = 49408, joint: int = 1024) -> TextTransformer:
+    """The tower without memory: names and shapes alone."""
+    with torch.device("meta"):
+        return TextTransformer(
+            context_length=TOKENS,
+            vocab_size=words,
+            width=width,
+            heads=width // HEAD_WIDTH,
+            layers=layers,
+            output_dim=joint,
+        )

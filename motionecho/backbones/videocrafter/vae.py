@@ -1,0 +1,72 @@
+"""VideoCrafter's autoencoder is Stable Diffusion's: diffusers' AutoencoderKL under the LDM's tensor names."""
+
+import re
+
+import torch
+from diffusers import AutoencoderKL
+
+from motionecho.backbones.videocrafter.checkpoint import VAE, State, component, require_match, shape_of
+
+WHAT = "VideoCrafter's autoencoder"
+LATENT_SCALE = 0.18215
+LEVELS, BLOCKS = 4, 2
+
+
+def load_vae(state: State) -> AutoencoderKL:
+    """Build the autoencoder of a whole VideoCrafter2 checkpoint, or of its bare tensors.
+
+    Frames [n, 3, 8h, 8w] in [-1, 1]; latents [n, 4, h, w], to be multiplied by LATENT_SCALE. Raises UserError
+    naming tensors that are missing, unexpected or misshapen.
+    """
+    tensors = component(state, VAE)
+    vae = empty_vae(
+        tuple(shape_of(tensors, f"encoder.down.{k}.block.0.conv1.bias", WHAT)[0] for k in range(LEVELS))
+    )
+    empty = vae.state_dict()
+    # attention is a 1x1 convolution there and a linear layer here
+    convolutional = {name for name in empty if "attentions" in name and empty[name].ndim == 2}
+    expected = {
+        public_name(name): torch.Size([*t.shape, 1, 1]) if name in convolutional else t.shape
+        for name, t in empty.items()
+    }
+    require_match(expected, tensors, WHAT)
+    renamed = {name: tensors[public_name(name)].reshape(t.shape) for name, t in empty.items()}
+    vae.load_state_dict(renamed, assign=True)
+    return vae.eval().requires_grad_(False)
+
+
+def empty_vae(widths: tuple[int, ...] = (128, 256, 512, 512)) -> AutoencoderKL:
+    """The network without memory: names and shapes alone."""
+    with torch.device("meta"):
+        return AutoencoderKL(
+            block_out_channels=widths,
+            down_block_types=("DownEncoderBlock2D",) * LEVELS,
+            up_block_types=("UpDecoderBlock2D",) * LEVELS,
+            latent_channels=4,
+            layers_per_block=BLOCKS,
+            scaling_factor=LATENT_SCALE,
+        )
+
+
+def public_name(name: str) -> str:
+    """The LDM's name of one of diffusers' tensors."""
+
+    def mirrored(match: re.Match[str]) -> str:  # diffusers numbers the decoder's levels in running order
+        return f"decoder.up.{LEVELS - 1 - int(match[1])}"
+
+    rules = (
+        (r"^decoder\.up_blocks\.(\d)", mirrored),
+        (r"^encoder\.down_blocks\.(\d)", r"encoder.down.\1"),
+        (r"mid_block\.resnets\.0", "mid.block_1"),
+        (r"mid_block\.resnets\.1", "mid.block_2"),
+        (r"mid_block\.attentions\.0\.group_norm", "mid.attn_1.norm"),
+        (r"mid_block\.attentions\.0\.to_([qkv])", r"mid.attn_1.\1"),
+        (r"mid_block\.attentions\.0\.to_out\.0", "mid.attn_1.proj_out"),
+        (r"\.resnets\.", ".block."),
+        (r"conv_shortcut", "nin_shortcut"),
+        (r"(down|up)samplers\.0", r"\1sample"),
+        (r"conv_norm_out", "norm_out"),
+    )
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
