@@ -21,8 +21,8 @@ DEFAULTS = EchoConfig(
     teacher_max_steps=3,
     renoise_position=0.95,
     endpoint_guidance=False,
-    activation_threshold=20.0,
-    truncation_threshold=5.0,
+    activation_threshold=30.0,
+    truncation_threshold=15.0,
     inversion_steps=25,
 )
 
