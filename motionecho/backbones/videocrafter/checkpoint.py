@@ -10,6 +10,7 @@ from torch import Tensor
 from motionecho.errors import UserError, nearest
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
+GROUPS = 32  # channels come in multiples of it, the groups of every normalisation
 LISTED = 5  # tensors named in one message
 
 State = Mapping[str, Tensor]
@@ -60,6 +61,15 @@ def shape_of(state: State, name: str, what: str) -> torch.Size:
     if name not in state:
         raise UserError(f'the checkpoint is not of {what}: tensor "{name}" is missing')
     return state[name].shape
+
+
+def length_of(state: State, name: str, what: str) -> int:
+    """The length of a vector with one entry a channel; raises UserError where it is none."""
+    shape = shape_of(state, name, what)
+    if len(shape) != 1 or shape[0] % GROUPS:
+        raise UserError(f'the checkpoint is not of {what}: tensor "{name}" is {list(shape)}, '
+                        f"not a vector of a multiple of {GROUPS} channels")  # fmt: skip
+    return shape[0]
 
 
 def _some(names: list[str]) -> str:

@@ -6,9 +6,8 @@ A batch of b videos of f frames travels as x [b*f, c, h, w]; every layer is call
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from motionecho.backbones.videocrafter.checkpoint import GROUPS
 from motionecho.backbones.videocrafter.signal import Signal
-
-GROUPS = 32
 
 
 def as_video(x: Tensor, batch: int) -> Tensor:

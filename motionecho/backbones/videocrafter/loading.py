@@ -5,10 +5,18 @@ from typing import Any
 
 import torch
 
-from motionecho.backbones.videocrafter.checkpoint import UNET, State, component, require_match, shape_of
+from motionecho.backbones.videocrafter.checkpoint import (
+    UNET,
+    State,
+    component,
+    length_of,
+    require_match,
+    shape_of,
+)
 from motionecho.backbones.videocrafter.unet import UNet, UNetConfig
 
 WHAT = "VideoCrafter's UNet"
+TURBO = ("time_cond_proj.weight", "motion_cond_proj.weight", "combine_proj.weight")  # V1 has the first alone
 
 
 def load_unet(state: State, **overrides: Any) -> UNet:
@@ -34,21 +42,21 @@ def infer_config(tensors: State) -> UNetConfig:
     """Read the widths off biases and tensor sizes, which a transposed weight cannot mislead."""
 
     def width(name: str) -> int:
-        return shape_of(tensors, name, WHAT)[0]
+        return length_of(tensors, name, WHAT)
 
     def over(name: str, known: int) -> int:
         return shape_of(tensors, name, WHAT).numel() // known
 
-    channels, plain = width("input_blocks.0.0.bias"), UNetConfig()
+    distilled, moved = any(name in tensors for name in TURBO), any(name in tensors for name in TURBO[1:])
+    plain = UNetConfig()
+    channels = width("input_blocks.0.0.bias")
     levels = range(len(plain.multipliers))
     firsts = [f"input_blocks.{1 + level * (plain.blocks + 1)}.0.out_layers.3.bias" for level in levels]
-    moved = any(name in tensors for name in ("motion_cond_proj.weight", "combine_proj.weight"))
     return UNetConfig(
-        latent_channels=width("out.2.bias"),
         channels=channels,
         multipliers=tuple(width(name) // channels for name in firsts),
         head_width=over("init_attn.0.proj_in.weight", 8 * channels),
         text_width=over("input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", width(firsts[0])),
-        scale_width=over("time_cond_proj.weight", channels) if "time_cond_proj.weight" in tensors else None,
-        motion_width=over("motion_cond_proj.weight", channels) if moved else None,
+        scale_width=over(TURBO[0], channels) if distilled else None,
+        motion_width=over(TURBO[1], channels) if moved else None,
     )

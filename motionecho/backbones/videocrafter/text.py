@@ -7,7 +7,14 @@ from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import TextTransformer
 from torch import Tensor
 
-from motionecho.backbones.videocrafter.checkpoint import TEXT, State, component, require_match, shape_of
+from motionecho.backbones.videocrafter.checkpoint import (
+    TEXT,
+    State,
+    component,
+    length_of,
+    require_match,
+    shape_of,
+)
 
 WHAT = "OpenCLIP's text tower"
 TOKENS, HEAD_WIDTH = 77, 64
@@ -41,8 +48,10 @@ def load_text(state: State) -> TextEncoder:
     """
     tensors = {name: t for name, t in component(state, TEXT).items() if name not in UNUSED}
     layers = {name.split(".")[2] for name in tensors if name.startswith("transformer.resblocks.")}
-    words, width = shape_of(tensors, "token_embedding.weight", WHAT)
-    tower = empty_text(width, len(layers), words, shape_of(tensors, "text_projection", WHAT)[1])
+    width = length_of(tensors, "ln_final.bias", WHAT)
+    words = shape_of(tensors, "token_embedding.weight", WHAT).numel() // width
+    joint = shape_of(tensors, "text_projection", WHAT).numel() // width
+    tower = empty_text(width, len(layers), words, joint)
     require_match({name: t.shape for name, t in tower.state_dict().items()}, tensors, WHAT)
     tower.load_state_dict(tensors, assign=True)
     return TextEncoder(tower.eval().requires_grad_(False), SimpleTokenizer(context_length=TOKENS))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from motionecho.backbones.protocol import Probe
+from motionecho.backbones.videocrafter.checkpoint import GROUPS
 from motionecho.backbones.videocrafter.layers import (
-    GROUPS,
     Attention,
     Downsample,
     ResBlock,
@@ -25,12 +25,13 @@ from motionecho.backbones.videocrafter.layers import (
 from motionecho.backbones.videocrafter.signal import Seen, Signal, sinusoid
 from motionecho.errors import UserError, nearest
 
+LATENT_CHANNELS = 4
+
 
 @dataclass(frozen=True)
 class UNetConfig:
     """Widths of the network; the defaults are VideoCrafter2's."""
 
-    latent_channels: int = 4
     channels: int = 320
     multipliers: tuple[int, ...] = (1, 2, 4, 4)
     blocks: int = 2  # per level
@@ -57,10 +58,8 @@ class UNet(nn.Module):
             self.combine_proj = nn.Linear(2 * first, first, bias=False)
 
         def stage(width: int, width_out: int, level: int) -> Stage:
-            attentive = level in config.attention_levels
-            return Stage(
-                [ResBlock(width, width_out, embedding), *(attention(width_out) if attentive else [])]
-            )
+            seeing = attention(width_out) if level in config.attention_levels else []
+            return Stage([ResBlock(width, width_out, embedding), *seeing])
 
         def attention(width: int) -> list[nn.Module]:
             heads = width // config.head_width
@@ -70,7 +69,7 @@ class UNet(nn.Module):
         widths = [first * multiplier for multiplier in config.multipliers]
         width, skips = first, [first]
         self.init_attn = Stage([TemporalTransformer(first, 8, config.head_width, convolutional=True)])
-        self.input_blocks = nn.ModuleList([Stage([nn.Conv2d(config.latent_channels, first, 3, padding=1)])])
+        self.input_blocks = nn.ModuleList([Stage([nn.Conv2d(LATENT_CHANNELS, first, 3, padding=1)])])
         for level, width_out in enumerate(widths):
             if level > 0:
                 self.input_blocks.append(Stage([Downsample(width)]))
@@ -92,7 +91,7 @@ class UNet(nn.Module):
                     layers.append(Upsample(width))
                 self.output_blocks.append(layers)
         self.out = nn.Sequential(
-            nn.GroupNorm(GROUPS, first), nn.SiLU(), nn.Conv2d(first, config.latent_channels, 3, padding=1)
+            nn.GroupNorm(GROUPS, first), nn.SiLU(), nn.Conv2d(first, LATENT_CHANNELS, 3, padding=1)
         )
 
         over_time = {n: m for n, m in self.named_modules() if isinstance(m, Attention) and m.over_time}

@@ -5,7 +5,7 @@ import re
 import torch
 from diffusers import AutoencoderKL
 
-from motionecho.backbones.videocrafter.checkpoint import VAE, State, component, require_match, shape_of
+from motionecho.backbones.videocrafter.checkpoint import VAE, State, component, length_of, require_match
 
 WHAT = "VideoCrafter's autoencoder"
 LATENT_SCALE = 0.18215
@@ -19,18 +19,10 @@ def load_vae(state: State) -> AutoencoderKL:
     naming tensors that are missing, unexpected or misshapen.
     """
     tensors = component(state, VAE)
-    vae = empty_vae(
-        tuple(shape_of(tensors, f"encoder.down.{k}.block.0.conv1.bias", WHAT)[0] for k in range(LEVELS))
-    )
-    empty = vae.state_dict()
-    # attention is a 1x1 convolution there and a linear layer here
-    convolutional = {name for name in empty if "attentions" in name and empty[name].ndim == 2}
-    expected = {
-        public_name(name): torch.Size([*t.shape, 1, 1]) if name in convolutional else t.shape
-        for name, t in empty.items()
-    }
-    require_match(expected, tensors, WHAT)
-    renamed = {name: tensors[public_name(name)].reshape(t.shape) for name, t in empty.items()}
+    firsts = (f"encoder.down.{level}.block.0.conv1.bias" for level in range(LEVELS))
+    vae = empty_vae(tuple(length_of(tensors, name, WHAT) for name in firsts))
+    require_match(public_shapes(vae), tensors, WHAT)
+    renamed = {name: tensors[public_name(name)].reshape(t.shape) for name, t in vae.state_dict().items()}
     vae.load_state_dict(renamed, assign=True)
     return vae.eval().requires_grad_(False)
 
@@ -46,6 +38,14 @@ def empty_vae(widths: tuple[int, ...] = (128, 256, 512, 512)) -> AutoencoderKL:
             layers_per_block=BLOCKS,
             scaling_factor=LATENT_SCALE,
         )
+
+
+def public_shapes(vae: AutoencoderKL) -> dict[str, torch.Size]:
+    """Names and shapes of the LDM's tensors; its attention is 1x1 convolutions, not linear layers."""
+    return {
+        public_name(name): torch.Size([*t.shape, 1, 1]) if "attentions" in name and t.ndim == 2 else t.shape
+        for name, t in vae.state_dict().items()
+    }
 
 
 def public_name(name: str) -> str:

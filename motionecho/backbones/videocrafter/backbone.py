@@ -1,0 +1,70 @@
+"""VideoCrafter's UNet as a backbone: VideoCrafter2 the teacher, T2V-Turbo its student."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from motionecho.backbones.protocol import Probe
+from motionecho.backbones.videocrafter.signal import scale_embedding
+from motionecho.backbones.videocrafter.unet import UNet
+from motionecho.schedules import Consistency, NoiseSchedule, Solver
+
+SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012, "scaled_linear")
+SOLVER = Consistency(origin_steps=200)  # T2V-Turbo-V2 was distilled on 200 DDIM steps
+# what AnimateDiff calls up_blocks.1, whose maps MotionClone guides
+LAYERS = tuple(f"output_blocks.{k}.2.transformer_blocks.0.attn{n}" for k in (3, 4, 5) for n in (1, 2))
+HALF_GRADIENTS = 2.0**14  # lifts the motion loss's gradients (about 1e-6 at the maps) into float16's range
+
+
+@dataclass(frozen=True)
+class EmbeddedScales:
+    """The guidance that T2V-Turbo was distilled with and is told about instead of a second pass.
+
+    `text` is w of eps_c + w (eps_c - eps_u); `motion`, known to V2 alone, counts while t >= `motion_from`.
+    """
+
+    text: float = 7.5
+    motion: float | None = 0.05
+    motion_from: int = 500
+
+    def embeddings(self, t: int, batch: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Embeddings [batch, 256] of the text scale and of the motion scale at timestep t."""
+        text = scale_embedding(torch.full((batch,), self.text, device=device))
+        if self.motion is None:
+            return text, None
+        motion = self.motion if t >= self.motion_from else 0.0
+        return text, scale_embedding(torch.full((batch,), motion, device=device))
+
+
+@dataclass
+class VideoCrafter:
+    """A backbone over latents [b, 4, f, h, w]; `fps` is the frame rate that the network is told."""
+
+    unet: UNet
+    solver: Solver = SOLVER
+    schedule: NoiseSchedule = SCHEDULE
+    layers: tuple[str, ...] = LAYERS
+    fps: int = 8
+    scales: EmbeddedScales | None = None
+
+    def denoise(self, z: Tensor, t: int, text: Tensor, probe: Probe | None = None) -> Tensor:
+        if probe is None or not z.requires_grad or self.unet.dtype != torch.float16:
+            return self.unet(z, **self._told(z, t, text), probe=probe).float()
+        inner = z.clone()
+        inner.register_hook(lambda gradient: gradient / HALF_GRADIENTS)
+        eps = self.unet(inner, **self._told(z, t, text), probe=probe)
+        for weights in probe.maps.values():
+            weights.register_hook(lambda gradient: gradient * HALF_GRADIENTS)
+        return eps.float()
+
+    def observe(self, z: Tensor, t: int, text: Tensor, probe: Probe) -> None:
+        self.unet.observe(z, **self._told(z, t, text), probe=probe)
+
+    def _told(self, z: Tensor, t: int, text: Tensor) -> dict[str, Any]:
+        told = {"timesteps": torch.full((len(z),), t, device=z.device), "context": text, "fps": self.fps}
+        if self.scales is None:
+            return told
+        scale, motion = self.scales.embeddings(t, len(z), z.device)
+        return told | {"w_embedding": scale, "motion_embedding": motion}
