@@ -2,14 +2,18 @@
 
 import hashlib
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motionecho.atomic import replacing
 from motionecho.backbones.toy.settings import DEFAULTS as TOY_DEFAULTS
 from motionecho.backbones.toy.settings import PRESETS as TOY_PRESETS
+from motionecho.backbones.videocrafter.settings import DEFAULTS as VIDEOCRAFTER_DEFAULTS
+from motionecho.backbones.videocrafter.settings import PRESETS as VIDEOCRAFTER_PRESETS
 from motionecho.config import EchoConfig
 from motionecho.errors import UserError, nearest
 
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
     from motionecho.backbones.pair import ModelPair
 
 HERE = Path(__file__).parent
+WEIGHTS_VARIABLE = "MOTIONECHO_WEIGHTS"
+RANDOM = "random"
+LARGE = 1 << 28  # bytes above which a file's sha256 is noted
 
 
 @dataclass(frozen=True)
@@ -31,19 +38,37 @@ class PairSpec:
     width: int
     fps: int
     loader: str  # "module:function", called with (spec, device, dtype)
-    files: Mapping[str, Path]
+    files: Mapping[str, Path]  # relative ones lie under `weights_at`
     defaults: EchoConfig
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)  # fsspec URLs that the files are published at
+
+    @property
+    def weights_at(self) -> str:
+        """The folder of weights that do not ship with the package, or "random" for a dry run."""
+        return os.environ.get(WEIGHTS_VARIABLE, "~/.cache/motionecho/weights")
+
+    def paths(self) -> dict[str, Path]:
+        """Where every component's file lies; raises UserError where one is missing. Reads none."""
+        home = Path(self.weights_at).expanduser()
+        located = {component: home / path for component, path in self.files.items()}
+        for component, path in located.items():
+            if not path.is_file():
+                raise UserError(f"pair {self.name}: the weights of its {component} are missing at {path}"
+                                + self._way_out(component))  # fmt: skip
+        return located
 
     def weights(self) -> dict[str, str]:
-        """sha256 of every component's file; raises UserError where one is missing."""
-        digests = {}
-        for component, path in self.files.items():
-            if not path.is_file():
-                raise UserError(f"pair {self.name}: the weights of its {component} are missing at {path}")
-            stat = path.stat()
-            digests[component] = _sha256(path, stat.st_mtime_ns, stat.st_size)
-        return digests
+        """sha256 of every component's file, or "random"; raises UserError where one is missing."""
+        if self.sources and self.weights_at == RANDOM:
+            return dict.fromkeys(self.files, RANDOM)
+        return {component: _digest(path) for component, path in self.paths().items()}
+
+    def _way_out(self, component: str) -> str:
+        if component not in self.sources:
+            return ""
+        return (f"; copy {self.sources[component]} there, or set {WEIGHTS_VARIABLE} to the folder "
+                f"that holds {self.files[component]}")  # fmt: skip
 
     def config(self, preset: str | None = None, changes: Mapping[str, Any] | None = None) -> EchoConfig:
         """The pair's defaults, then a preset, then single changes; raises UserError on unknown names."""
@@ -52,6 +77,23 @@ class PairSpec:
                             f"it has {', '.join(self.presets)}")  # fmt: skip
         config = self.defaults.updated(dict(self.presets[preset]) if preset else {})
         return config.updated(dict(changes or {}))
+
+
+def _digest(path: Path) -> str:
+    """sha256 of a file; that of a large one is noted beside it, and holds while size and time do."""
+    stat = path.stat()
+    if stat.st_size < LARGE:
+        return _sha256(path, stat.st_mtime_ns, stat.st_size)
+    note, stamp = path.with_name(f"{path.name}.sha256"), f"{stat.st_size} {stat.st_mtime_ns}"
+    if note.is_file():
+        digest, _, noted = note.read_text().strip().partition(" ")
+        if noted == stamp:
+            return digest
+    digest = _sha256(path, stat.st_mtime_ns, stat.st_size)
+    if os.access(path.parent, os.W_OK):
+        with replacing(note) as temporary:
+            Path(temporary).write_text(f"{digest} {stamp}\n")
+    return digest
 
 
 @lru_cache(maxsize=64)
@@ -71,6 +113,20 @@ PAIRS: dict[str, PairSpec] = {
         files={name: _TOY / f"{name}.safetensors" for name in ("vae", "text", "teacher", "student")},
         defaults=TOY_DEFAULTS,
         presets=TOY_PRESETS,
+    ),
+    "turbo-v2": PairSpec(
+        name="turbo-v2",
+        summary="VideoCrafter2 teaching its distilled T2V-Turbo-V2, the paper's first pair",
+        licence="see the model cards",
+        frames=16, height=320, width=512, fps=8,
+        loader="motionecho.backbones.videocrafter.pair:load",
+        files={"videocrafter2": Path("turbo-v2/model.ckpt"), "turbo": Path("turbo-v2/unet_mg.pt")},
+        sources={
+            "videocrafter2": "hf://VideoCrafter/VideoCrafter2/model.ckpt",
+            "turbo": "hf://jiachenli-ucsb/T2V-Turbo-v2/unet_mg.pt",
+        },
+        defaults=VIDEOCRAFTER_DEFAULTS,
+        presets=VIDEOCRAFTER_PRESETS,
     ),
 }  # fmt: skip
 

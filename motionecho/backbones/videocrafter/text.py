@@ -60,7 +60,7 @@ def load_text(state: State) -> TextEncoder:
 def empty_text(width: int = 1024, layers: int = 24, words: int = 49408, joint: int = 1024) -> TextTransformer:
     """The tower without memory: names and shapes alone."""
     with torch.device("meta"):
-        return TextTransformer(
+        tower = TextTransformer(
             context_length=TOKENS,
             vocab_size=words,
             width=width,
@@ -68,3 +68,5 @@ def empty_text(width: int = 1024, layers: int = 24, words: int = 49408, joint: i
             layers=layers,
             output_dim=joint,
         )
+    tower.attn_mask = None  # no part of the checkpoint; TextEncoder makes its own
+    return tower
