@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 WEIGHTS_VARIABLE = "MOTIONECHO_WEIGHTS"
-RANDOM = "random"
+RANDOM, CACHE = "random", "~/.cache/motionecho/weights"
 LARGE = 1 << 28  # bytes above which a file's sha256 is noted
 
 
@@ -45,13 +45,33 @@ class PairSpec:
 
     @property
     def weights_at(self) -> str:
-        """The folder of weights that do not ship with the package, or "random" for a dry run."""
-        return os.environ.get(WEIGHTS_VARIABLE, "~/.cache/motionecho/weights")
+        """Where weights lie that do not ship: a folder, an fsspec URL, or "random" for a dry run."""
+        return os.environ.get(WEIGHTS_VARIABLE, CACHE)
+
+    @property
+    def home(self) -> Path:
+        """The local folder of those weights; a URL has its own, which `pull` fills."""
+        remote = "://" in self.weights_at
+        named = f"{CACHE}/{hashlib.sha256(self.weights_at.encode()).hexdigest()[:12]}"
+        return Path(named if remote else self.weights_at).expanduser()
+
+    def pull(self) -> dict[str, Path]:
+        """Copy what is missing from the URL of `weights_at`, else from `sources`; once a node.
+
+        Raises UserError where a file is not there or not readable, Transient where a store keeps failing.
+        """
+        from motionecho.backbones.sources import fetch_once
+
+        base = f"{self.weights_at.rstrip('/')}/" if "://" in self.weights_at else None
+        for component, source in self.sources.items():
+            fetch_once(
+                f"{base}{self.files[component]}" if base else source, self.home / self.files[component]
+            )
+        return self.paths()
 
     def paths(self) -> dict[str, Path]:
         """Where every component's file lies; raises UserError where one is missing. Reads none."""
-        home = Path(self.weights_at).expanduser()
-        located = {component: home / path for component, path in self.files.items()}
+        located = {component: self.home / path for component, path in self.files.items()}
         for component, path in located.items():
             if not path.is_file():
                 raise UserError(f"pair {self.name}: the weights of its {component} are missing at {path}"

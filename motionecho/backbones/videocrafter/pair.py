@@ -20,7 +20,8 @@ def load(spec: PairSpec, device: str = "auto", dtype: str = "auto") -> ModelPair
     kind = resolve_dtype(dtype, torch.float16 if place.type == "cuda" else torch.float32)
     if spec.weights_at == RANDOM:
         return assemble(spec, random_videocrafter2(), random_turbo_v2(), place, kind)
-    paths = spec.paths()  # a missing file is named before anything is built
+    # a missing file is named before anything is built
+    paths = spec.pull() if "://" in spec.weights_at else spec.paths()
     return assemble(spec, read(paths["videocrafter2"]), read(paths["turbo"]), place, kind)
 
 

@@ -99,6 +99,24 @@ def test_absent_weights_are_named_with_where_to_get_them(tmp_path: Path, monkeyp
         load_pair("turbo-v2", "cpu")
 
 
+def test_weights_behind_a_url_are_copied_once(home, spec, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MOTIONECHO_WEIGHTS", f"file://{home}/")
+    with pytest.raises(UserError, match="missing"):
+        spec.paths()  # asking where the weights are fetches none
+    pulled = spec.pull()
+    assert spec.home.is_relative_to(tmp_path)
+    for component, path in pulled.items():
+        assert path.read_bytes() == (home / spec.files[component]).read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in pulled.values()}
+    assert load(spec, "cpu").student.unet.config.channels == 32
+    assert {path: path.stat().st_mtime_ns for path in pulled.values()} == before
+    monkeypatch.setenv("MOTIONECHO_WEIGHTS", f"file://{tmp_path}/nowhere")
+    with pytest.raises(UserError, match=r"there are no weights at file://.*/nowhere/turbo-v2/model\.ckpt"):
+        spec.pull()
+    assert not any(spec.home.rglob("*.part*"))
+
+
 def test_random_weights_are_said_to_be_random(monkeypatch) -> None:
     monkeypatch.setenv("MOTIONECHO_WEIGHTS", "random")
     assert pair_spec("turbo-v2").weights() == {"videocrafter2": "random", "turbo": "random"}
