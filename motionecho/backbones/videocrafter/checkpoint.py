@@ -44,7 +44,8 @@ def component(state: State, prefix: str) -> dict[str, Tensor]:
 def require_match(expected: Mapping[str, torch.Size], found: State, what: str) -> None:
     """Raise UserError naming the missing, unexpected and wrongly shaped tensors of `found`, if any."""
     missing = [name for name in expected if name not in found]
-    unexpected = [f"{name}{nearest(name, missing)}" for name in found if name not in expected]
+    unexpected = [name for name in found if name not in expected]
+    unexpected[:LISTED] = [f"{name}{nearest(name, missing)}" for name in unexpected[:LISTED]]
     wrong = [
         f"{name} is {list(found[name].shape)}, not {list(shape)}"
         for name, shape in expected.items()
@@ -70,6 +71,15 @@ def length_of(state: State, name: str, what: str) -> int:
         raise UserError(f'the checkpoint is not of {what}: tensor "{name}" is {list(shape)}, '
                         f"not a vector of a multiple of {GROUPS} channels")  # fmt: skip
     return shape[0]
+
+
+def ratio_of(state: State, name: str, known: int, what: str) -> int:
+    """The other side of a matrix of which one is known, transposed or not; raises UserError on another."""
+    shape = shape_of(state, name, what)
+    if shape.numel() == 0 or shape.numel() % known:
+        raise UserError(f'the checkpoint is not of {what}: tensor "{name}" is {list(shape)}, '
+                        f"which {known} does not divide")  # fmt: skip
+    return shape.numel() // known
 
 
 def _some(names: list[str]) -> str:

@@ -10,8 +10,8 @@ from motionecho.backbones.videocrafter.checkpoint import (
     State,
     component,
     length_of,
+    ratio_of,
     require_match,
-    shape_of,
 )
 from motionecho.backbones.videocrafter.unet import UNet, UNetConfig
 
@@ -45,7 +45,7 @@ def infer_config(tensors: State) -> UNetConfig:
         return length_of(tensors, name, WHAT)
 
     def over(name: str, known: int) -> int:
-        return shape_of(tensors, name, WHAT).numel() // known
+        return ratio_of(tensors, name, known, WHAT)
 
     distilled, moved = any(name in tensors for name in TURBO), any(name in tensors for name in TURBO[1:])
     plain = UNetConfig()

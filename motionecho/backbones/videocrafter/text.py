@@ -12,8 +12,8 @@ from motionecho.backbones.videocrafter.checkpoint import (
     State,
     component,
     length_of,
+    ratio_of,
     require_match,
-    shape_of,
 )
 
 WHAT = "OpenCLIP's text tower"
@@ -49,8 +49,8 @@ def load_text(state: State) -> TextEncoder:
     tensors = {name: t for name, t in component(state, TEXT).items() if name not in UNUSED}
     layers = {name.split(".")[2] for name in tensors if name.startswith("transformer.resblocks.")}
     width = length_of(tensors, "ln_final.bias", WHAT)
-    words = shape_of(tensors, "token_embedding.weight", WHAT).numel() // width
-    joint = shape_of(tensors, "text_projection", WHAT).numel() // width
+    words = ratio_of(tensors, "token_embedding.weight", width, WHAT)
+    joint = ratio_of(tensors, "text_projection", width, WHAT)
     tower = empty_text(width, len(layers), words, joint)
     require_match({name: t.shape for name, t in tower.state_dict().items()}, tensors, WHAT)
     tower.load_state_dict(tensors, assign=True)

@@ -4,6 +4,7 @@ data/unet.tsv and data/vae.tsv list every tensor of VideoCrafter2's model.ckpt, 
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -27,6 +28,11 @@ def table(name: str) -> dict[str, list[int]]:
 
 def unet_state(turbo: bool = False, seed: int = 0) -> dict[str, Tensor]:
     """VideoCrafter2's UNet, or T2V-Turbo-V2's, a tenth as wide: 32 channels, heads of 16."""
+    return dict(_drawn_unet(turbo, seed))
+
+
+@cache
+def _drawn_unet(turbo: bool, seed: int) -> dict[str, Tensor]:
     full = table("unet") | (TURBO if turbo else {})
     return random_tensors({name: torch.Size(map(_unet_size, shape)) for name, shape in full.items()}, seed)
 

@@ -96,6 +96,14 @@ def test_a_transposed_tensor_alone_is_named(name: str) -> None:
     assert "missing" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["input_blocks.0.0.bias", "init_attn.0.proj_in.weight"])
+def test_a_cut_off_tensor_that_widths_are_read_off_is_named(name: str) -> None:
+    state = public.unet_state()
+    state[name] = state[name][:1, ...]
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        load_unet(state)
+
+
 def test_an_unknown_tensor_is_named_with_the_nearest_missing_one() -> None:
     state = public.unet_state()
     state[WEIGHT.replace("to_out.0", "to_out")] = state.pop(WEIGHT)
