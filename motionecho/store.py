@@ -233,8 +233,12 @@ class RunStore:
             )
 
     def _read(self, keys: Iterable[str]) -> Iterator[Record]:
-        for data in self._cat([self._path(_record_uri(key)) for key in sorted(keys)]):
-            yield Record.from_json(data)
+        paths = [self._path(_record_uri(key)) for key in sorted(keys)]
+        for path, data in zip(paths, self._cat(paths), strict=True):
+            try:
+                yield Record.from_json(data)
+            except MotionEchoError as problem:
+                raise MotionEchoError(f"{path}: {problem}") from problem
 
     def _delete(self, paths: Iterable[str]) -> None:
         for path in paths:

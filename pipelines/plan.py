@@ -5,15 +5,16 @@ import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from motionecho import files
 from motionecho.backbones.registry import PairSpec, pair_spec
 from motionecho.config import EchoConfig, RunSettings
-from motionecho.errors import MotionEchoError
+from motionecho.errors import MotionEchoError, UserError
 from motionecho.keys import digest, file_digest, motion_key, sample_key
 from motionecho.manifest import BadRow, Sample, read_manifest
 from motionecho.results import Entry
-from motionecho.store import RunStore
+from motionecho.store import CREATE_PATIENCE_S, RunStore
 from pipelines.tasks import Task
 
 HASHING_THREADS = 8
@@ -76,8 +77,7 @@ def survey(
     rows = read_manifest(manifest_path)[:limit]
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]
-    store = RunStore(store_url)
-    index = store.index()
+    index, motions = _what_is_there(store_url)
     hashed = hash_references({sample.reference for sample in samples}, index.values())
 
     tasks: dict[str, Task] = {}
@@ -100,8 +100,17 @@ def survey(
         bad=sorted(bad, key=lambda row: row.row),
         index=index,
         retry_failed=retry_failed,
-        motions=store.motions(),
+        motions=motions,
     )
+
+
+def _what_is_there(store_url: str) -> tuple[dict[str, Entry], set[str]]:
+    """Index and motions of a store that may not exist yet; UserError, soon, where it cannot be reached."""
+    store = RunStore(store_url, CREATE_PATIENCE_S)
+    try:
+        return store.index(), store.motions()
+    except Exception as problem:
+        raise UserError(f'cannot read "{store.url}": {problem}') from problem
 
 
 def first_of_each_reference_first(tasks: Iterable[Task]) -> list[Task]:
@@ -145,10 +154,10 @@ class _Keying:
 
     def __init__(self, settings: RunSettings, spec: PairSpec) -> None:
         self.settings, self.spec, self.weights = settings, spec, spec.weights()
-        self.known: dict[str, tuple[EchoConfig, str]] = {}
+        self.known: dict[str, tuple[EchoConfig, str, dict[str, Any]]] = {}
 
     def task(self, sample: Sample, sha256: str, version: str) -> Task:
-        config, config_digest = self._config(sample)
+        config, config_digest, inversion = self._config(sample)
         motion = motion_key(
             sha256,
             window=dataclasses.asdict(sample.window),
@@ -156,7 +165,7 @@ class _Keying:
             height=self.spec.height,
             width=self.spec.width,
             fit=self.settings.fit,
-            inversion=config.inversion_settings(),
+            inversion=inversion,
             pair=self.spec.name,
             weights=self.weights,
         )
@@ -170,9 +179,9 @@ class _Keying:
         )
         return Task(key, motion, sample, config, sha256, version)
 
-    def _config(self, sample: Sample) -> tuple[EchoConfig, str]:
+    def _config(self, sample: Sample) -> tuple[EchoConfig, str, dict[str, Any]]:
         asked = json.dumps(sample.overrides, sort_keys=True)
         if asked not in self.known:
             config = self.settings.echo.updated(sample.overrides)
-            self.known[asked] = config, digest(config.to_dict())
+            self.known[asked] = config, digest(config.to_dict()), config.inversion_settings()
         return self.known[asked]
