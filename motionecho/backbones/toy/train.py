@@ -58,9 +58,7 @@ def train_vae(place: Workplace, seconds: float) -> None:
         divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
         return error.abs().mean() + 2 * (error**2).mean() + edges + 3e-4 * divergence
 
-    compiled, place.compile = place.compile, False  # returns a distribution, small anyway
     vae = fit(place, "vae", Reconstruct(vae), reconstruction, seconds, 1.5e-3).vae
-    place.compile = compiled
     with torch.no_grad():
         frames = next(source)[0].flatten(0, 1)
         latent = vae.encode(frames).latent_dist.mean
@@ -146,8 +144,6 @@ def train_student(place: Workplace, latents: Latents, seconds: float) -> None:
     student = copy.deepcopy(teacher).train()
     student.unet.requires_grad_(True)
     target = copy.deepcopy(teacher)
-    guide: Network = torch.compile(teacher) if place.compile else teacher
-    aim: Network = torch.compile(target) if place.compile else target
 
     def clean(z: Tensor, v: Tensor, t: Tensor) -> Tensor:
         scaled = (10.0 * t.float().view(-1, 1, 1, 1, 1)) ** 2  # LCM's boundary: identity at t = 0
@@ -160,12 +156,12 @@ def train_student(place: Workplace, latents: Latents, seconds: float) -> None:
         z = alpha[t] * z0 + sigma[t] * torch.randn(z0.shape, device=place.device, generator=place.generator)
         empty = torch.tensor(tokenize(""), device=place.device).expand_as(ids)
         with torch.no_grad(), place.autocast():
-            both = guide(torch.cat([z, z]), torch.cat([t, t]), torch.cat([ids, empty]))
+            both = teacher(torch.cat([z, z]), torch.cat([t, t]), torch.cat([ids, empty]))
             conditional, unconditional = both.float().chunk(2)
             v = unconditional + GUIDANCE_SCALE * (conditional - unconditional)
             eps, x0 = alpha[t] * v + sigma[t] * z, alpha[t] * z - sigma[t] * v
             z_s = alpha[s] * x0 + sigma[s] * eps
-            aimed = clean(z_s, aim(z_s, s, ids).float(), s)
+            aimed = clean(z_s, target(z_s, s, ids).float(), s)
         with place.autocast():
             v = model(z, t, ids)
         return (((clean(z, v.float(), t) - aimed) ** 2 + 1e-6).sqrt() - 1e-3).mean()
@@ -189,7 +185,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--videos", type=int, default=81920, help="training videos cached by each process")
     parser.add_argument("--batch", type=int, default=64, help="videos a step of each process")
     parser.add_argument("--wall", type=float, default=math.inf, help="save and stop after this many seconds")
-    parser.add_argument("--compile", action="store_true", help="a minute to start, then faster")
+    parser.add_argument("--compile", action="store_true", help="compile the teacher: a minute, then faster")
     parser.add_argument("--smoke", action="store_true", help="a few seconds a stage and little data")
     options = parser.parse_args()
     if options.smoke:
@@ -236,6 +232,7 @@ def main() -> None:
     try:
         for name, stage in stages.items():
             if not (place.out / f"{name}.safetensors").exists():
+                place.compile = options.compile and name == "teacher"  # others end before it pays
                 stage()
             if place.world > 1:
                 dist.barrier()
