@@ -11,7 +11,8 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from motionecho.keys import file_digest
 
 T = TypeVar("T")
 PATIENCE_S = 180.0
+PARALLEL = 16
 # Waiting does not mend these; anything else a store raises may pass.
 PERMANENT = (
     FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError,
@@ -171,6 +173,32 @@ def overwrite(fs: fsspec.AbstractFileSystem, path: str, data: bytes, patience_s:
         with open(local, "wb") as stream:
             stream.write(data)
         put_whole(fs, path, local, patience_s)
+
+
+def find(fs: fsspec.AbstractFileSystem, folder: str, patience_s: float = PATIENCE_S) -> list[str]:
+    """List all files below a folder as they are now, sorted; unfinished ones (dot files) left out."""
+    fs.invalidate_cache()
+    paths: list[str] = patiently(lambda: fs.find(folder), patience_s)
+    return sorted(path for path in paths if not path.rsplit("/", 1)[-1].startswith("."))
+
+
+def read_all(
+    fs: fsspec.AbstractFileSystem, paths: Iterable[str], patience_s: float = PATIENCE_S
+) -> Iterator[bytes]:
+    """Yield the bytes of many small files in order, several read at a time."""
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        yield from pool.map(lambda path: patiently(lambda: fs.cat_file(path), patience_s), paths)
+
+
+def remove_all(fs: fsspec.AbstractFileSystem, paths: Iterable[str], patience_s: float = PATIENCE_S) -> None:
+    """Delete files that may be gone already, several at a time."""
+
+    def remove(path: str) -> None:
+        with suppress(FileNotFoundError):
+            patiently(lambda: fs.rm_file(path), patience_s)
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(remove, paths))
 
 
 def _or_bad_sample(uri: str, action: Callable[[], T]) -> T:

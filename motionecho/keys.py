@@ -72,3 +72,11 @@ def sample_key(
 def score_key(sample: str, metric: str, version: str) -> str:
     """Name of one metric's outcome on one sample: a new metric or version touches nothing else."""
     return digest({"sample": sample, "metric": metric, "version": version})[:KEY_LENGTH]
+
+
+def differences(there: Any, now: Any, name: str = "") -> list[str]:
+    """Name every leaf that differs between two nested settings."""
+    if isinstance(there, dict) and isinstance(now, dict):
+        names = list(dict.fromkeys([*there, *now]))
+        return [d for n in names for d in differences(there.get(n), now.get(n), f"{name}.{n}".lstrip("."))]
+    return [] if there == now else [f"{name} is {json.dumps(there)} there and {json.dumps(now)} now"]

@@ -15,19 +15,18 @@ import json
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
 from motionecho import files, results
 from motionecho.errors import MotionEchoError, UserError
 from motionecho.files import fetch
+from motionecho.keys import differences, file_digest
 from motionecho.records import Record, as_row
 from motionecho.results import Entry
 
 __all__ = ["RunStore", "fetch"]
-PARALLEL_READS = 16
 CREATE_PATIENCE_S = 20.0  # a wrong address should be told soon; later writes wait much longer
 
 
@@ -60,10 +59,10 @@ class RunStore:
             raise
         except Exception as problem:
             raise UserError(f'cannot write to "{self.url}": {problem}') from problem
-        differences = _differences(known.get("identity", {}), json.loads(body)["identity"])
-        if differences:
+        changed = differences(known.get("identity", {}), json.loads(body)["identity"])
+        if changed:
             raise UserError(
-                f'"{self.url}" holds a run with other settings: {"; ".join(differences)}. '
+                f'"{self.url}" holds a run with other settings: {"; ".join(changed)}. '
                 "Use the settings of that run to continue it, or another place"
             )
         return False
@@ -103,6 +102,13 @@ class RunStore:
         """Publish a finished local file whole; return {"uri", "sha256", "bytes"}."""
         return {"uri": uri} | files.put_whole(self.fs, self._path(uri), local, self.patience_s)
 
+    def share_blob(self, uri: str, local: str) -> dict[str, Any]:
+        """The same for a blob that others may make too: the first stays, and only its maker names it."""
+        with open(local, "rb") as stream:
+            data = stream.read()
+        first = files.create_once(self.fs, self._path(uri), data, self.patience_s)
+        return {"uri": uri} | ({"sha256": file_digest(local), "bytes": len(data)} if first else {})
+
     def fetch(self, uri: str) -> AbstractContextManager[str]:
         """Give a local path with the blob's bytes; see `files.fetch`."""
         return fetch(self.absolute(uri), self.patience_s)
@@ -119,7 +125,7 @@ class RunStore:
             self.fs, self._path(_record_uri(record.key)), record.to_json().encode(), self.patience_s
         )
         if record.strikes:
-            self._delete(self._list(f"attempts/{record.key[:2]}", ".json", start=record.key))
+            files.remove_all(self.fs, self._list(f"attempts/{record.key[:2]}", ".json", start=record.key))
         return won
 
     def record(self, key: str) -> Record | None:
@@ -176,8 +182,10 @@ class RunStore:
             rest = results.without(self.fs, part, gone)
             if rest is not None:
                 files.overwrite(self.fs, part, rest, self.patience_s)
-        self._delete([path for path in self._list("attempts", ".json") if _stem(path).split("-")[0] in gone])
-        self._delete([self._path(_record_uri(key)) for key in gone])
+        files.remove_all(
+            self.fs, [path for path in self._list("attempts", ".json") if _stem(path).split("-")[0] in gone]
+        )
+        files.remove_all(self.fs, [self._path(_record_uri(key)) for key in gone])
 
     def forget_deleted(self) -> None:
         """Take rows out of the parts whose records someone deleted."""
@@ -195,7 +203,7 @@ class RunStore:
         """Failed attempts of unfinished samples, by key, oldest first."""
         found = defaultdict(list)
         paths = self._list("attempts", ".json")
-        for path, data in zip(paths, self._cat(paths), strict=True):
+        for path, data in zip(paths, files.read_all(self.fs, paths, self.patience_s), strict=True):
             found[_stem(path).split("-")[0]].append(json.loads(data))
         return {key: sorted(notes, key=lambda note: note.get("at", "")) for key, notes in found.items()}
 
@@ -214,36 +222,20 @@ class RunStore:
             raise MotionEchoError(f"{self._path(uri)} is damaged: {problem}") from problem
 
     def _list(self, folder: str, suffix: str, start: str = "") -> list[str]:
-        self.fs.invalidate_cache()
-        paths = files.patiently(lambda: self.fs.find(self._path(folder)), self.patience_s)
+        paths = files.find(self.fs, self._path(folder), self.patience_s)
         names = ((path, path.rsplit("/", 1)[-1]) for path in paths)
-        return sorted(
-            path
-            for path, name in names
-            if name.endswith(suffix) and name.startswith(start) and name[0] != "."
-        )
+        return [path for path, name in names if name.endswith(suffix) and name.startswith(start)]
 
     def _parts(self) -> list[str]:
         return self._list("results", ".parquet")
 
-    def _cat(self, paths: Iterable[str]) -> Iterator[bytes]:
-        with ThreadPoolExecutor(PARALLEL_READS) as pool:
-            yield from pool.map(
-                lambda p: files.patiently(lambda: self.fs.cat_file(p), self.patience_s), paths
-            )
-
     def _read(self, keys: Iterable[str]) -> Iterator[Record]:
         paths = [self._path(_record_uri(key)) for key in sorted(keys)]
-        for path, data in zip(paths, self._cat(paths), strict=True):
+        for path, data in zip(paths, files.read_all(self.fs, paths, self.patience_s), strict=True):
             try:
                 yield Record.from_json(data)
             except MotionEchoError as problem:
                 raise MotionEchoError(f"{path}: {problem}") from problem
-
-    def _delete(self, paths: Iterable[str]) -> None:
-        for path in paths:
-            with suppress(FileNotFoundError):
-                files.patiently(lambda path=path: self.fs.rm_file(path), self.patience_s)  # type: ignore[misc]
 
 
 def _record_uri(key: str) -> str:
@@ -252,11 +244,3 @@ def _record_uri(key: str) -> str:
 
 def _stem(path: str) -> str:
     return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-
-
-def _differences(there: Any, now: Any, name: str = "") -> list[str]:
-    """Name every leaf that differs between two nested settings."""
-    if isinstance(there, dict) and isinstance(now, dict):
-        names = list(dict.fromkeys([*there, *now]))
-        return [d for n in names for d in _differences(there.get(n), now.get(n), f"{name}.{n}".lstrip("."))]
-    return [] if there == now else [f"{name} is {json.dumps(there)} there and {json.dumps(now)} now"]

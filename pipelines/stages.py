@@ -5,6 +5,7 @@ They read from and write to the store only, so any of them may run in any proces
 """
 
 import hashlib
+import json
 import os
 import tempfile
 import time
@@ -90,13 +91,14 @@ class Invert:
         if bench.motions.has(task.motion_key) or bench.store.exists(uri):
             return {"motion": {"uri": uri}}
         motion = invert(bench.pair, bench.reference(task).frames, task.config)
-        header = motion_metadata(
+        facts = motion_metadata(
             task.config, key=task.motion_key, pair=bench.spec.name, reference_sha256=task.reference_sha256
         )
+        header = {"motionecho": json.dumps(facts, sort_keys=True)}  # one entry: several come in any order
         with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
             local = os.path.join(folder, "motion.safetensors")
             motion.save(local, header)
-            return {"motion": bench.store.put_blob(uri, local)}
+            return {"motion": bench.store.share_blob(uri, local)}
 
 
 class Generate:

@@ -70,4 +70,4 @@ def _device(threads: int | None) -> dict[str, Any]:
         return {"device": torch.cuda.get_device_name()}
     if threads:
         torch.set_num_threads(threads)
-    return {"device": f"cpu, {torch.get_num_threads()} threads"}
+    return {"device": f"cpu, threads: {torch.get_num_threads()}"}  # sums round by the number of threads

@@ -85,6 +85,17 @@ def test_blobs_arrive_whole_and_come_back(store: RunStore, tmp_path: Path) -> No
         pass
 
 
+def test_a_shared_blob_is_named_by_its_first_maker_only(store: RunStore, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    uri = store.motion_uri("cafe")
+    assert "sha256" in store.share_blob(uri, str(tmp_path / "one"))
+    assert "sha256" in store.share_blob(uri, str(tmp_path / "one")), "equal bytes are as good as first"
+    assert store.share_blob(uri, str(tmp_path / "two")) == {"uri": uri}
+    with store.fetch(uri) as local:
+        assert Path(local).read_text() == "one"
+
+
 def test_motions_are_listed_by_key(store: RunStore, tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"m")
     store.put_blob(store.motion_uri("cafe"), str(tmp_path / "m"))
