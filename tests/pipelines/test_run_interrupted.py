@@ -26,7 +26,9 @@ def driver(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     def start(manifest: str) -> subprocess.Popen[str]:
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
         command = [sys.executable, str(ROOT / "tests" / "fake_stages.py"), manifest, str(tmp_path / "out")]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, bufsize=1)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
+        )
         started.append(process)
         return process
 
@@ -87,7 +89,7 @@ def test_first_interrupt_drains(
 ) -> None:
     first = driver(manifest(*ROWS))
     until_done(first, 2)
-    first.send_signal(signal.SIGINT)
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal does: Ray's processes get it too
     ended = last_line(first)
     assert ended["interrupted"] is True
     assert ended["left"] == len(ROWS) - int(str(ended["committed"])) > 0
@@ -101,12 +103,12 @@ def test_second_interrupt_kills(
 ) -> None:
     process = driver(manifest(("fine one", "a.mp4"), ("hangs always", "a.mp4"), ("hangs too", "b.mp4")))
     until_done(process, 1)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     assert process.stdout is not None
     for line in process.stdout:
         if "Ctrl-C" in (json.loads(line).get("message") or ""):
             break
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     ended = last_line(process)
     assert (ended["interrupted"], ended["committed"], ended["left"]) == (True, 1, 2)
     assert {record.id for record in RunStore(str(tmp_path / "out")).records()} == {"fine-one"}
