@@ -110,7 +110,7 @@ class Loop:
         """Prefer a job that did not fail here and whose reference no one is inverting at this moment."""
         pool, queue = self.pools[index], self.queues[index]
         inverting = {s.job.task.motion_key for s in pool.busy()} if "invert" in pool.spec.stages else set()
-        alone = len(pool.seats) == 1
+        alone = sum(each.where is not None for each in pool.seats) == 1  # others may stay pending
         second: int | None = None
         for position, job in enumerate(queue):
             if position >= LOOK_AHEAD:
