@@ -17,8 +17,8 @@ from motionecho.video_index import check_file, open_video
 # In order of preference. A build of FFmpeg without GPL parts has no libx264; MPEG-4 part 2 is in every one.
 ENCODERS = ("libx264", "mpeg4")
 OPTIONS = {
-    # x264's output depends on the number of threads: a fixed one gives the same bytes everywhere.
-    "libx264": {"crf": "18", "preset": "medium", "threads": "2"},
+    # x264's output depends on the number of threads, and with B-frames varied from run to run at 64x64.
+    "libx264": {"crf": "18", "preset": "medium", "threads": "2", "bf": "0"},
     "mpeg4": {"flags": "+qscale", "global_quality": str(2 * 118), "threads": "1"},  # 118: FF_QP2LAMBDA
 }
 SMPTE170M = 6  # BT.601 colours, and marked so: readers that ignore the mark assume BT.601 too
