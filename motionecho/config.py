@@ -81,6 +81,9 @@ class EchoConfig:
 
     # --- adaptive acceleration (Sec. 4.3)
     activation: Literal["never", "always", "adaptive"] = _setting("adaptive", "when the teacher runs")
+    threshold_unit: Literal["loss", "first_loss"] = _setting(
+        "loss", "delta_1 and delta_2 are motion losses, or shares of the sample's first student motion loss"
+    )
     activation_threshold: float = _setting(
         400.0, "teacher runs while the windowed motion loss is above it", "delta_1", 0
     )

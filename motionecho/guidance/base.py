@@ -40,11 +40,11 @@ class Prediction:
 
 
 def predict(backbone: Backbone, z: Tensor, t: int, text: Tensor, guidance: MotionGuidance | None = None,
-            target: Target | None = None, above: float | None = None) -> Prediction:  # fmt: skip
+            target: Target | None = None, above: Tensor | float | None = None) -> Prediction:  # fmt: skip
     """Predict the noise and, with guidance, the motion loss G(z_t) of the conditional branch.
 
-    The gradient of the loss with respect to z is taken for samples whose loss is at least `above`
-    (None: no gradient at all); where no sample is, the backward pass is saved.
+    The gradient of the loss with respect to z is taken for samples whose loss is at least `above`, [b] or
+    one for all (None: no gradient at all); where no sample is, the backward pass is saved.
     """
     if guidance is None or target is None:
         return Prediction(backbone.denoise(z, t, text))

@@ -21,8 +21,10 @@ DEFAULTS = EchoConfig(
     teacher_max_steps=3,
     renoise_position=0.95,
     endpoint_guidance=False,
-    activation_threshold=30.0,
-    truncation_threshold=15.0,
+    threshold_unit="first_loss",
+    activation_threshold=0.5,
+    truncation_threshold=0.3,
+    window=1,
     inversion_steps=25,
 )
 
