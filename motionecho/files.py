@@ -24,6 +24,7 @@ from motionecho.keys import file_digest
 
 T = TypeVar("T")
 PATIENCE_S = 180.0
+HURRIED_S = 20.0  # before a run has begun: a wrong address should be told soon
 PARALLEL = 16
 # Waiting does not mend these; anything else a store raises may pass.
 PERMANENT = (
@@ -31,6 +32,9 @@ PERMANENT = (
     ValueError, TypeError, KeyError, ImportError, MotionEchoError,
 )  # fmt: skip
 PERMANENT_ERRNO = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+UNREACHABLE_NAMES = {"EndpointConnectionError", "ConnectTimeoutError", "ClientConnectorError"}
+# botocore waits a minute for a connection, five times over; `patiently` is what waits here.
+PROMPT = {"s3": {"config_kwargs": {"connect_timeout": 5, "retries": {"max_attempts": 2, "mode": "standard"}}}}
 PERMANENT_NAMES = {"NoCredentialsError", "PartialCredentialsError", "ParamValidationError"}  # botocore's
 
 
@@ -40,12 +44,18 @@ def permanent(problem: Exception) -> bool:
     return isinstance(problem, PERMANENT) or by_number or type(problem).__name__ in PERMANENT_NAMES
 
 
+def unreachable(problem: Exception) -> bool:
+    """True where there is no one at the store's address: an outage during a run, a wrong address before it."""
+    return isinstance(problem, ConnectionRefusedError) or type(problem).__name__ in UNREACHABLE_NAMES
+
+
 def patiently(
     action: Callable[[], T], patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep
 ) -> T:
     """Return `action()`, repeated with growing jittered pauses for up to `patience_s` seconds in all.
 
-    Raises what `action` raised where repeating cannot help, and Transient when patience runs out.
+    Raises what `action` raised where repeating cannot help, and Transient when patience runs out; UserError at
+    once where nobody answers and the caller is in a hurry (up to HURRIED_S).
     """
     waited, pause = 0.0, 0.5
     while True:
@@ -54,6 +64,9 @@ def patiently(
         except Exception as problem:
             if permanent(problem):
                 raise
+            if patience_s <= HURRIED_S and unreachable(problem):
+                where = str(problem).split("?")[0].replace('"', "")
+                raise UserError(f"nobody answers at the store's address: {where}") from problem
             nap = pause * random.uniform(0.5, 1.5)
             if waited + nap > patience_s:
                 raise Transient(f"the store kept failing for {waited:.0f} s: {problem}") from problem
@@ -63,8 +76,9 @@ def patiently(
 
 def open_url(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the filesystem behind `url` and the path on it; UserError where no driver is installed."""
+    protocol = url.split("://")[0] if "://" in url else "file"
     try:
-        fs, path = url_to_fs(url)
+        fs, path = url_to_fs(url, **PROMPT.get(protocol, {}))
     except (ImportError, ValueError) as problem:
         raise UserError(f'cannot open "{url}": {problem}') from problem
     return fs, path.rstrip("/") if path != "/" else path

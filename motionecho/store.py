@@ -27,7 +27,7 @@ from motionecho.records import Record, as_row
 from motionecho.results import Entry
 
 __all__ = ["RunStore", "fetch"]
-CREATE_PATIENCE_S = 20.0  # a wrong address should be told soon; later writes wait much longer
+CREATE_PATIENCE_S = files.HURRIED_S
 
 
 class RunStore:

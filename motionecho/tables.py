@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from motionecho.errors import BadSample, UserError
-from motionecho.files import fetch
+from motionecho.files import HURRIED_S, fetch
 from motionecho.records import OUTCOME_PREFIX
 
 RawRow = dict[str, Any] | str
@@ -20,7 +20,7 @@ def read_table(path: str) -> list[RawRow]:
     if suffix not in readers:
         raise UserError(f'manifest "{path}" has to end in .parquet, .csv or .jsonl')
     try:
-        with fetch(path) as local:
+        with fetch(path, HURRIED_S) as local:
             rows = list(readers[suffix](local))
     except BadSample as problem:
         raise UserError(f"cannot read the manifest: {problem}") from problem

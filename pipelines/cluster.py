@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,14 +56,32 @@ def connected(engine: Engine) -> Iterator[None]:
 
 
 def _embedded() -> None:
-    ray.init(
-        address="local",
-        num_cpus=local_cores(),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
-    )
+    with _terminate_spared():
+        ray.init(
+            address="local",
+            num_cpus=local_cores(),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+        )
+
+
+@contextmanager
+def _terminate_spared() -> Iterator[None]:
+    """Have processes started within the block ignore SIGTERM, as Ray itself has them ignore Ctrl-C.
+
+    `timeout`, Slurm and supervisors signal the whole process group: without this, Ray's own processes die of
+    it and the driver has nothing left to drain with. A blocked signal stays blocked across fork and exec.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -53,8 +53,7 @@ class Loop:
             while not self.killed and self._work_left():
                 now = time.monotonic()
                 self._requeue(now)
-                if not self.draining:
-                    self._dispatch(now)
+                self._dispatch(now)
                 self._collect()
                 self._enforce_deadlines(time.monotonic())
                 self._settle_writes()
@@ -69,7 +68,7 @@ class Loop:
         return self.tally
 
     def drain(self, reason: str | None = None) -> None:
-        """Start nothing new; what is under way is finished and committed."""
+        """Begin no further sample; what is under way goes through all its stages and is committed."""
         self.draining, self.stopped = True, self.stopped or reason
 
     def kill(self) -> None:
@@ -82,8 +81,13 @@ class Loop:
     # --- one turn of the loop
 
     def _work_left(self) -> bool:
-        under_way = bool(self.running() or self.writes)
-        return under_way or (not self.draining and bool(self.later or any(self.queues)))
+        if self.running() or self.writes:
+            return True
+        waiting = {index for index, queue in enumerate(self.queues) if queue}
+        waiting |= {job.group for _, _, job in self.later}
+        if self.draining:  # a sample that some pool has finished is under way; one that none has is not
+            waiting = {group for group in waiting if group > 0 and not self.pools[group].trouble}
+        return bool(waiting)
 
     def _requeue(self, now: float) -> None:
         while self.later and self.later[0][0] <= now:
@@ -91,8 +95,11 @@ class Loop:
             self.queues[job.group].append(job)
 
     def _dispatch(self, now: float) -> None:
-        coming = len(self.later)
+        coming = 0 if self.draining else len(self.later)
         for index, (pool, queue) in enumerate(zip(self.pools, self.queues, strict=True)):
+            if self.draining and index == 0:
+                coming += len(pool.busy())
+                continue
             coming += len(queue) + len(pool.busy())  # what is or will be this pool's to do
             pool.tend(now, coming)
             if pool.trouble and not pool.busy():

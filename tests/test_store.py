@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -254,3 +255,26 @@ def test_local_files_obey_the_umask_of_readers(tmp_path: Path) -> None:
     store.create(IDENTITY, {})
     assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == 0o644
     assert json.loads((tmp_path / "run.json").read_text())["identity"] == IDENTITY
+
+
+def test_a_store_where_nobody_answers_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # a client of the tests above has their address
+    with socket.socket() as free:  # bound, not listening: connections are refused
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+        with pytest.raises(UserError, match="nobody answers at the store's address"):
+            RunStore("s3://bucket/nobody").run()
+    naps: list[float] = []
+
+    def refused() -> None:
+        raise ConnectionRefusedError("no one here")
+
+    with pytest.raises(Transient):  # a run that has begun waits an outage out
+        files.patiently(refused, 60, naps.append)
+    assert len(naps) > 3
+    naps.clear()
+    with pytest.raises(UserError):
+        files.patiently(refused, files.HURRIED_S, naps.append)
+    assert naps == []

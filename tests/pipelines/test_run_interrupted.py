@@ -81,15 +81,16 @@ def test_kill_9_of_the_driver_then_submit_again(
     assert ended["committed"] == len(ROWS) - len(kept)
     check_complete(out)
     again = sum(n - 1 for name, n in fake_stages.calls(str(out)).items() if name.startswith("generate"))
-    assert again <= 2, "only what was in flight on the two workers is done twice"
+    assert again <= 4, "done twice is only what was on the two workers, or had its record on the way"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_first_interrupt_drains(
-    driver: Callable[[str], subprocess.Popen[str]], manifest: Manifest, tmp_path: Path
+    driver: Callable[[str], subprocess.Popen[str]], manifest: Manifest, tmp_path: Path, number: signal.Signals
 ) -> None:
     first = driver(manifest(*ROWS))
     until_done(first, 2)
-    os.killpg(first.pid, signal.SIGINT)  # as a terminal does: Ray's processes get it too
+    os.killpg(first.pid, number)  # as a terminal and `timeout` do: Ray's processes get it too
     ended = last_line(first)
     assert ended["interrupted"] is True
     assert ended["left"] == len(ROWS) - int(str(ended["committed"])) > 0
