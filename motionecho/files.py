@@ -45,7 +45,7 @@ def permanent(problem: Exception) -> bool:
 
 
 def unreachable(problem: Exception) -> bool:
-    """True where there is no one at the store's address: an outage during a run, a wrong address before it."""
+    """True where there is no one at the store's address: an outage in a run, a wrong address before."""
     return isinstance(problem, ConnectionRefusedError) or type(problem).__name__ in UNREACHABLE_NAMES
 
 
@@ -54,8 +54,8 @@ def patiently(
 ) -> T:
     """Return `action()`, repeated with growing jittered pauses for up to `patience_s` seconds in all.
 
-    Raises what `action` raised where repeating cannot help, and Transient when patience runs out; UserError at
-    once where nobody answers and the caller is in a hurry (up to HURRIED_S).
+    Raises what `action` raised where repeating cannot help, Transient when patience runs out, and UserError
+    at once where nobody answers and the caller is in a hurry (up to HURRIED_S).
     """
     waited, pause = 0.0, 0.5
     while True:

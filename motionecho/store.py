@@ -2,6 +2,7 @@
 
     run.json                           settings, weights, versions; written once, checked on resume
     progress.json                      the driver's last word; informs `status`, decides nothing
+    job.json                           the Ray job that drives it, if one does; inputs/: what it was sent
     motions/<ab>/<key>.safetensors     inverted references, by content
     videos/<ab>/<key>-<attempt>.mp4    stats/<ab>/<key>-<attempt>.parquet
     attempts/<ab>/<key>-<attempt>.json failed attempts of samples that are not finished yet
@@ -79,6 +80,17 @@ class RunStore:
     def progress(self) -> dict[str, Any] | None:
         """Return the driver's last word and when it was said, or None."""
         return self._read_json("progress.json")
+
+    def note_job(self, job: Mapping[str, Any]) -> None:
+        """Remember the Ray job that drives this run: its address and id, never what it may open with."""
+        self.put_text("job.json", json.dumps({"schema_version": 1, **job}))
+
+    def job(self) -> dict[str, Any] | None:
+        """Return the job that was last submitted for this run, or None."""
+        return self._read_json("job.json")
+
+    def put_text(self, uri: str, text: str) -> None:
+        files.overwrite(self.fs, self._path(uri), text.encode(), self.patience_s)
 
     # --- blobs, by URI relative to the run
 

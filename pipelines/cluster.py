@@ -10,7 +10,7 @@ from pathlib import Path
 import ray
 
 from motionecho.errors import UserError
-from pipelines.engine import Engine
+from pipelines.engine import Engine, is_job_server
 from pipelines.pool import PoolSpec
 
 STAGES = ("invert", "generate", "score")
@@ -35,10 +35,10 @@ def connected(engine: Engine) -> Iterator[None]:
         yield
         return
     address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
-    if address.startswith(("http://", "https://")):
+    if is_job_server(address):
         raise UserError(
-            f'"{address}" is the address of Ray\'s job server, which is not supported yet: run this command '
-            "on the head node with --address auto, or use --address ray://<head>:10001"
+            f'"{address}" is the address of Ray\'s job server, which takes `motionecho batch submit` only: '
+            "use --address auto on the head node, or --address ray://<head>:10001"
         )
     with _environment(EMBEDDED if address == "local" else JOINED):
         try:

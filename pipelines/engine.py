@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field
 
 
+def is_job_server(address: str | None) -> bool:
+    """True for the address of a cluster's job server, which is sent jobs and cannot be joined."""
+    return address is not None and address.startswith(("http://", "https://"))
+
+
 @dataclass(frozen=True)
 class Engine:
     """How a run is carried out; nothing here changes a result.

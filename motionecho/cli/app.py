@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from motionecho import __version__
-from motionecho.cli import batch, generate, manifest, models, runs, settings
+from motionecho.cli import batch, generate, jobs, manifest, models, runs, settings
 from motionecho.cli.talk import put
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 batch.app.command(no_args_is_help=True)(runs.status)
 batch.app.command(no_args_is_help=True)(runs.failures)
+batch.app.command(no_args_is_help=True)(jobs.logs)
+batch.app.command(no_args_is_help=True)(jobs.cancel)
 app.add_typer(batch.app, name="batch")
 app.command(no_args_is_help=True)(generate.generate)
 app.add_typer(manifest.app, name="manifest")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from motionecho.cli.jobs import submit_job
 from motionecho.cli.options import (
     ConfigOption,
     DeviceOption,
@@ -21,12 +22,14 @@ from motionecho.cli.outcome import Exit
 from motionecho.cli.progress import Display, outcome
 from motionecho.cli.settings import resolve
 from motionecho.cli.talk import count, put, put_json, say, stderr
+from motionecho.errors import UserError
 
 app = typer.Typer(help="Run a manifest of samples, and look at runs.", no_args_is_help=True)
 
 
 @app.command(no_args_is_help=True)
 def submit(
+    ctx: typer.Context,
     manifest: ManifestArgument,
     out: Annotated[
         str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
@@ -46,7 +49,7 @@ def submit(
         typer.Option(
             "--address",
             envvar=["MOTIONECHO_RAY_ADDRESS", "RAY_ADDRESS"],
-            help="Ray cluster; default: this machine.",
+            help="auto, local, ray://HEAD:10001, or a job server http://HEAD:8265. [default: this machine]",
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Actors that generate.")] = None,
@@ -64,6 +67,13 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave the job alone once it is submitted; print its id.")
+    ] = False,
+    runtime_env: Annotated[
+        str | None,
+        typer.Option("--runtime-env", metavar="FILE.yaml", help="Ray's runtime_env for the job."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Make every video of MANIFEST. The same manifest submitted to the same place continues the run."""
@@ -72,6 +82,16 @@ def submit(
         device=device, dtype=dtype,
     )  # fmt: skip
     url = out or f"runs/{Path(manifest).stem}"
+
+    from pipelines.engine import is_job_server
+
+    as_job = is_job_server(address)
+    if (detach or runtime_env) and not as_job:
+        raise UserError(
+            f"{'--detach' if detach else '--runtime-env'} is for jobs: add --address http://HEAD:8265"
+        )
+    if as_job and not dry_run:
+        submit_job(ctx, resolved, url, detach, runtime_env, json)
 
     from pipelines import generate as pipeline
 

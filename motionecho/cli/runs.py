@@ -24,7 +24,7 @@ def status(
     json: JsonOption = False,
 ) -> None:
     """How far a run is. Reads the run's place, not the cluster, so it works from any machine."""
-    store = _open(run)
+    store = open_run(run)
     while True:
         now = state(store)
         put_json(**now) if json else put(_sentence(now))
@@ -35,7 +35,7 @@ def status(
 
 def failures(run: RunArgument, json: JsonOption = False) -> None:
     """The samples that failed: which, where and why. --json adds tracebacks and earlier attempts."""
-    failed = [record for record in _open(run).records() if not record.ok]
+    failed = [record for record in open_run(run).records() if not record.ok]
     if json:
         put_json(
             run=run, failures=[{name: getattr(record, name) for name in FAILURE_FACTS} for record in failed]
@@ -97,10 +97,11 @@ def _seconds_since(moment: str | None) -> float | None:
     return round((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds(), 1)
 
 
-def _open(url: str) -> "RunStore":
+def open_run(url: str, begun: bool = True) -> "RunStore":
+    """The store of a run that exists; with `begun` false a job that waits for its cluster is enough."""
     from motionecho.store import RunStore
 
     store = RunStore(url)
-    if store.run() is None:
+    if store.run() is None and (begun or store.job() is None):
         raise UserError(f'there is no run at "{url}": no run.json in it')
     return store

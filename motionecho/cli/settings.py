@@ -72,6 +72,12 @@ def resolve(
     return Resolved(settings, spec, {name: sources.get(name, "default") for name in EchoConfig.names()})
 
 
+def as_changes(resolved: Resolved) -> list[str]:
+    """The `--set` texts that bring the pair's own settings to the resolved ones, whatever those came from."""
+    plain, values = resolved.spec.config(None, {}).to_dict(), resolved.settings.echo.to_dict()
+    return [f"{name}={_text(value)}" for name, value in values.items() if value != plain[name]]
+
+
 def parse_changes(changes: Sequence[str]) -> dict[str, str]:
     """Split `key=value` texts; raises UserError where one is something else or its key is unknown."""
     parsed = {}
