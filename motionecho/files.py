@@ -89,6 +89,11 @@ def is_local(fs: fsspec.AbstractFileSystem) -> bool:
     return "file" in protocols
 
 
+def absolute(path: str) -> str:
+    """A local path from the root, so that it means the same from every folder; URLs stay."""
+    return path if "://" in path else os.path.abspath(path)
+
+
 def version_of(uri: str) -> str:
     """Return a short token that changes when the file behind `uri` does; cheap, no download.
 

@@ -14,6 +14,7 @@ import ray
 
 from motionecho.backbones.registry import pair_spec
 from motionecho.config import RunSettings
+from motionecho.files import absolute
 from motionecho.keys import CODE_EPOCH, digest
 from motionecho.provenance import versions
 from motionecho.store import RunStore
@@ -62,7 +63,7 @@ def run(
     store.compact(store.uncompacted())
 
     tally, stopped, interrupted = Tally(), None, False
-    with Reporter(before, store, on_event) as reporter:
+    with Reporter(before, store, on_event, absolute(manifest_path)) as reporter:
         if work.todo:
             with connected(engine):
                 loop = make_loop(work, settings, store, engine, reporter, factory)

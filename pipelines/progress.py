@@ -25,8 +25,10 @@ PATIENT_FOR_S = 30.0  # before a missing worker is worth a word
 class Reporter:
     """Turns the loop's state into Progress. Failing to note progress in the store never disturbs the run."""
 
-    def __init__(self, plan: Plan, store: RunStore, on_event: Callable[[Progress], None]) -> None:
-        self.plan, self.store, self.on_event = plan, store, on_event
+    def __init__(
+        self, plan: Plan, store: RunStore, on_event: Callable[[Progress], None], manifest: str = ""
+    ) -> None:
+        self.plan, self.store, self.on_event, self.manifest = plan, store, on_event, manifest
         self.began = time.monotonic()
         self.marks: deque[tuple[float, int]] = deque([(self.began, 0)], maxlen=RATE_WINDOW)
         self.told = self.noted = float("-inf")
@@ -91,9 +93,10 @@ class Reporter:
         )
 
     def _note(self, ended: bool) -> None:
-        if self.writing is not None and not self.writing.done():
-            return  # a slow store: the next word will do
-        words: dict[str, Any] = {"schema_version": 1, "at": now(), "ended": ended} | asdict(self.latest)
+        if self.writing is not None and not self.writing.done() and not ended:
+            return  # a slow store: the next word will do, but for the last
+        words: dict[str, Any] = {"schema_version": 1, "at": now(), "ended": ended, "manifest": self.manifest}
+        words |= asdict(self.latest)
         self.writing = self.writer.submit(self.store.note_progress, words)
 
 

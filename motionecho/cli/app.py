@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from motionecho import __version__
-from motionecho.cli import batch, generate, jobs, manifest, models, runs, settings
+from motionecho.cli import again, batch, generate, jobs, manifest, models, runs, settings
 from motionecho.cli.talk import put
 
 app = typer.Typer(
@@ -21,6 +21,10 @@ batch.app.command(no_args_is_help=True)(runs.status)
 batch.app.command(no_args_is_help=True)(runs.failures)
 batch.app.command(no_args_is_help=True)(jobs.logs)
 batch.app.command(no_args_is_help=True)(jobs.cancel)
+batch.app.command(no_args_is_help=True)(again.collect)
+batch.app.command(no_args_is_help=True)(again.retry)
+batch.app.command(no_args_is_help=True)(again.replay)
+batch.app.command(no_args_is_help=True)(again.gc)
 app.add_typer(batch.app, name="batch")
 app.command(no_args_is_help=True)(generate.generate)
 app.add_typer(manifest.app, name="manifest")

@@ -8,6 +8,7 @@ import typer
 
 from motionecho.cli.jobs import submit_job
 from motionecho.cli.options import (
+    AddressOption,
     ConfigOption,
     DeviceOption,
     DtypeOption,
@@ -17,11 +18,13 @@ from motionecho.cli.options import (
     PairOption,
     PresetOption,
     SetOption,
+    WorkersOption,
 )
 from motionecho.cli.outcome import Exit
 from motionecho.cli.progress import Display, outcome
 from motionecho.cli.settings import resolve
 from motionecho.cli.talk import count, put, put_json, say, stderr
+from motionecho.config import RunSettings
 from motionecho.errors import UserError
 
 app = typer.Typer(help="Run a manifest of samples, and look at runs.", no_args_is_help=True)
@@ -44,15 +47,8 @@ def submit(
     fit: FitOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address",
-            envvar=["MOTIONECHO_RAY_ADDRESS", "RAY_ADDRESS"],
-            help="auto, local, ray://HEAD:10001, or a job server http://HEAD:8265. [default: this machine]",
-        ),
-    ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Actors that generate.")] = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
     deadline: Annotated[
         float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")
@@ -67,6 +63,8 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: delete the run at this place.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm --fresh.")] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Leave the job alone once it is submitted; print its id.")
     ] = False,
@@ -90,6 +88,8 @@ def submit(
         raise UserError(
             f"{'--detach' if detach else '--runtime-env'} is for jobs: add --address http://HEAD:8265"
         )
+    if fresh and not as_job:
+        start_over(url, yes, dry_run)
     if as_job and not dry_run:
         submit_job(ctx, resolved, url, detach, runtime_env, json)
 
@@ -108,15 +108,38 @@ def submit(
         limit=limit,
         retry_failed=retry_failed,
     )
+    raise typer.Exit(execute(work, manifest, resolved.settings, url, engine, allow_failures, json))
+
+
+def execute(
+    work: Any, manifest: str, settings: RunSettings, url: str, engine: Any, allow_failures: bool, json: bool
+) -> Exit:
+    """Carry out a survey, say how it goes and how it went, and return the exit code."""
+    from pipelines import generate as pipeline
+
     with Display(stderr(), manifest, url) as display:
-        summary = pipeline.run(manifest, resolved.settings, url, engine, display.update, work)
+        summary = pipeline.run(manifest, settings, url, engine, display.update, work)
     _conclude(summary, url)
     code = verdict(summary, allow_failures)
     if json:
         put_json(run=url, exit_code=int(code), **asdict(summary))
     else:
         put(url)
-    raise typer.Exit(code)
+    return code
+
+
+def start_over(url: str, yes: bool, dry_run: bool) -> None:
+    """Delete what is at the run's place, once that is confirmed; a place without a run is left as it is."""
+    from motionecho import sweep
+    from motionecho.store import RunStore
+
+    store = RunStore(url)
+    if dry_run or store.run() is None:
+        return
+    if not yes:
+        kept = count(len(store.keys()), "finished sample")
+        raise UserError(f'--fresh deletes the run at "{store.url}" with its {kept}: add --yes to do that')
+    say(f"deleted {count(sweep.clear(store), 'file')} of the run before; inverted references are kept")
 
 
 def verdict(summary: Any, allow_failures: bool) -> Exit:

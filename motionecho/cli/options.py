@@ -35,6 +35,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)
 ]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar=["MOTIONECHO_RAY_ADDRESS", "RAY_ADDRESS"],
+        help="auto, local, ray://HEAD:10001, or a job server http://HEAD:8265. [default: this machine]",
+    ),
+]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Actors that work.")]
 ManifestArgument = Annotated[
     str,
     typer.Argument(metavar="MANIFEST", help="Parquet, CSV or JSON lines; path or URL.", show_default=False),
