@@ -131,7 +131,7 @@ def test_retry_and_replay(cli: Cli, tmp_path: Path, clip: Path) -> None:
     assert (done.code, done.json["equal"]) == (Exit.OK, True), done.out
     assert (tmp_path / "again.mp4").stat().st_size > 0
     assert "no record has that id" in cli("batch", "replay", run, "none").sentence()
-    path = next((run / "records").rglob("*.json"))
+    path = next((run / "records").rglob(f"{done.json['key']}.json"))
     changed: dict[str, Any] = json.loads(path.read_text()) | {"latent_sha256": "0" * 64}
     path.write_text(json.dumps(changed))
     for part in (run / "results").iterdir():
