@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from motionecho import __version__
-from motionecho.cli import again, batch, generate, jobs, manifest, models, runs, settings
+from motionecho.cli import again, batch, bench, generate, jobs, manifest, models, runs, settings
 from motionecho.cli.talk import put
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ batch.app.command(no_args_is_help=True)(again.gc)
 app.add_typer(batch.app, name="batch")
 app.command(no_args_is_help=True)(generate.generate)
 app.add_typer(manifest.app, name="manifest")
+app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
 app.add_typer(settings.app, name="config")
 

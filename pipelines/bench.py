@@ -1,0 +1,105 @@
+"""What the engine itself costs: no-op stages through the real loop; a long manifest planned, resumed."""
+
+import json
+import os
+import resource
+import sys
+import time
+from typing import Any
+
+from motionecho.config import EchoConfig, RunSettings
+from motionecho.records import Record
+from motionecho.store import RunStore
+from pipelines.engine import Engine
+from pipelines.generate import identity, run
+from pipelines.plan import survey
+from pipelines.tasks import Task
+
+FACTORY = "pipelines.bench:build"
+SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
+
+
+def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
+    """Stages that do nothing: what is left is Ray, the loop and the commits."""
+
+    def nothing(task: Task) -> dict[str, Any]:
+        return {}
+
+    return dict.fromkeys(names, nothing)
+
+
+def throughput(folder: str, samples: int, store: str | None = None, engine: Engine | None = None) -> float:
+    """Samples a second from the first to the last commit of a run of no-ops."""
+    manifest = write_manifest(folder, samples)
+    marks: list[tuple[float, int]] = []
+    began = time.monotonic()
+
+    def note(progress: Any) -> None:
+        marks.append((time.monotonic() - began, progress.done))
+
+    engine = engine or Engine(workers=2)
+    run(manifest, SETTINGS, store or os.path.join(folder, "run"), engine, note, factory=FACTORY)
+    going = [mark for mark in marks if mark[1] > 0]
+    (first, early), (last, late) = going[0], next(mark for mark in going if mark[1] == going[-1][1])
+    return (late - early) / (last - first)
+
+
+def resuming(folder: str, rows: int, done: int) -> dict[str, float]:
+    """Seconds to plan a manifest of which most is done, and to open its run again as a submit does."""
+    manifest = write_manifest(folder, rows)
+    url = os.path.join(folder, "resumed")
+    tasks = survey(manifest, SETTINGS, url).tasks
+    store = RunStore(url)
+    store.create(identity(SETTINGS), {})
+    _pretend(store, list(tasks.values())[:done])
+    del tasks
+    began = time.monotonic()
+    work = survey(manifest, SETTINGS, url)
+    planned = time.monotonic()
+    store.forget_deleted()
+    store.compact(store.uncompacted())
+    ended = time.monotonic()
+    return {
+        "rows": rows,
+        "left": len(work.todo),
+        "plan_s": round(planned - began, 2),
+        "resume_s": round(ended - planned, 2),
+        "peak_gib": round(peak_bytes() / 2**30, 3),
+    }
+
+
+def write_manifest(folder: str, rows: int) -> str:
+    """A manifest of so many seeds on one small reference."""
+    with open(os.path.join(folder, "clip.mp4"), "w") as stream:
+        stream.write("no one decodes this")
+    path = os.path.join(folder, f"{rows}.jsonl")
+    with open(path, "w") as stream:
+        for seed in range(rows):
+            row = {"id": f"s{seed}", "reference": "clip.mp4", "prompt": "a red star", "seed": seed}
+            stream.write(json.dumps(row) + "\n")
+    return path
+
+
+def peak_bytes() -> int:
+    """Most memory this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _pretend(store: RunStore, tasks: list[Task], chunk: int = 1000) -> None:
+    """Records and parts as a run leaves them, without its fsyncs."""
+    for start in range(0, len(tasks), chunk):
+        records = []
+        for task in tasks[start : start + chunk]:
+            known = {"uri": task.sample.reference, "sha256": task.reference_sha256}
+            known["version"] = task.reference_version
+            record = Record(
+                key=task.key, id=task.sample.id, status="ok", inputs=task.sample.inputs(), reference=known,
+                motion_key=task.motion_key, echo=task.config.to_dict(), attempts=1,
+            )  # fmt: skip
+            path = f"{store.root}/records/{task.key[:2]}/{task.key}.json"
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as stream:
+                stream.write(record.to_json())
+            records.append(record)
+        store.compact(records)
