@@ -42,6 +42,7 @@ class PairSpec:
     defaults: EchoConfig
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)  # fsspec URLs that the files are published at
+    prompt_check: str | None = None  # "module:function", raises BadSample; its module imports no torch
 
     @property
     def weights_at(self) -> str:
@@ -83,6 +84,12 @@ class PairSpec:
         if self.sources and self.weights_at == RANDOM:
             return dict.fromkeys(self.files, RANDOM)
         return {component: _digest(path) for component, path in self.paths().items()}
+
+    def check_prompt(self, prompt: str) -> None:
+        """Raise BadSample where the pair is known to be unable to read the prompt; loads no model."""
+        if self.prompt_check:
+            module, function = self.prompt_check.split(":")
+            getattr(importlib.import_module(module), function)(prompt)
 
     def _way_out(self, component: str) -> str:
         if component not in self.sources:
@@ -133,6 +140,7 @@ PAIRS: dict[str, PairSpec] = {
         files={name: _TOY / f"{name}.safetensors" for name in ("vae", "text", "teacher", "student")},
         defaults=TOY_DEFAULTS,
         presets=TOY_PRESETS,
+        prompt_check="motionecho.backbones.toy.words:check_prompt",
     ),
     "turbo-v2": PairSpec(
         name="turbo-v2",

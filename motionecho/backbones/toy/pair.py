@@ -11,7 +11,8 @@ from motionecho.backbones.device import resolve_device, resolve_dtype
 from motionecho.backbones.motion_unet import MotionUNet
 from motionecho.backbones.pair import ModelPair
 from motionecho.backbones.registry import PairSpec
-from motionecho.backbones.toy.nets import SCHEDULE, TextEncoder, build_unet, build_vae, tokenize
+from motionecho.backbones.toy.nets import SCHEDULE, TextEncoder, build_unet, build_vae
+from motionecho.backbones.toy.words import tokenize
 from motionecho.schedules import Consistency
 
 LAYERS = (
