@@ -70,6 +70,11 @@ class Record:
             ) from problem
 
 
+def absolute(root: str, uri: str) -> str:
+    """A blob's URI as other programs can open it: those of a run are relative to its `root`."""
+    return uri if uri.startswith("/") or "://" in uri else f"{root.rstrip('/')}/{uri}"
+
+
 def as_row(record: Record, root: str) -> dict[str, Any]:
     """One row of the results table: the input columns, then `result_*`; URIs are absolute under `root`."""
     row = dict(record.inputs)
@@ -87,7 +92,7 @@ def as_row(record: Record, root: str) -> dict[str, Any]:
     }
     for name in ("video", "stats", "motion"):
         blob = getattr(record, name)
-        outcome[name] = f"{root.rstrip('/')}/{blob['uri']}" if blob else None
+        outcome[name] = absolute(root, blob["uri"]) if blob else None
     outcome["video_sha256"] = record.video["sha256"] if record.video else None
     for part in ("class", "message", "stage"):
         outcome[f"error_{part}"] = (record.error or {}).get(part)

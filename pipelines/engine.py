@@ -16,6 +16,7 @@ class Engine:
     separate: give invert, generate and score pools of their own instead of one process for all three.
     backoff_s: first pause before a retry, in seconds; it doubles. infra_attempts: attempts lost to the
     surroundings (a node, the store) after which a sample is given up too.
+    motions: folder or URL that keeps inverted references for several runs (default: in the run itself).
     """
 
     address: str | None = None
@@ -28,6 +29,7 @@ class Engine:
     separate: bool = False
     backoff_s: float = 1.0
     infra_attempts: int = 10
+    motions: str | None = None
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,10 @@ def run(
     Raises UserError where manifest, settings, store or cluster cannot be used; a bad row is never an error.
     """
     began = time.monotonic()
-    work = work or survey(manifest_path, settings, store_url, engine.limit, engine.retry_failed)
-    store, before = RunStore(store_url), work.plan
+    work = work or survey(
+        manifest_path, settings, store_url, engine.limit, engine.retry_failed, engine.motions
+    )
+    store, before = RunStore(store_url, motions=engine.motions), work.plan
     about = {"created_at": now(), "manifest": digest(sorted(work.tasks)), "versions": versions()}
     store.create(identity(settings), about)
     store.forget_deleted()

@@ -39,8 +39,10 @@ class Worker:
             if self.threads:
                 os.environ["OMP_NUM_THREADS"] = str(self.threads)
             self.stages = factory(self.names, self.settings, self.url)
-            node = ray.get_runtime_context().get_node_id()
-            return {"host": socket.gethostname(), "node": node} | _device(self.threads)
+            context = ray.get_runtime_context()
+            where = {"host": socket.gethostname(), "node": context.get_node_id()} | _device(self.threads)
+            gpus = context.get_assigned_resources().get("GPU")
+            return where | ({"gpus": gpus} if gpus else {})
         except Exception as problem:
             return failure_of(problem, "load")
 

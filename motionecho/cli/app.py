@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from motionecho import __version__
-from motionecho.cli import batch, generate, manifest, models, runs, settings
+from motionecho.cli import batch, generate, manifest, models, plan, runs, settings
 from motionecho.cli.talk import put
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+batch.app.command(no_args_is_help=True)(plan.plan)
 batch.app.command(no_args_is_help=True)(runs.status)
 batch.app.command(no_args_is_help=True)(runs.failures)
 app.add_typer(batch.app, name="batch")

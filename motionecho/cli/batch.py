@@ -7,17 +7,23 @@ from typing import Annotated, Any
 import typer
 
 from motionecho.cli.options import (
+    AddressOption,
     ConfigOption,
     DeviceOption,
     DtypeOption,
     FitOption,
     JsonOption,
     ManifestArgument,
+    MetricOption,
+    MotionsOption,
+    OutOption,
     PairOption,
     PresetOption,
     SetOption,
+    WorkersOption,
 )
 from motionecho.cli.outcome import Exit
+from motionecho.cli.plan import put_plan
 from motionecho.cli.progress import Display, outcome
 from motionecho.cli.settings import resolve
 from motionecho.cli.talk import count, put, put_json, say, stderr
@@ -28,28 +34,18 @@ app = typer.Typer(help="Run a manifest of samples, and look at runs.", no_args_i
 @app.command(no_args_is_help=True)
 def submit(
     manifest: ManifestArgument,
-    out: Annotated[
-        str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
-    ] = None,
+    out: OutOption = None,
     pair: PairOption = None,
     preset: PresetOption = None,
     changes: SetOption = None,
     config: ConfigOption = None,
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
-    ] = None,
+    metric: MetricOption = None,
     fit: FitOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address",
-            envvar=["MOTIONECHO_RAY_ADDRESS", "RAY_ADDRESS"],
-            help="Ray cluster; default: this machine.",
-        ),
-    ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Actors that generate.")] = None,
+    address: AddressOption = None,
+    motions: MotionsOption = None,
+    workers: WorkersOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
     deadline: Annotated[
         float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")
@@ -75,11 +71,11 @@ def submit(
 
     from pipelines import generate as pipeline
 
-    work = pipeline.survey(manifest, resolved.settings, url, limit, retry_failed)
-    banner(work.plan, manifest, url, resolved.spec.name)
+    work = pipeline.survey(manifest, resolved.settings, url, limit, retry_failed, motions)
     if dry_run:
-        put_json(run=url, plan=asdict(work.plan)) if json else put(url)
+        put_plan(work, manifest, url, json=json)
         return
+    banner(work.plan, manifest, url, resolved.spec.name)
     engine = pipeline.Engine(
         address=address,
         workers=workers,
@@ -87,6 +83,7 @@ def submit(
         max_failure_rate=max_failure_rate,
         limit=limit,
         retry_failed=retry_failed,
+        motions=motions,
     )
     with Display(stderr(), manifest, url) as display:
         summary = pipeline.run(manifest, resolved.settings, url, engine, display.update, work)

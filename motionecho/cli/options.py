@@ -31,6 +31,25 @@ DeviceOption = Annotated[
 DtypeOption = Annotated[
     str | None, typer.Option("--dtype", help="auto, float32, bfloat16 or float16. [default: auto]")
 ]
+OutOption = Annotated[
+    str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
+]
+MetricOption = Annotated[
+    list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
+]
+MotionsOption = Annotated[
+    str | None,
+    typer.Option("--motions", help="Folder or URL that shares inverted references between runs."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar=["MOTIONECHO_RAY_ADDRESS", "RAY_ADDRESS"],
+        help="Ray cluster; default: this machine.",
+    ),
+]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Actors that generate.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)

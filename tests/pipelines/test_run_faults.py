@@ -11,7 +11,7 @@ import pytest
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.records import Record
 from motionecho.store import RunStore
-from pipelines.generate import Engine, Progress, Summary, run
+from pipelines.generate import Engine, Progress, Summary, run, survey
 
 Manifest = Callable[..., str]
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
@@ -143,6 +143,19 @@ def test_separate_pools_make_the_same_records(manifest: Manifest, tmp_path: Path
     assert {n: r.latent_sha256 for n, r in fused.items()} == {n: r.latent_sha256 for n, r in apart.items()}
     count = fakes.calls(str(tmp_path / "apart"))
     assert all(number == 1 for name, number in count.items() if name.startswith("invert"))
+
+
+def test_runs_share_motions(manifest: Manifest, tmp_path: Path) -> None:
+    rows = [("fine one", "a.mp4"), ("fine two", "b.mp4")]
+    engine = dataclasses.replace(ENGINE, motions=str(tmp_path / "motions"))
+    go(manifest(*rows), tmp_path / "first", engine)
+    assert not (tmp_path / "first" / "motions").exists()
+    table = manifest(("fine three", "a.mp4"), ("fine four", "c.mp4"))
+    plan = survey(table, SETTINGS, str(tmp_path / "second"), motions=engine.motions).plan
+    assert (plan.motions, plan.motions_cached) == (2, 1)
+    go(table, tmp_path / "second", engine)
+    inverted = [name for name in fakes.calls(str(tmp_path / "second")) if name.startswith("invert")]
+    assert inverted == [f"invert-{by_id(tmp_path / 'second')['fine-four'].motion_key}"]
 
 
 def test_workers_that_cannot_load_stop_the_run(manifest: Manifest, tmp_path: Path) -> None:
