@@ -2,6 +2,7 @@
 
     run.json                           settings, weights, versions; written once, checked on resume
     progress.json                      the driver's last word; informs `status`, decides nothing
+    canary.json                        what the first worker made of a fixed tiny task
     motions/<ab>/<key>.safetensors     inverted references, by content; may be a place shared between runs
     videos/<ab>/<key>-<attempt>.mp4    stats/<ab>/<key>-<attempt>.parquet
     attempts/<ab>/<key>-<attempt>.json failed attempts of samples that are not finished yet
@@ -91,6 +92,13 @@ class RunStore:
     def progress(self) -> dict[str, Any] | None:
         """Return the driver's last word and when it was said, or None."""
         return self._read_json("progress.json")
+
+    def first_canary(self, trace: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the trace that the run's first worker left, which is `trace` if there was none."""
+        body = json.dumps(trace).encode()
+        if files.create_once(self.fs, self._path("canary.json"), body, self.patience_s):
+            return trace
+        return self._read_json("canary.json") or trace
 
     # --- blobs, by URI relative to the run
 

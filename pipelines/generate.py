@@ -16,19 +16,22 @@ from motionecho.backbones.registry import pair_spec
 from motionecho.config import RunSettings
 from motionecho.keys import CODE_EPOCH, digest
 from motionecho.provenance import versions
+from motionecho.records import Record
 from motionecho.store import RunStore
 from pipelines.cluster import connected, node_cores, pool_specs
 from pipelines.engine import Engine, Progress, Summary
 from pipelines.interrupts import drained_by_signals
 from pipelines.loop import Loop
+from pipelines.meters import Meters
 from pipelines.outcomes import Recorder, commit_bad_rows, now
 from pipelines.plan import Plan, Work, survey
 from pipelines.pool import Pool
 from pipelines.progress import Reporter
+from pipelines.resources import laid_over, read_engine
 from pipelines.sheet import publish_sheet
 from pipelines.tasks import Job, Tally
 
-__all__ = ["Engine", "Plan", "Progress", "Summary", "Work", "plan", "run", "survey"]
+__all__ = ["Engine", "Plan", "Progress", "Summary", "Work", "plan", "read_engine", "run", "survey"]
 STAGES = "pipelines.stages:build"
 
 
@@ -93,11 +96,24 @@ def make_loop(
 ) -> Loop:
     """The DAG: jobs enter the first pool, its results enter the next, the last one's are committed."""
     specs = pool_specs(ray.cluster_resources().get("GPU", 0), node_cores(), engine.workers, engine.separate)
-    pools = [Pool(spec, factory, settings, store.url, engine.backoff_s) for spec in specs]
+    pools = [
+        Pool(spec, factory, settings, store.url, engine.backoff_s, engine.canary)
+        for spec in laid_over(specs, engine.resources)
+    ]
     strikes = store.strikes()
     jobs = [Job(task, strikes=strikes.get(task.key, [])) for task in work.todo]
-    make = Recorder(versions())
-    return Loop(jobs, pools, store, engine, secrets.token_hex(3), make.record, reporter.tell)
+    make, meters = Recorder(versions()), Meters(store.url, len(jobs))
+
+    def record(job: Job, error: dict[str, Any] | None) -> Record:
+        made = make.record(job, error)
+        meters.took(made)
+        return made
+
+    def tell(loop: Loop) -> None:
+        if reporter.tell(loop):
+            meters.tell(loop)
+
+    return Loop(jobs, pools, store, engine, secrets.token_hex(3), record, tell)
 
 
 def identity(settings: RunSettings) -> dict[str, Any]:

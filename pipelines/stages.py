@@ -11,7 +11,10 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from functools import cached_property
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import cached_property, partial
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -29,19 +32,27 @@ from motionecho.provenance import provenance
 from motionecho.results import to_parquet
 from motionecho.store import RunStore
 from motionecho.video import Clip, read_clip, write_video
+from pipelines.canary import check
 from pipelines.tasks import Task
 
 T = TypeVar("T")
 Stage = Callable[[Task], dict[str, Any]]
 
 
-def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Stage]:
-    """Load what the named stages need, once, and return them; they share models and caches."""
+def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Callable[..., Any]]:
+    """Load what the named stages need, once, and return them; they share models and caches.
+
+    Beside them are "prefetch" and, where this process generates, "canary": see `worker.Worker`.
+    """
     bench = Bench(settings, url)
     if "invert" in names or "generate" in names:
         _ = bench.pair
     makers: dict[str, Callable[[Bench], Stage]] = {"invert": Invert, "generate": Generate, "score": Score}
-    return {name: makers[name](bench) for name in names}
+    stages: dict[str, Callable[..., Any]] = {name: makers[name](bench) for name in names}
+    stages["prefetch"] = partial(bench.prefetch, names)
+    if "generate" in names:
+        stages["canary"] = lambda device: check(bench.store, bench.pair, device)
+    return stages
 
 
 class Bench:
@@ -78,6 +89,16 @@ class Bench:
                 return Motion.load(path, self.pair.device)
 
         return self.motions.get(task.motion_key, load)
+
+    def prefetch(self, names: tuple[str, ...], task: Task) -> None:
+        """Read what a coming task needs; what fails here fails again, and is told, when its turn comes."""
+        uri = self.store.motion_uri(task.motion_key)
+        with suppress(Exception):
+            if "invert" in names or "score" in names:
+                self.reference(task)
+        with suppress(Exception):
+            if "generate" in names and self.store.exists(uri):
+                self.motion(task)
 
 
 class Invert:
@@ -189,18 +210,29 @@ class Stopwatch:
 
 
 class Recent(Generic[T]):
-    """The last few values, kept by key."""
+    """The last few values, kept by key; two threads that want the same one make it once."""
 
     def __init__(self, size: int) -> None:
-        self.size = size
-        self.values: OrderedDict[Hashable, T] = OrderedDict()
+        self.size, self.lock = size, Lock()
+        self.values: OrderedDict[Hashable, Future[T]] = OrderedDict()
 
     def has(self, key: Hashable) -> bool:
         return key in self.values
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        value = self.values.pop(key) if key in self.values else make()
-        self.values[key] = value
-        while len(self.values) > self.size:
-            self.values.popitem(last=False)
-        return value
+        with self.lock:
+            found = self.values.get(key)
+            value = found or Future[T]()
+            self.values[key] = value
+            self.values.move_to_end(key)
+            while len(self.values) > self.size:
+                self.values.popitem(last=False)
+        if found is None:
+            try:
+                value.set_result(make())
+            except BaseException as problem:
+                with self.lock:
+                    if self.values.get(key) is value:
+                        del self.values[key]
+                value.set_exception(problem)
+        return value.result()

@@ -59,6 +59,7 @@ class Job:
     infra: int = 0
     where: dict[str, Any] = field(default_factory=dict)
     avoid: tuple[int, int] | None = None  # (pool, seat) that failed it last
+    ahead: tuple[int, int] | None = None  # (pool, seat) that reads what it needs already
 
 
 @dataclass

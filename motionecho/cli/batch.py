@@ -57,6 +57,13 @@ def submit(
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Exit with 0 although samples failed.")
     ] = False,
+    engine_file: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="FILE.yaml", help="What each stage asks of the cluster."),
+    ] = None,
+    canary: Annotated[
+        bool, typer.Option("--canary/--no-canary", help="Every worker proves itself before it makes videos.")
+    ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
@@ -77,6 +84,8 @@ def submit(
         return
     banner(work.plan, manifest, url, resolved.spec.name)
     engine = pipeline.Engine(
+        **(pipeline.read_engine(engine_file) if engine_file else {}),
+        canary=canary,
         address=address,
         workers=workers,
         deadline_s=deadline,
