@@ -1,14 +1,15 @@
 """A manifest: one row per video to make, read from parquet, CSV or JSON lines.
 
-Required columns: reference, prompt. Optional: id, seed, negative_prompt, start, duration, fps, and any field
-of EchoConfig as an override for that row. Every other column is carried through to the results. A mistake in
-the table's shape is a UserError; a mistake in one row is a BadRow, and the other rows go on.
+Required columns: reference, prompt (to score what exists: video). Optional: id, seed, negative_prompt, start,
+duration, fps, and any field of EchoConfig as an override for that row. Every other column is carried through
+to the results. A mistake in the table's shape is a UserError; a mistake in one row is a BadRow, and the other
+rows go on.
 """
 
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from functools import partial
@@ -22,7 +23,8 @@ from motionecho.tables import RawRow, read_table
 from motionecho.video import Window
 
 REQUIRED = ("reference", "prompt")
-OPTIONAL = ("id", "seed", "negative_prompt", "start", "duration", "fps")
+OPTIONAL = ("id", "seed", "negative_prompt", "start", "duration", "fps", "video")
+TEXTS = ("reference", "prompt", "negative_prompt", "video")
 ALIASES = {"video_path": "reference", "new_prompt": "prompt"}
 ID_LENGTH = 12
 LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed up
@@ -30,7 +32,10 @@ LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed u
 
 @dataclass(frozen=True)
 class Sample:
-    """One row, checked: all that the user decides about it. `row`, from 1, is for messages only."""
+    """One row, checked: all that the user decides about it. `row`, from 1, is for messages only.
+
+    `video` is one that exists, to be scored; there `reference` and `prompt` may be empty.
+    """
 
     id: str
     reference: str
@@ -41,12 +46,13 @@ class Sample:
     window: Window = field(default_factory=Window)
     overrides: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    video: str | None = None
 
     def inputs(self) -> dict[str, Any]:
         """The row as manifest columns; a table of these is the same manifest, wherever it is put."""
         named = {"id": self.id, "reference": self.reference, "prompt": self.prompt, "seed": self.seed}
-        optional = {"negative_prompt": self.negative_prompt, **asdict(self.window)}
-        defaults = {"negative_prompt": None, **asdict(Window())}
+        optional = {"negative_prompt": self.negative_prompt, **asdict(self.window), "video": self.video}
+        defaults = {"negative_prompt": None, **asdict(Window()), "video": None}
         given = {name: value for name, value in optional.items() if value != defaults[name]}
         return named | given | self.overrides | self.extra
 
@@ -66,17 +72,23 @@ def read_manifest(path: str) -> list[Sample | BadRow]:
 
     Raises UserError where the file cannot be read, has no rows, lacks a column, or has one that is misspelt.
     """
-    raw = read_table(path)
+    return check_rows(read_table(path), path)
+
+
+def check_rows(
+    raw: Sequence[RawRow], path: str, required: tuple[str, ...] = REQUIRED
+) -> list[Sample | BadRow]:
+    """Check the rows of the table at `path`; `read_manifest` says what is raised."""
     columns = dict.fromkeys(name for row in raw if isinstance(row, dict) for name in row)
-    names = _column_names(path, list(columns))
-    parse = partial(_parse, folder=os.path.dirname(path), known_settings={})
+    names = _column_names(path, list(columns), required)
+    parse = partial(_parse, folder=os.path.dirname(path), required=required, known_settings={})
     return list(_unique(_row(number, row, names, parse) for number, row in enumerate(raw, start=1)))
 
 
 # --- columns
 
 
-def _column_names(path: str, columns: list[str]) -> dict[str, str]:
+def _column_names(path: str, columns: list[str], required: tuple[str, ...]) -> dict[str, str]:
     """Map each column to its canonical name, outcome columns left out."""
     settings = EchoConfig.names()
     known = [*REQUIRED, *OPTIONAL, *ALIASES, *settings]
@@ -94,7 +106,7 @@ def _column_names(path: str, columns: list[str]) -> dict[str, str]:
     for alias, name in ALIASES.items():
         if alias in names and name in columns:
             raise UserError(f'manifest "{path}" has both "{name}" and "{alias}"; keep one of them')
-    missing = [name for name in REQUIRED if name not in names.values()]
+    missing = [name for name in required if name not in names.values()]
     if missing:
         listed = ", ".join(f'"{name}"' for name in missing)
         raise UserError(f'manifest "{path}" lacks {listed}; its columns are: {", ".join(columns)}')
@@ -117,14 +129,19 @@ def _row(number: int, raw: RawRow, names: Mapping[str, str], parse: Callable[...
 
 
 def _parse(
-    number: int, cells: dict[str, Any], folder: str, known_settings: dict[str, dict[str, Any]]
+    number: int,
+    cells: dict[str, Any],
+    folder: str,
+    required: tuple[str, ...],
+    known_settings: dict[str, dict[str, Any]],
 ) -> Sample:
     """Check one row. `known_settings` remembers overrides already checked, as most rows repeat them."""
-    for name in REQUIRED:
+    for name in required:
         if name not in cells:
             raise BadSample(f"{name} is empty")
-    written, prompt = _text("reference", cells["reference"]), _text("prompt", cells["prompt"])
-    negative = _text("negative_prompt", cells["negative_prompt"]) if "negative_prompt" in cells else None
+    given_texts = {name: _text(name, cells[name]) for name in TEXTS if name in cells}
+    written, prompt = given_texts.get("reference", ""), given_texts.get("prompt", "")
+    negative, video = given_texts.get("negative_prompt"), given_texts.get("video")
     times = {name: _seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
     given = {name: cells[name] for name in EchoConfig.names() if name in cells}
     asked = json.dumps(given, sort_keys=True, default=str)
@@ -134,12 +151,12 @@ def _parse(
     overrides = known_settings[asked]
     seed = _seed(cells["seed"]) if "seed" in cells else None
     texts = {"reference": written, "prompt": prompt, "negative_prompt": negative}
-    content = texts | {"seed": seed} | times | overrides
+    content = texts | {"seed": seed} | times | overrides | ({"video": video} if video else {})
     name = _text("id", str(cells["id"])) if "id" in cells else digest(content)[:ID_LENGTH]
     taken = {*REQUIRED, *OPTIONAL, *overrides}
     return Sample(
         id=name,
-        reference=_resolve(written, folder),
+        reference=_resolve(written, folder) if written else "",
         prompt=prompt,
         seed=int(digest(name)[:8], 16) if seed is None else seed,
         row=number,
@@ -147,6 +164,7 @@ def _parse(
         window=Window(**times),
         overrides=overrides,
         extra={key: value for key, value in cells.items() if key not in taken},
+        video=_resolve(video, folder) if video else None,
     )
 
 

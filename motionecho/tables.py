@@ -3,7 +3,8 @@
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from motionecho.errors import BadSample, UserError
@@ -13,9 +14,17 @@ from motionecho.records import OUTCOME_PREFIX
 RawRow = dict[str, Any] | str
 
 
-def read_table(path: str) -> list[RawRow]:
-    """Return all rows of a local or remote table; UserError where it cannot be read or is empty."""
-    readers = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl}
+def read_table(path: str, outcomes: bool = False) -> list[RawRow]:
+    """Return all rows of a local or remote table; UserError where it cannot be read or is empty.
+
+    Outcome columns of a results table are left out unless `outcomes` are asked for.
+    """
+    readers: dict[str, Callable[[str], Iterator[RawRow]]] = {
+        ".parquet": partial(_parquet, outcomes=outcomes),
+        ".csv": _csv,
+        ".jsonl": _jsonl,
+        ".ndjson": _jsonl,
+    }
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in readers:
         raise UserError(f'manifest "{path}" has to end in .parquet, .csv or .jsonl')
@@ -31,11 +40,12 @@ def read_table(path: str) -> list[RawRow]:
     return rows
 
 
-def _parquet(path: str) -> Iterator[RawRow]:
+def _parquet(path: str, outcomes: bool) -> Iterator[RawRow]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as table:
-        wanted = [name for name in table.schema_arrow.names if not name.startswith(OUTCOME_PREFIX)]
+        names = table.schema_arrow.names
+        wanted = [name for name in names if outcomes or not name.startswith(OUTCOME_PREFIX)]
         for batch in table.iter_batches(columns=wanted):
             yield from batch.to_pylist()
 

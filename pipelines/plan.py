@@ -77,7 +77,7 @@ def survey(
     rows = read_manifest(manifest_path)[:limit]
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]
-    index, motions = _what_is_there(store_url)
+    index, motions = what_is_there(store_url)
     hashed = hash_references({sample.reference for sample in samples}, index.values())
 
     tasks: dict[str, Task] = {}
@@ -104,7 +104,7 @@ def survey(
     )
 
 
-def _what_is_there(store_url: str) -> tuple[dict[str, Entry], set[str]]:
+def what_is_there(store_url: str) -> tuple[dict[str, Entry], set[str]]:
     """Index and motions of a store that may not exist yet; UserError, soon, where it cannot be reached."""
     store = RunStore(store_url, CREATE_PATIENCE_S)
     try:

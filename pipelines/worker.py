@@ -11,10 +11,9 @@ from typing import Any
 
 import ray
 
-from motionecho.config import RunSettings
 from pipelines.tasks import Failure, Task, failure_of
 
-Factory = Callable[[tuple[str, ...], RunSettings, str], dict[str, Callable[[Task], dict[str, Any]]]]
+Factory = Callable[[tuple[str, ...], Any, str], dict[str, Callable[[Task], dict[str, Any]]]]
 
 
 class Worker:
@@ -24,7 +23,7 @@ class Worker:
     """
 
     def __init__(
-        self, factory: str, names: tuple[str, ...], settings: RunSettings, url: str, threads: int | None
+        self, factory: str, names: tuple[str, ...], settings: Any, url: str, threads: int | None
     ) -> None:
         self.factory, self.names, self.settings = factory, names, settings
         self.url, self.threads = url, threads

@@ -7,15 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from motionecho.cli.options import (
+    AddressOption,
     ConfigOption,
     DeviceOption,
     DtypeOption,
     FitOption,
     JsonOption,
     ManifestArgument,
+    MetricOption,
     PairOption,
     PresetOption,
     SetOption,
+    WorkersOption,
 )
 from motionecho.cli.outcome import Exit
 from motionecho.cli.progress import Display, outcome
@@ -35,21 +38,12 @@ def submit(
     preset: PresetOption = None,
     changes: SetOption = None,
     config: ConfigOption = None,
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
-    ] = None,
+    metric: MetricOption = None,
     fit: FitOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address",
-            envvar=["MOTIONECHO_RAY_ADDRESS", "RAY_ADDRESS"],
-            help="Ray cluster; default: this machine.",
-        ),
-    ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Actors that generate.")] = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
     deadline: Annotated[
         float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")
@@ -90,7 +84,7 @@ def submit(
     )
     with Display(stderr(), manifest, url) as display:
         summary = pipeline.run(manifest, resolved.settings, url, engine, display.update, work)
-    _conclude(summary, url)
+    conclude(summary, url)
     code = verdict(summary, allow_failures)
     if json:
         put_json(run=url, exit_code=int(code), **asdict(summary))
@@ -123,7 +117,8 @@ def banner(plan: Any, manifest: str, url: str, pair: str) -> None:
     say("resume     the same command again")
 
 
-def _conclude(summary: Any, url: str) -> None:
+def conclude(summary: Any, url: str) -> None:
+    """How a run ended and what to do next, in a few lines of talk."""
     done = summary.committed + summary.already_done
     say(outcome(done, summary.failed, summary.already_done, summary.total, summary.seconds))
     if summary.stopped:

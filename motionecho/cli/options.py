@@ -39,3 +39,15 @@ ManifestArgument = Annotated[
     str,
     typer.Argument(metavar="MANIFEST", help="Parquet, CSV or JSON lines; path or URL.", show_default=False),
 ]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar=["MOTIONECHO_RAY_ADDRESS", "RAY_ADDRESS"],
+        help="Ray cluster; default: this machine.",
+    ),
+]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Actors that work.")]
+MetricOption = Annotated[
+    list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
+]
