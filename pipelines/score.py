@@ -18,7 +18,8 @@ from motionecho.config import EchoConfig
 from motionecho.errors import UserError
 from motionecho.keys import KEY_LENGTH, digest, score_key
 from motionecho.manifest import BadRow, Sample, check_rows
-from motionecho.metrics import load_metrics
+from motionecho.metrics import Shared, load_embedders, load_metrics
+from motionecho.metrics.sets import SETS
 from motionecho.provenance import versions
 from motionecho.records import OUTCOME_PREFIX, Record
 from motionecho.results import Entry
@@ -41,7 +42,10 @@ REQUIRED = ("video",)
 
 @dataclass(frozen=True)
 class Scoring:
-    """What decides the figures: the metrics that can run here, with versions, and how a clip is fitted."""
+    """What decides the figures: the metrics that can run here, with versions, and how a clip is fitted.
+
+    An embedder counts as a metric; its row names the files with the features of both videos.
+    """
 
     metrics: dict[str, str]
     skipped: dict[str, str]
@@ -51,8 +55,13 @@ class Scoring:
     @classmethod
     def of(cls, names: Sequence[str], fit: str, device: str) -> "Scoring":
         """Load the metrics once, to know their versions; they are let go again."""
-        metrics, skipped = load_metrics(names, device)
-        return cls({metric.name: metric.version for metric in metrics}, skipped, fit, device)
+        shared = Shared(device)
+        wanted = dict.fromkeys(SETS[name] for name in names if name in SETS)
+        metrics, skipped = load_metrics([name for name in names if name not in SETS], device, shared)
+        embedders, missing = load_embedders(wanted, shared)
+        found = {metric.name: metric.version for metric in metrics}
+        found |= {embedder.name: embedder.version for embedder in embedders}
+        return cls(found, skipped | missing, fit, device)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from motionecho.cli.options import (
     DeviceOption,
     FitOption,
     JsonOption,
-    MetricOption,
     WorkersOption,
 )
 from motionecho.cli.progress import Display
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from motionecho.scores import Comparison
     from motionecho.stats import Estimate
 
+SETS = ("kid", "cmmd", "fid")  # over all videos at once, against their references
 BOOKKEEPING = ("mf_tracks_", "mf_kept_", "mf_frames", "cost_seconds_", "sanity_")  # in --json only
 
 
@@ -40,7 +40,10 @@ def score(
         str | None,
         typer.Option("--out", "-o", help="Folder or URL of the scores. [default: RUN/scores, scores/<name>]"),
     ] = None,
-    metric: MetricOption = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A metric, or of the whole set kid, cmmd or fid; repeatable."),
+    ] = None,
     fit: FitOption = None,
     device: DeviceOption = None,
     address: AddressOption = None,
@@ -51,16 +54,23 @@ def score(
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Exit with 0 although videos failed.")
     ] = False,
+    allow_small_fid: Annotated[
+        bool,
+        typer.Option("--allow-small-fid", help="FID of fewer than 50 videos: mostly bias."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Score the videos of SOURCE. The same command again continues; a new metric repeats no figure."""
-    names = check_metrics(metric or METRICS)
+    asked = metric or [*METRICS]
+    sets = [name for name in SETS if name in asked]
+    names = [*check_metrics([name for name in asked if name not in SETS], SETS), *sets]
     if fit is not None and fit not in FITS:
         raise UserError(f'unknown fit "{fit}"{nearest(fit, FITS)}; use {", ".join(FITS)}')
 
     from motionecho.scores import gather, summarize, tally
     from pipelines import score as pipeline
     from pipelines.engine import Engine
+    from pipelines.score_sets import score_sets
 
     found = pipeline.read_source(source)
     scoring = pipeline.Scoring.of(names, fit or found.fit or "crop", device or "auto")
@@ -76,17 +86,23 @@ def score(
         summary, records = pipeline.run(found, scoring, url, engine, display.update)
     conclude(summary, url)
     code = verdict(summary, allow_failures)
+    distances = score_sets(sets, records, scoring, url, allow_small_fid)
     rows = gather([*found.records(), *records])
     means, statuses = summarize(rows), tally(rows)
     if json:
         put_json(
             scores=url, exit_code=int(code), **asdict(summary), metrics=scoring.metrics,
-            skipped=scoring.skipped, statuses=statuses, means={n: asdict(e) for n, e in means.items()},
-            without_video=found.without,
+            skipped=scoring.skipped, sets=distances, statuses=statuses, without_video=found.without,
+            means={name: asdict(mean) for name, mean in means.items()},
         )  # fmt: skip
     else:
-        put(table(estimates(means)))
+        measured = [distance_row(name, row) for name, row in distances.items() if name in row]
+        for rows_of_one in filter(None, (estimates(means), measured)):
+            put(table(rows_of_one))
         put(url)
+    for name, row in distances.items():
+        if name not in row:
+            say(f"{name}: {row.get('reason', row['status'])}")
     for name, counts in statuses.items():
         if set(counts) != {"ok"}:
             say(f"{name}: " + ", ".join(f"{number} {status}" for status, number in counts.items()))
@@ -122,6 +138,12 @@ def estimates(means: "dict[str, Estimate]") -> list[dict[str, Any]]:
         for name, e in means.items()
         if not name.startswith(BOOKKEEPING)
     ]
+
+
+def distance_row(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A set metric as a row of its table."""
+    return {"set": name, "value": row[name], "low": row.get("low"), "high": row.get("high"),
+            "videos": row["videos"], "references": row["references"]}  # fmt: skip
 
 
 def differences(result: "Comparison") -> list[dict[str, Any]]:

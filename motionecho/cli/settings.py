@@ -110,7 +110,7 @@ def read_config(path: str) -> dict[str, Any]:
     return dict(data)
 
 
-def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
+def check_metrics(names: Sequence[str], more: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the names without repeats, ("none",) as no metric; raises UserError on an unknown one."""
     from motionecho.metrics import METRICS as known
 
@@ -120,7 +120,8 @@ def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
     for name in chosen:
         if name not in known:
             raise UserError(
-                f'unknown metric "{name}"{nearest(name, known)}; known: {", ".join(known)}, or none'
+                f'unknown metric "{name}"{nearest(name, (*known, *more))}; '
+                f"known: {', '.join((*known, *more))}, or none"
             )
     return chosen
 
