@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from motionecho.metrics.clip import Clip
 
 T = TypeVar("T")
+TRACKER = "MOTIONECHO_TRACKER"
 
 
 class Shared:
@@ -50,8 +52,9 @@ class Guarded:
 
 def _motion_fidelity(shared: Shared) -> Metric:
     from motionecho.metrics.motion_fidelity import MotionFidelity
+    from motionecho.metrics.trackers import load_tracker
 
-    return MotionFidelity()
+    return MotionFidelity(load_tracker(os.environ.get(TRACKER, "dis"), shared.device))
 
 
 def _text_alignment(shared: Shared) -> Metric:

@@ -8,7 +8,8 @@ import torch
 
 from motionecho.keys import file_digest
 from motionecho.metrics import MetricUnavailable
-from motionecho.metrics.inception import SHA256, WEIGHTS, Inception, checked_file
+from motionecho.metrics.inception import PUBLISHED, SHA256, WEIGHTS, Inception
+from motionecho.metrics.weights import local_weights
 
 pytest.importorskip("torch_fidelity")
 
@@ -43,17 +44,22 @@ def test_embeds_frames_and_names_its_weights(random_weights: Path, monkeypatch: 
 
 
 def test_no_other_file_is_ever_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(MetricUnavailable, match=f"set {WEIGHTS} to"):
-        checked_file("", "6726825d")
-    with pytest.raises(MetricUnavailable, match="do not exist"):
-        checked_file(str(tmp_path / "gone.pth"), "6726825d")
     other = tmp_path / "other.pth"
+
+    def refusal(name: str, **variables: str) -> str:
+        for variable, value in {WEIGHTS: name, **variables}.items():
+            monkeypatch.setenv(variable, value)
+        with pytest.raises(MetricUnavailable) as refused:
+            local_weights("Inception", WEIGHTS, SHA256, begins=PUBLISHED)
+        return str(refused.value)
+
+    assert f"set {WEIGHTS} to their file" in refusal("")
+    assert "do not exist" in refusal(str(other))
     other.write_bytes(b"something else")
-    with pytest.raises(MetricUnavailable, match=f"its sha256 is {file_digest(str(other))}, not 6726825d"):
-        checked_file(str(other), "6726825d")
-    with pytest.raises(MetricUnavailable, match="2 digits"):
-        checked_file(str(other), "67")
-    assert checked_file(str(other), file_digest(str(other)).upper()) == other
+    assert f"its sha256 is {file_digest(str(other))}, not 6726825d" in refusal(str(other))
+    assert "2 digits" in refusal(str(other), **{SHA256: "67"})
+    monkeypatch.setenv(SHA256, file_digest(str(other)).upper())
+    assert local_weights("Inception", WEIGHTS, SHA256)[0] == other
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
