@@ -148,6 +148,7 @@ class RunSettings:
     fit: Literal["crop", "resize", "pad"] = "crop"
     device: str = "auto"
     dtype: str = "auto"
+    gate: str | None = None  # a quality gate as `gate.Gate` writes it
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"echo": self.echo.to_dict(), "metrics": list(self.metrics)}

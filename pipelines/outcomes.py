@@ -14,7 +14,7 @@ from pipelines.tasks import Failure, Job
 
 WRITERS = 8
 BLOBS = ("motion", "video", "stats")
-SAID = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "trace", "seconds")
+SAID = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "seconds")
 
 
 def now() -> str:

@@ -183,5 +183,8 @@ class _Keying:
         asked = json.dumps(sample.overrides, sort_keys=True)
         if asked not in self.known:
             config = self.settings.echo.updated(sample.overrides)
-            self.known[asked] = config, digest(config.to_dict()), config.inversion_settings()
+            values: Any = config.to_dict()
+            if self.settings.gate:
+                values = [values, self.settings.gate]
+            self.known[asked] = config, digest(values), config.inversion_settings()
         return self.known[asked]

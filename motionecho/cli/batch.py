@@ -12,6 +12,8 @@ from motionecho.cli.options import (
     DeviceOption,
     DtypeOption,
     FitOption,
+    GateOption,
+    GateTriesOption,
     JsonOption,
     ManifestArgument,
     MetricOption,
@@ -42,6 +44,8 @@ def submit(
     fit: FitOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    gate: GateOption = None,
+    gate_tries: GateTriesOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
@@ -63,7 +67,7 @@ def submit(
     """Make every video of MANIFEST. The same manifest submitted to the same place continues the run."""
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, metrics=metric or (), fit=fit,
-        device=device, dtype=dtype,
+        device=device, dtype=dtype, gate=gate, gate_tries=gate_tries,
     )  # fmt: skip
     url = out or f"runs/{Path(manifest).stem}"
 

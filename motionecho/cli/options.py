@@ -48,6 +48,15 @@ AddressOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Actors that work.")]
+GateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gate", metavar="FIGURE>=NUMBER", help="Make results below it again, e.g. motion_fidelity>=0.5."
+    ),
+]
+GateTriesOption = Annotated[
+    int | None, typer.Option("--gate-tries", min=1, help="Most tries at the gate. [default: 3]")
+]
 MetricOption = Annotated[
     list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
 ]

@@ -1,6 +1,6 @@
 """From options to RunSettings: defaults, then the pair's own, a preset, a config file, single options.
 
-A config file is YAML with any of: pair, preset, metrics, fit, device, dtype, and `echo:` with settings.
+A config file is YAML with any of: pair, preset, metrics, fit, device, dtype, gate, and `echo:` with settings.
 `motionecho config show --explain` prints every setting with the place its value came from.
 """
 
@@ -16,7 +16,7 @@ from motionecho.cli.talk import put, put_json, table
 from motionecho.config import EchoConfig, RunSettings, resolve_name
 from motionecho.errors import UserError, nearest
 
-FILE_KEYS = ("pair", "preset", "metrics", "fit", "device", "dtype", "echo")
+FILE_KEYS = ("pair", "preset", "metrics", "fit", "device", "dtype", "gate", "echo")
 FITS = ("crop", "resize", "pad")
 METRICS = ("sanity", "motion_fidelity", "text_alignment", "temporal_consistency")
 METRICS_OF = {"toy": ("sanity", "motion_fidelity", "toy_text")}  # CLIP has not seen the likes of its videos
@@ -43,6 +43,8 @@ def resolve(
     fit: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    gate: str | None = None,
+    gate_tries: int | None = None,
 ) -> Resolved:
     """Merge all sources of settings; raises UserError on anything unknown or out of range."""
     file = read_config(config) if config else {}
@@ -62,6 +64,7 @@ def resolve(
         fit=chosen,  # type: ignore[arg-type]  # checked above
         device=device or file.get("device") or "auto",
         dtype=dtype or file.get("dtype") or "auto",
+        gate=read_gate(gate or file.get("gate"), gate_tries),
     )
     plain = EchoConfig().to_dict()
     sources = {
@@ -70,6 +73,17 @@ def resolve(
     sources |= {resolve_name(name): f"preset {preset}" for name in (spec.presets[preset] if preset else {})}
     sources |= dict.fromkeys(from_file, f"{config}") | dict.fromkeys(from_options, "--set")
     return Resolved(settings, spec, {name: sources.get(name, "default") for name in EchoConfig.names()})
+
+
+def read_gate(text: str | None, tries: int | None) -> str | None:
+    """A quality gate in its canonical form, which keys depend on; UserError where it is none."""
+    from motionecho.gate import Gate
+
+    if text is None:
+        if tries is not None:
+            raise UserError("--gate-tries says nothing without --gate")
+        return None
+    return str(Gate.parse(str(text), tries))
 
 
 def parse_changes(changes: Sequence[str]) -> dict[str, str]:

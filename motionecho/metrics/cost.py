@@ -21,7 +21,9 @@ def cost(record: Record) -> dict[str, float]:
     laps = [seconds[name] for name in ("generate_sample", "generate_decode") if name in seconds]
     if laps:
         figures = {"cost_seconds": float(sum(laps))} | figures
-    equivalents = record.trace.get("forward_equivalents")
+    equivalents = sum(t["forward_equivalents"] for t in record.tries) or record.trace.get(
+        "forward_equivalents"
+    )
     if equivalents is not None:
         figures["cost_forward_equivalents"] = float(equivalents)
     counts = record.trace.get("evaluations", {})

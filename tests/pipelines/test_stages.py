@@ -72,6 +72,28 @@ def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: p
         again["invert"](changed)
 
 
+def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    store = RunStore(str(tmp_path / "run"))
+    gated = dataclasses.replace(SETTINGS, gate="mf_traj>=2, 2 tries", metrics=())
+    task = dataclasses.replace(tasks[0], attempt="1-a")
+    stages = build(("invert", "generate"), gated, store.url)
+    stages["invert"](task)
+    made = stages["generate"](task)
+    first, second = made["tries"]
+    assert (first["seed"], second["seed"] == first["seed"]) == (task.sample.seed, False)
+    assert [line["kept"] for line in made["tries"]].count(True) == 1
+    assert max(first["mf_traj"], second["mf_traj"]) == next(t["mf_traj"] for t in made["tries"] if t["kept"])
+    kept = next(line["seed"] for line in made["tries"] if line["kept"])
+    assert read_provenance(store.absolute(made["video"]["uri"]))["seed"] == kept
+
+    table = tmp_path / "m.csv"
+    table.write_text(f"reference,prompt\n{CLIPS}/arc.mp4,a red star\n")
+    plain, other = (survey(str(table), each, store.url).todo[0] for each in (SETTINGS, gated))
+    assert plain.key != other.key
+    assert plain.motion_key == other.motion_key
+
+
 def test_failures_are_told_apart() -> None:
     kinds: dict[str, list[Exception]] = {
         "bad": [BadSample("x")],
