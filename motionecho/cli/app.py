@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from motionecho import __version__
-from motionecho.cli import batch, calibrate, generate, manifest, models, runs, score, settings
+from motionecho.cli import batch, bench, calibrate, generate, manifest, models, runs, score, settings
 from motionecho.cli.talk import put
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 batch.app.command(no_args_is_help=True)(runs.status)
 batch.app.command(no_args_is_help=True)(runs.failures)
 app.add_typer(batch.app, name="batch")
+app.add_typer(bench.app, name="bench")
 app.command(no_args_is_help=True)(generate.generate)
 app.command(no_args_is_help=True)(calibrate.calibrate)
 app.command(no_args_is_help=True)(score.score)
