@@ -2,15 +2,16 @@
 
 import torch
 
+from motionecho.backbones.checkpoint import State, component, read
 from motionecho.backbones.device import resolve_device, resolve_dtype
 from motionecho.backbones.pair import ModelPair
 from motionecho.backbones.registry import RANDOM, PairSpec
 from motionecho.backbones.videocrafter.backbone import EmbeddedScales, VideoCrafter
-from motionecho.backbones.videocrafter.checkpoint import VAE, State, component, read
 from motionecho.backbones.videocrafter.loading import load_unet
 from motionecho.backbones.videocrafter.random import random_turbo_v2, random_videocrafter2
 from motionecho.backbones.videocrafter.text import TextEncoder, load_text
 from motionecho.backbones.videocrafter.vae import LATENT_SCALE, load_vae
+from motionecho.backbones.videocrafter.vae import PREFIX as vae_prefix
 from motionecho.errors import UserError
 
 
@@ -36,7 +37,7 @@ def assemble(
                         "it is a plain VideoCrafter2, not a distilled T2V-Turbo")  # fmt: skip
     scales = EmbeddedScales(motion=None if student.config.motion_width is None else EmbeddedScales.motion)
     # cast as tensors: diffusers warns of casting a module
-    vae = load_vae({name: t.to(device, dtype) for name, t in component(videocrafter2, VAE).items()})
+    vae = load_vae({name: t.to(device, dtype) for name, t in component(videocrafter2, vae_prefix).items()})
     vae.enable_slicing()  # frame by frame: a clip's activations at full size would fill a small card
     text = load_text(videocrafter2)
     return ModelPair(

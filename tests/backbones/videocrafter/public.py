@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from motionecho.backbones.videocrafter.random import random_tensors
+from motionecho.backbones.random import random_tensors
 
 DATA = Path(__file__).parent / "data"
 TURBO = {"time_cond_proj.weight": [320, 256], "motion_cond_proj.weight": [320, 256],
