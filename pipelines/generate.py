@@ -54,7 +54,8 @@ def run(
     began = time.monotonic()
     work = work or survey(manifest_path, settings, store_url, engine.limit, engine.retry_failed)
     store, before = RunStore(store_url), work.plan
-    about = {"created_at": now(), "manifest": digest(sorted(work.tasks)), "versions": versions()}
+    about = {"created_at": now(), "manifest": digest(sorted(work.tasks)), "versions": versions(),
+             "weights_at": list(settings.weights)}  # fmt: skip
     store.create(identity(settings), about)
     store.forget_deleted()
     store.forget(work.given_up if work.retry_failed else ())
@@ -94,12 +95,14 @@ def make_loop(
     pools = [Pool(spec, factory, settings, store.url, engine.backoff_s) for spec in specs]
     strikes = store.strikes()
     jobs = [Job(task, strikes=strikes.get(task.key, [])) for task in work.todo]
-    make = Recorder(versions())
+    make = Recorder(versions(), pair_spec(settings.pair, settings.weights).weights())
     return Loop(jobs, pools, store, engine, secrets.token_hex(3), make.record, reporter.tell)
 
 
 def identity(settings: RunSettings) -> dict[str, Any]:
     """What has to be equal for a run to be continued: all that decides results, not where it computes."""
     values = settings.to_dict()
-    values.pop("device")
-    return {"settings": values, "weights": pair_spec(settings.pair).weights(), "code_epoch": CODE_EPOCH}
+    for where in ("device", "weights", "offload"):  # of the weights, their sha256 counts
+        values.pop(where)
+    weights = pair_spec(settings.pair, settings.weights).weights()
+    return {"settings": values, "weights": weights, "code_epoch": CODE_EPOCH}

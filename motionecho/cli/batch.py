@@ -13,9 +13,11 @@ from motionecho.cli.options import (
     FitOption,
     JsonOption,
     ManifestArgument,
+    OffloadOption,
     PairOption,
     PresetOption,
     SetOption,
+    WeightsOption,
 )
 from motionecho.cli.outcome import Exit
 from motionecho.cli.progress import Display, outcome
@@ -41,6 +43,8 @@ def submit(
     fit: FitOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    weights: WeightsOption = None,
+    offload: OffloadOption = None,
     address: Annotated[
         str | None,
         typer.Option(
@@ -69,7 +73,7 @@ def submit(
     """Make every video of MANIFEST. The same manifest submitted to the same place continues the run."""
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, metrics=metric or (), fit=fit,
-        device=device, dtype=dtype,
+        device=device, dtype=dtype, weights=weights, offload=offload,
     )  # fmt: skip
     url = out or f"runs/{Path(manifest).stem}"
 

@@ -14,9 +14,11 @@ from motionecho.cli.options import (
     DtypeOption,
     FitOption,
     JsonOption,
+    OffloadOption,
     PairOption,
     PresetOption,
     SetOption,
+    WeightsOption,
 )
 from motionecho.cli.settings import Resolved, resolve
 from motionecho.cli.talk import duration, put, put_json, say, table
@@ -54,12 +56,15 @@ def generate(
     config: ConfigOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    weights: WeightsOption = None,
+    offload: OffloadOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make one video that follows the motion of REF and shows PROMPT."""
     resolved = resolve(
-        pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype
-    )
+        pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype,
+        weights=weights, offload=offload,
+    )  # fmt: skip
     _check_out(out)
     clock = Clock()
     clip = _read(reference, resolved, start, duration_s, fps)
@@ -73,7 +78,7 @@ def generate(
     from motionecho.video import write_video
 
     settings, spec = resolved.settings, resolved.spec
-    models = load_pair(spec.name, settings.device, settings.dtype)
+    models = load_pair(spec.name, settings.device, settings.dtype, settings.weights, settings.offload)
     clock.lap("load")
     motion = invert(models, clip.frames, settings.echo)
     clock.lap("invert")
@@ -86,6 +91,7 @@ def generate(
         prompt=prompt,
         seed=seed,
         settings=digest(settings.echo.to_dict()),
+        random_weights=spec.is_random,
     )
     write_video(out, models.decode_video(latents)[0], spec.fps, origin)
     clock.lap("write")

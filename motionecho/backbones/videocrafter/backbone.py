@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from motionecho.backbones.protocol import Probe
+from motionecho.backbones.videocrafter.settings import LAYERS
 from motionecho.backbones.videocrafter.signal import scale_embedding
 from motionecho.backbones.videocrafter.unet import UNet
 from motionecho.schedules import Consistency, NoiseSchedule, Solver
 
 SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012, "scaled_linear")
 SOLVER = Consistency(origin_steps=200)  # T2V-Turbo-V2 was distilled on 200 DDIM steps
-# what AnimateDiff calls up_blocks.1, whose maps MotionClone guides
-LAYERS = tuple(f"output_blocks.{k}.2.transformer_blocks.0.attn{n}" for k in (3, 4, 5) for n in (1, 2))
+SOLVER_V1 = Consistency(origin_steps=50)  # and T2V-Turbo on 50
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from torch import Tensor
 from motionecho.backbones.checkpoint import shapes
 from motionecho.backbones.random import random_tensors
 from motionecho.backbones.videocrafter import loading, text, vae
+from motionecho.backbones.videocrafter.lora import SCALE_WIDTH, factor_shapes
+from motionecho.backbones.videocrafter.unet import UNetConfig
 
 
 def random_videocrafter2(seed: int = 0) -> dict[str, Tensor]:
@@ -18,6 +20,10 @@ def random_videocrafter2(seed: int = 0) -> dict[str, Tensor]:
     return random_tensors(named, seed)
 
 
-def random_turbo_v2(seed: int = 1) -> dict[str, Tensor]:
-    """What T2V-Turbo-V2's unet_mg.pt holds: a bare UNet with both scales' projections."""
-    return random_tensors(loading.published_shapes(scale=True, motion=True), seed)
+def random_student(lora: bool = False, seed: int = 1) -> dict[str, Tensor] | list[Tensor]:
+    """What T2V-Turbo-V2's unet_mg.pt holds, a bare UNet; or T2V-Turbo's unet_lora.pt, a list of factors."""
+    if not lora:
+        return random_tensors(loading.published_shapes(scale=True, motion=True), seed)
+    factors = factor_shapes(UNetConfig(scale_width=SCALE_WIDTH))
+    named = {f"{name}.{k}": shape for name, ends in factors.items() for k, shape in enumerate(ends)}
+    return list(random_tensors(named, seed).values())
