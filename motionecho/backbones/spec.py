@@ -93,8 +93,9 @@ class PairSpec:
             published = self.parts[part]
             for what, key in published.keys(part).items():
                 sources = list(place.candidates(published, what))
-                found = (source.fetch() if fetch else source.path() for source in sources)
-                path = next((path for path in found if path), None)
+                path = next(filter(None, (source.path() for source in sources)), None)
+                if path is None and fetch:
+                    path = next(filter(None, (source.fetch() for source in sources)), None)
                 if path is None:
                     way_out = self._way_out(published, what, sources[0].is_remote and not fetch)
                     raise UserError(
