@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from motionecho import __version__
-from motionecho.cli import batch, generate, manifest, models, runs, settings
+from motionecho.cli import batch, bench, generate, manifest, models, runs, settings
 from motionecho.cli.talk import put
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command(no_args_is_help=True)(generate.generate)
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.add_typer(settings.app, name="config")
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(asked: bool) -> None:

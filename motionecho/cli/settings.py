@@ -12,7 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from motionecho.backbones.registry import PairSpec, pair_spec
-from motionecho.cli.options import ConfigOption, JsonOption, PairOption, PresetOption, SetOption
+from motionecho.cli.options import (
+    ConfigOption,
+    JsonOption,
+    PairOption,
+    PresetOption,
+    SetOption,
+    WeightsOption,
+)
 from motionecho.cli.talk import put, put_json, say, table
 from motionecho.config import EchoConfig, RunSettings, resolve_name
 from motionecho.errors import UserError, nearest
@@ -141,11 +148,12 @@ def show(
     preset: PresetOption = None,
     changes: SetOption = None,
     config: ConfigOption = None,
+    weights: WeightsOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say where each value comes from.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Print the resolved settings, their meaning, and with --explain their source."""
-    resolved = resolve(pair=pair, preset=preset, changes=changes or (), config=config)
+    resolved = resolve(pair=pair, preset=preset, changes=changes or (), config=config, weights=weights)
     values = resolved.settings.echo.to_dict()
     if json:
         put_json(settings=resolved.settings.to_dict(), sources=resolved.sources)

@@ -75,4 +75,8 @@ def random_files(seed: int = 0) -> dict[str, State]:
         "teacher": loading.module_shapes(older),  # AnimateDiff v3 has none in the middle
         "student": loading.module_shapes(newer),
     }
-    return {key: random_tensors(its, seed + k) for k, (key, its) in enumerate(wanted.items())}
+    drawn = {key: random_tensors(its, seed + k) for k, (key, its) in enumerate(wanted.items())}
+    return {
+        key: {name: tensor for name, tensor in state.items() if not name.endswith(loading.POSITIONS)}
+        for key, state in drawn.items()
+    }  # positions are sines

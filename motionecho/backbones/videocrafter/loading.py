@@ -1,6 +1,7 @@
 """From a state dict in the public layout to the UNet that it belongs to."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ def empty_unet(config: UNetConfig) -> UNet:
         return UNet(config)
 
 
+@cache
 def published_shapes(scale: bool = False, motion: bool = False) -> Shapes:
     """Shapes at full size, with or without the projections of guidance scale and motion scale."""
     config = UNetConfig(scale_width=256 if scale else None, motion_width=256 if motion else None)

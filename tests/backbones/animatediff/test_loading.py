@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import UNetMotionModel
 
-from motionecho.backbones.animatediff import loading, text
+from motionecho.backbones.animatediff import loading, pair, text
 from motionecho.backbones.checkpoint import shapes
 from motionecho.errors import UserError
 from tests.backbones.animatediff import public
@@ -104,3 +104,15 @@ def test_prompts_end_as_clip_ends_them() -> None:
     assert seen[0][1].tolist() == [49406] + [49407] * 76  # start, then ends
     assert seen[0][0].tolist()[:5] == [49406, 320, 3240, 49407, 49407]
     assert not torch.allclose(states[0, 1], states[1, 1])
+
+
+def test_random_weights_are_of_the_published_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(shapes, seed: int) -> dict[str, torch.Tensor]:
+        return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+
+    monkeypatch.setattr(pair, "random_tensors", without_memory)
+    files = pair.random_files()
+    for role in ("teacher", "student"):
+        loading.load_motion_unet(files["base/unet"], files[role])
+    loading.load_vae(files["base/vae"])
+    text.load_text(files["base/text"])

@@ -10,9 +10,12 @@ import torch
 
 from motionecho.backbones.pair import ModelPair
 from motionecho.backbones.registry import PairSpec, pair_spec
+from motionecho.backbones.videocrafter import random
 from motionecho.backbones.videocrafter.lora import factor_shapes
 from motionecho.backbones.videocrafter.pair import load, load_student
+from motionecho.backbones.videocrafter.text import load_text
 from motionecho.backbones.videocrafter.unet import UNetConfig
+from motionecho.backbones.videocrafter.vae import load_vae
 from motionecho.echo import generate
 from motionecho.errors import BadSample, UserError
 from motionecho.inversion import invert
@@ -131,6 +134,20 @@ def test_text_is_read_before_the_last_layer(pair: ModelPair, spec: PairSpec) -> 
 def test_a_plain_videocrafter_is_no_student() -> None:
     with pytest.raises(UserError, match=r"no time_cond_proj\.weight; it is a plain VideoCrafter2"):
         load_student(public.model_ckpt(), public.unet_state())
+
+
+def test_random_weights_are_of_the_published_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(shapes, seed: int) -> dict[str, torch.Tensor]:
+        return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+
+    monkeypatch.setattr(random, "random_tensors", without_memory)
+    base = random.random_videocrafter2()
+    load_vae(base)
+    load_text(base)
+    assert load_student(base, random.random_student()).config.motion_width == 256
+    assert [t.shape for t in random.random_student(lora=True)] == [
+        shape for ends in factor_shapes(UNetConfig(scale_width=256)).values() for shape in ends
+    ]
 
 
 def test_presets_are_settings(spec: PairSpec) -> None:
