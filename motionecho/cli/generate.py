@@ -99,7 +99,8 @@ def generate(
     if json:
         put_json(
             video=out, prompt=prompt, seed=seed, settings=settings.to_dict(), frames=list(clip.indices),
-            trace=traces[0].rows(), summary=traces[0].summary(), seconds=clock.laps, weights=spec.known_weights(),
+            trace=traces[0].rows(), summary=traces[0].summary(), seconds=clock.laps,
+            weights=spec.known_weights(),
         )  # fmt: skip
     else:
         put(out)
