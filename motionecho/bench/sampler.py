@@ -24,7 +24,7 @@ MODES: dict[str, dict[str, Any]] = {
     "plain": {"activation": "never", "student_strength": 0.0},
     "guided": {"activation": "never"},
     "teacher always": {"activation": "always"},
-    "adaptive": {"activation": "adaptive"},
+    "adaptive": {"activation": "adaptive", "threshold_unit": "loss"},
 }
 
 

@@ -68,7 +68,9 @@ def test_one_part_may_be_elsewhere_down_to_a_file(spec: PairSpec, tmp_path: Path
     flat = write(tmp_path / "flat", "unet/a.safetensors", "vae/a.safetensors")
     own = write(tmp_path / "own", "mine.pt") / "mine.pt"
     assert spec.at((str(flat), f"teacher={own}")).paths()["teacher"] == own
-    with pytest.raises(UserError, match=r"teacher are missing at .*flat/model.safetensors; copy hf://org/teacher"):
+    with pytest.raises(
+        UserError, match=r"teacher are missing at .*flat/model.safetensors; copy hf://org/teacher"
+    ):
         spec.at((str(flat),)).paths()
 
 

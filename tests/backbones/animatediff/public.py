@@ -77,5 +77,3 @@ def _older(name: str) -> str:
         if ".attentions." in name:
             name = name.replace(f".{new}.", f".{old}.")
     return name
-
-
