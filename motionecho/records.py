@@ -44,6 +44,7 @@ class Record:
     error: dict[str, Any] | None = None
     where: dict[str, Any] = field(default_factory=dict)  # host, node, device
     versions: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)  # sha256 of every file, or "random"
     committed_at: str = ""
     schema_version: int = SCHEMA_VERSION
 

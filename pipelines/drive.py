@@ -27,13 +27,16 @@ def drive(
     make_loop: Callable[[list[Job], Reporter], Loop],
     on_event: Callable[[Progress], None],
     finish: Finish = lambda fresh, complain: None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Do the work of one submission into `store` and say how it went; raises UserError before it begins.
 
-    `make_loop` is called once Ray is there, and not at all where nothing is left to do.
+    `make_loop` is called once Ray is there, and not at all where nothing is left to do. `facts` are noted in
+    run.json beside the identity, for people.
     """
     began, before = time.monotonic(), work.plan
     about = {"created_at": now(), "manifest": digest(sorted(work.tasks)), "versions": versions()}
+    about |= facts or {}
     store.create(identity, about)
     store.forget_deleted()
     store.forget(work.given_up if work.retry_failed else ())

@@ -59,7 +59,8 @@ def run(
     def sheet(fresh: bool, complain: Callable[[str], None]) -> str | None:
         return publish_sheet(store, settings, work, fresh=fresh, on_problem=complain)
 
-    return drive(work, store, identity(settings), engine, loop, on_event, sheet)
+    facts = {"weights_at": list(settings.weights)}
+    return drive(work, store, identity(settings), engine, loop, on_event, sheet, facts)
 
 
 def make_loop(
@@ -68,12 +69,14 @@ def make_loop(
     """The DAG: jobs enter the first pool, its results enter the next, the last one's are committed."""
     specs = pool_specs(ray.cluster_resources().get("GPU", 0), node_cores(), engine.workers, engine.separate)
     pools = [Pool(spec, factory, settings, store.url, engine.backoff_s) for spec in specs]
-    make = Recorder(versions())
+    make = Recorder(versions(), pair_spec(settings.pair, settings.weights).weights())
     return Loop(jobs, pools, store, engine, secrets.token_hex(3), make.record, reporter.tell)
 
 
 def identity(settings: RunSettings) -> dict[str, Any]:
     """What has to be equal for a run to be continued: all that decides results, not where it computes."""
     values = settings.to_dict()
-    values.pop("device")
-    return {"settings": values, "weights": pair_spec(settings.pair).weights(), "code_epoch": CODE_EPOCH}
+    for where in ("device", "weights", "offload"):  # of the weights, their sha256 counts
+        values.pop(where)
+    weights = pair_spec(settings.pair, settings.weights).weights()
+    return {"settings": values, "weights": weights, "code_epoch": CODE_EPOCH}

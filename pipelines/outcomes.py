@@ -26,6 +26,7 @@ class Recorder:
     """Makes the record of a job that ended; `error` is the note of the failure that ended it, if one did."""
 
     versions: dict[str, str]
+    weights: dict[str, str]  # sha256
 
     def record(self, job: Job, error: dict[str, Any] | None) -> Record:
         task, sample = job.task, job.task.sample
@@ -48,6 +49,7 @@ class Recorder:
             error=error,
             where=job.where,
             versions=self.versions,
+            weights=self.weights,
             committed_at=now(),
             **said,
         )

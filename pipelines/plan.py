@@ -73,7 +73,7 @@ def survey(
 
     Raises UserError where the manifest as a whole, the pair or the store's address cannot be used.
     """
-    spec = pair_spec(settings.pair)
+    spec = pair_spec(settings.pair, settings.weights)
     rows = read_manifest(manifest_path)[:limit]
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]

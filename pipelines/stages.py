@@ -51,13 +51,14 @@ class Bench:
     def __init__(self, settings: RunSettings, url: str) -> None:
         self.settings = settings
         self.store = RunStore(url)
-        self.spec = pair_spec(settings.pair)
+        self.spec = pair_spec(settings.pair, settings.weights)
         self.clips: Recent[Clip] = Recent(2)
         self.motions: Recent[Motion] = Recent(8)
 
     @cached_property
     def pair(self) -> Any:
-        return load_pair(self.settings.pair, self.settings.device, self.settings.dtype)
+        settings = self.settings
+        return load_pair(settings.pair, settings.device, settings.dtype, settings.weights, settings.offload)
 
     def reference(self, task: Task) -> Clip:
         """The reference as the pair sees it; BadSample where the file changed since the run was planned."""
@@ -157,6 +158,7 @@ class Generate:
             prompt=sample.prompt,
             seed=made.seed,
             settings=digest(made.config.to_dict()),
+            random_weights=self.bench.spec.is_random,
         )
         with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
             video, stats = os.path.join(folder, "video.mp4"), os.path.join(folder, "trace.parquet")

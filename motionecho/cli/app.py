@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from motionecho import __version__
-from motionecho.cli import batch, bench, calibrate, generate, manifest, models, runs, score, settings
+from motionecho.cli import (
+    ablation,
+    batch,
+    bench,
+    calibrate,
+    generate,
+    manifest,
+    models,
+    runs,
+    score,
+    settings,
+)
 from motionecho.cli.talk import put
 
 app = typer.Typer(
@@ -20,7 +31,8 @@ app = typer.Typer(
 batch.app.command(no_args_is_help=True)(runs.status)
 batch.app.command(no_args_is_help=True)(runs.failures)
 app.add_typer(batch.app, name="batch")
-app.add_typer(bench.app, name="bench")
+bench.app.command()(ablation.methods)
+bench.app.command()(ablation.ablation)
 app.command(no_args_is_help=True)(generate.generate)
 app.command(no_args_is_help=True)(calibrate.calibrate)
 app.command(no_args_is_help=True)(score.score)
@@ -28,6 +40,7 @@ app.command(no_args_is_help=True)(score.compare)
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.add_typer(settings.app, name="config")
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(asked: bool) -> None:

@@ -17,9 +17,11 @@ from motionecho.cli.options import (
     JsonOption,
     ManifestArgument,
     MetricOption,
+    OffloadOption,
     PairOption,
     PresetOption,
     SetOption,
+    WeightsOption,
     WorkersOption,
 )
 from motionecho.cli.outcome import Exit
@@ -48,6 +50,8 @@ def submit(
     gate_tries: GateTriesOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
+    weights: WeightsOption = None,
+    offload: OffloadOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
     deadline: Annotated[
         float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")
@@ -67,7 +71,7 @@ def submit(
     """Make every video of MANIFEST. The same manifest submitted to the same place continues the run."""
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, metrics=metric or (), fit=fit,
-        device=device, dtype=dtype, gate=gate, gate_tries=gate_tries,
+        device=device, dtype=dtype, weights=weights, offload=offload, gate=gate, gate_tries=gate_tries,
     )  # fmt: skip
     url = out or f"runs/{Path(manifest).stem}"
 

@@ -16,9 +16,11 @@ from motionecho.cli.options import (
     GateOption,
     GateTriesOption,
     JsonOption,
+    OffloadOption,
     PairOption,
     PresetOption,
     SetOption,
+    WeightsOption,
 )
 from motionecho.cli.settings import Resolved, resolve
 from motionecho.cli.talk import duration, put, put_json, say, table
@@ -59,12 +61,15 @@ def generate(
     dtype: DtypeOption = None,
     gate: GateOption = None,
     gate_tries: GateTriesOption = None,
+    weights: WeightsOption = None,
+    offload: OffloadOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make one video that follows the motion of REF and shows PROMPT."""
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype,
         gate=gate, gate_tries=gate_tries,
+        weights=weights, offload=offload,
     )  # fmt: skip
     _check_out(out)
     clock = Clock()
@@ -81,7 +86,7 @@ def generate(
     from motionecho.video import write_video
 
     settings, spec = resolved.settings, resolved.spec
-    models = load_pair(spec.name, settings.device, settings.dtype)
+    models = load_pair(spec.name, settings.device, settings.dtype, settings.weights, settings.offload)
     clock.lap("load")
     motion = invert(models, clip.frames, settings.echo)
     clock.lap("invert")
@@ -109,6 +114,7 @@ def generate(
         prompt=prompt,
         seed=made.seed,
         settings=digest(made.config.to_dict()),
+        random_weights=spec.is_random,
     )
     write_video(out, made.frames, spec.fps, origin)
     clock.lap("write")
@@ -117,6 +123,7 @@ def generate(
         put_json(
             video=out, prompt=prompt, seed=seed, settings=settings.to_dict(), frames=list(clip.indices),
             trace=made.trace.rows(), summary=made.trace.summary(), tries=tries, seconds=clock.laps,
+            weights=spec.known_weights(),
         )  # fmt: skip
     else:
         put(out)

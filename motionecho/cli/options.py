@@ -31,6 +31,19 @@ DeviceOption = Annotated[
 DtypeOption = Annotated[
     str | None, typer.Option("--dtype", help="auto, float32, bfloat16 or float16. [default: auto]")
 ]
+WeightsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights",
+        metavar="PLACE",
+        help="Where the pair's weights are: a folder, a hub id, a URL, or random; PART=PLACE for one part, "
+        "e.g. base=ORGANISATION/NAME; repeatable. [default: MOTIONECHO_WEIGHTS, else as published]",
+    ),
+]
+OffloadOption = Annotated[
+    bool | None,
+    typer.Option("--offload", help="Networks take turns on the device: slower, for small cards."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)

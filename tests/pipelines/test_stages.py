@@ -1,6 +1,7 @@
 """The stages on the embedded pair, without Ray: what they leave in the store, in whatever order."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,8 +14,9 @@ from motionecho.errors import BadSample, PoisonedDevice, Transient
 from motionecho.keys import file_digest
 from motionecho.store import RunStore
 from motionecho.video import probe, read_provenance
+from pipelines.generate import identity
 from pipelines.plan import survey
-from pipelines.stages import Recent, build
+from pipelines.stages import Bench, Recent, build
 from pipelines.tasks import Task, failure_of
 
 CLIPS = Path(__file__).parents[2] / "manifests" / "clips"
@@ -111,3 +113,15 @@ def test_recent_keeps_the_last_used() -> None:
         recent.get(key, lambda key=key: key * 10)  # type: ignore[misc]
     assert [recent.has(key) for key in (1, 2, 3)] == [True, False, True]
     assert recent.get(1, lambda: 0) == 10
+
+
+def test_where_weights_are_reaches_the_workers_and_decides_nothing(tmp_path: Path) -> None:
+    plain = RunSettings(pair="turbo-v2", echo=CONFIG, weights=("random",), offload=True)
+    again = RunSettings.from_dict(json.loads(json.dumps(plain.to_dict())))
+    assert again == plain
+    bench = Bench(again, str(tmp_path))
+    assert bench.spec.is_random
+    same = identity(dataclasses.replace(plain, offload=False))
+    assert identity(plain) == same
+    assert same["weights"] == {"teacher": "random", "student": "random"}
+    assert "weights" not in same["settings"]
