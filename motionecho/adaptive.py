@@ -10,16 +10,21 @@ from motionecho.schedules import uniform_grid
 
 
 class ActivationWindow:
-    """Step-wise activation: the mean of the last W student motion losses of every sample, against delta_1."""
+    """The last W student motion losses of every sample, and what they decide against delta_1 and delta_2.
+
+    Losses of quiet references are small from the start, so thresholds may be shares of a sample's first.
+    """
 
     def __init__(self, config: EchoConfig):
         self.config = config
         # without the current loss in the window, one more has to be remembered
         self.losses: deque[Tensor] = deque(maxlen=config.window + (not config.window_includes_current))
+        self.first: Tensor | None = None
 
     def push(self, loss: Tensor) -> Tensor:
         """Add this step's losses [b]; return the windowed mean [b] over what is there so far."""
         self.losses.append(loss)
+        self.first = loss if self.first is None else self.first
         seen = list(self.losses)
         if not self.config.window_includes_current and len(seen) > 1:
             seen = seen[:-1]
@@ -32,7 +37,17 @@ class ActivationWindow:
             return torch.zeros(batch, dtype=torch.bool)
         if self.config.activation == "always" or mean is None:
             return torch.ones(batch, dtype=torch.bool)
-        return (mean > self.config.activation_threshold).cpu()
+        return (mean > self._threshold(self.config.activation_threshold, mean)).cpu()
+
+    def truncation(self, like: Tensor) -> Tensor:
+        """Loss [b] below which the teacher's guided walk ends, 0: only its cap ends it. `like`: [b, ...]."""
+        adaptive = self.config.activation == "adaptive"
+        return self._threshold(self.config.truncation_threshold if adaptive else 0.0, like)
+
+    def _threshold(self, value: float, like: Tensor) -> Tensor:
+        if self.config.threshold_unit == "first_loss" and self.first is not None:
+            return value * self.first
+        return like.new_full((len(like),), value)
 
 
 def ramp(config: EchoConfig, step: int) -> float:

@@ -4,7 +4,7 @@
     rows = from_folder("clips", "captions.csv")                a row for each caption's own video
     rows = from_table("old.jsonl")                             other tools' columns under our names
 
-Rows have absolute references and are not checked; `manifest.parse_rows` does that.
+Rows have absolute references and are not checked; `manifest.check_rows` does that.
 """
 
 import os

@@ -21,7 +21,8 @@ def column_names(path: str, columns: Sequence[str], required: Sequence[str] = RE
 
     Raises UserError where two columns mean the same, one is misspelt, or one of `required` is missing.
     """
-    known = [*REQUIRED, *OPTIONAL, *ALIASES, *EchoConfig.names()]
+    known = [*REQUIRED, *OPTIONAL, *required, *ALIASES, *EchoConfig.names()]
+    aliases = {alias: name for alias, name in ALIASES.items() if alias not in required}
     names: dict[str, str] = {}
     for column in columns:
         if column.startswith(OUTCOME_PREFIX):
@@ -32,7 +33,7 @@ def column_names(path: str, columns: Sequence[str], required: Sequence[str] = RE
                 f'manifest "{path}": column "{column}" is probably meant to be "{close}"; '
                 "rename it, or name it less alike to have it carried through"
             )
-        names[column] = ALIASES.get(column, column)
+        names[column] = aliases.get(column, column)
     for name in dict.fromkeys(names.values()):
         same = [f'"{column}"' for column in names if names[column] == name]
         if len(same) > 1:

@@ -101,7 +101,8 @@ def echo(
             index = active.nonzero()[:, 0].to(z.device)
             unguided = solver.x0(schedule, z, seen.eps, t)
             lift = batch_noise(seeds, "teacher", step, z) if config.renoise == "fresh" else seen.eps
-            endpoint = teacher_endpoint(bound, unguided, lift, index, t, t_next, lines)
+            below = window.truncation(z)[index]
+            endpoint = teacher_endpoint(bound, unguided, lift, index, t, t_next, below, lines)
             x0[index] = torch.lerp(x0[index], endpoint, config.teacher_weight)
 
         # renoise to the next step (Eq. 4); guidance of the direction alone acts here
@@ -121,15 +122,16 @@ def teacher_endpoint(
     index: Tensor,
     t: int,
     t_next: int,
+    below: Tensor,
     lines: list[StepTrace],
 ) -> Tensor:
     """Test-time distillation (Sec. 4.2): the teacher's endpoint x0_{0 <- t_i} for the samples `index`.
 
-    x0 and the lifting noise are [b, c, f, h, w]; returns [len(index), c, f, h, w], notes the work in `lines`.
+    x0 and the lifting noise are [b, c, f, h, w]; `below` is delta_2, [len(index)]. Returns
+    [len(index), c, f, h, w] and notes the work in `lines`.
     """
     config, schedule = teacher.config, teacher.backbone.schedule
     times = teacher_times(config, t, t_next)
-    below = config.truncation_threshold if config.activation == "adaptive" else 0.0
 
     # renoise the unguided student prediction to t_s, a time on the teacher's trajectory
     z = schedule.add_noise(x0, lift, times[0])[index]
@@ -137,8 +139,8 @@ def teacher_endpoint(
     for count, (s, s_next) in enumerate(zip(times, [*times[1:], t_next], strict=True)):
         # guided DDIM; dynamic truncation: below delta_2, or at the cap N_max, one plain jump to t_i
         capped = count == config.teacher_max_steps
-        seen = teacher.predict(z[live], s, index[live], None if capped else below)
-        done = torch.full_like(live, capped, dtype=torch.bool) if seen.loss is None else seen.loss < below
+        seen = teacher.predict(z[live], s, index[live], None if capped else below[live])
+        done = torch.full_like(live, capped).bool() if seen.loss is None else seen.loss < below[live]
         onward, _ = teacher.ddim(z[live], seen, s, s_next)
         jump, _ = teacher.ddim(z[live], Prediction(seen.eps), s, t_next)
         z[live] = torch.where(done.view(-1, 1, 1, 1, 1), jump, onward)

@@ -1,9 +1,9 @@
 """A manifest: one row per video to make, or per sweep, read from parquet, CSV or JSON lines.
 
-Required columns: reference, prompt. Optional: id, seed, negative_prompt, start, duration, fps, and any field
-of EchoConfig as an override for that row. Every other column is carried through to the results. A list in one
-of these columns is a sweep (`sweeps.py`). A mistake in the table's shape is a UserError; a mistake in one row
-is a BadRow, and the other rows go on.
+Required columns: reference, prompt (to score what exists: video). Optional: id, seed, negative_prompt, start,
+duration, fps, and any field of EchoConfig as an override for that row. Every other column is carried through
+to the results. A list in one of these columns is a sweep (`sweeps.py`). A mistake in the table's shape is a
+UserError; a mistake in one row is a BadRow, and the other rows go on.
 """
 
 import json
@@ -22,13 +22,21 @@ from motionecho.sweeps import ID_LENGTH, expand, seed_of
 from motionecho.tables import RawRow, read_table
 from motionecho.video import Window
 
-MEANING = {"reference": "name the clip whose motion is followed", "prompt": "say what the video shows"}
+MEANING = {
+    "reference": "name the clip whose motion is followed",
+    "prompt": "say what the video shows",
+    "video": "name the video to score",
+}
+TEXTS = ("reference", "prompt", "negative_prompt", "video")
 LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed up
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One row, checked: all that the user decides about it. `row`, from 1, is for messages only."""
+    """One row, checked: all that the user decides about it. `row`, from 1, is for messages only.
+
+    `video` is one that exists, to be scored; there `reference` and `prompt` may be empty.
+    """
 
     id: str
     reference: str
@@ -39,12 +47,13 @@ class Sample:
     window: Window = field(default_factory=Window)
     overrides: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    video: str | None = None
 
     def inputs(self) -> dict[str, Any]:
         """The row as manifest columns; a table of these is the same manifest, wherever it is put."""
         named = {"id": self.id, "reference": self.reference, "prompt": self.prompt, "seed": self.seed}
-        optional = {"negative_prompt": self.negative_prompt, **asdict(self.window)}
-        defaults = {"negative_prompt": None, **asdict(Window())}
+        optional = {"negative_prompt": self.negative_prompt, **asdict(self.window), "video": self.video}
+        defaults = {"negative_prompt": None, **asdict(Window()), "video": None}
         given = {name: value for name, value in optional.items() if value != defaults[name]}
         return named | given | self.overrides | self.extra
 
@@ -65,14 +74,16 @@ def read_manifest(path: str) -> list[Sample | BadRow]:
 
     Raises UserError where the file cannot be read, has no rows, lacks a column, or has one that is misspelt.
     """
-    return parse_rows(read_table(path), path)
+    return check_rows(read_table(path), path)
 
 
-def parse_rows(raw: Sequence[RawRow], path: str) -> list[Sample | BadRow]:
+def check_rows(
+    raw: Sequence[RawRow], path: str, required: tuple[str, ...] = REQUIRED
+) -> list[Sample | BadRow]:
     """Check rows as `read_manifest` does; `path` names the table, and relative references lie beside it."""
     columns = dict.fromkeys(name for row in raw if isinstance(row, dict) for name in row)
-    names = column_names(path, list(columns))
-    parse = partial(_parse, folder=os.path.dirname(path), known_settings={})
+    names = column_names(path, list(columns), required)
+    parse = partial(_parse, folder=os.path.dirname(path), required=required, known_settings={})
     numbered = enumerate(raw, start=1)
     return list(_unique(each for number, row in numbered for each in _rows(number, row, names, parse)))
 
@@ -115,14 +126,19 @@ class BadCell(BadSample):
 
 
 def _parse(
-    number: int, cells: dict[str, Any], folder: str, known_settings: dict[str, dict[str, Any]]
+    number: int,
+    cells: dict[str, Any],
+    folder: str,
+    required: tuple[str, ...],
+    known_settings: dict[str, dict[str, Any]],
 ) -> Sample:
     """Check one row. `known_settings` remembers overrides already checked, as most rows repeat them."""
-    for name in REQUIRED:
+    for name in required:
         if name not in cells:
             raise BadCell(name, f"{name} is empty: {MEANING[name]}")
-    written, prompt = _text("reference", cells["reference"]), _text("prompt", cells["prompt"])
-    negative = _text("negative_prompt", cells["negative_prompt"]) if "negative_prompt" in cells else None
+    texts = {name: _text(name, cells[name]) for name in TEXTS if name in cells}
+    written, prompt = texts.get("reference", ""), texts.get("prompt", "")
+    negative, video = texts.get("negative_prompt"), texts.get("video")
     times = {name: _seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
     given = {name: cells[name] for name in EchoConfig.names() if name in cells}
     asked = json.dumps(given, sort_keys=True, default=str)
@@ -130,13 +146,13 @@ def _parse(
         known_settings[asked] = {name: _setting(name, value) for name, value in given.items()}
     overrides = known_settings[asked]
     seed = _seed(cells["seed"]) if "seed" in cells else None
-    texts = {"reference": written, "prompt": prompt, "negative_prompt": negative}
-    content = texts | {"seed": seed} | times | overrides
+    written_down = {"reference": written, "prompt": prompt, "negative_prompt": negative}
+    content = written_down | {"seed": seed} | times | overrides | ({"video": video} if video else {})
     name = _text("id", str(cells["id"])) if "id" in cells else digest(content)[:ID_LENGTH]
-    taken = {*REQUIRED, *OPTIONAL, *overrides}
+    taken = {*REQUIRED, *OPTIONAL, *required, *overrides}
     return Sample(
         id=name,
-        reference=resolve_reference(written, folder),
+        reference=resolve_reference(written, folder) if written else "",
         prompt=prompt,
         seed=seed_of(name) if seed is None else seed,
         row=number,
@@ -144,6 +160,7 @@ def _parse(
         window=Window(**times),
         overrides=overrides,
         extra={key: value for key, value in cells.items() if key not in taken},
+        video=resolve_reference(video, folder) if video else None,
     )
 
 

@@ -37,12 +37,14 @@ class Record:
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, dict[str, str]] = field(default_factory=dict)  # {"version", "key"} of each score
     skipped: dict[str, str] = field(default_factory=dict)
+    tries: list[dict[str, Any]] = field(default_factory=list)  # one a try, where a quality gate was set
     trace: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     strikes: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
     where: dict[str, Any] = field(default_factory=dict)  # host, node, device
     versions: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)  # sha256 of every file, or "random"
     committed_at: str = ""
     schema_version: int = SCHEMA_VERSION
 
@@ -101,6 +103,8 @@ def as_row(record: Record, root: str) -> dict[str, Any]:
         outcome[f"{metric}_version"] = record.metrics.get(metric, {}).get("version")
     for metric, reason in record.skipped.items():
         outcome[f"{metric}_skipped"] = reason
+    if record.tries:
+        outcome["tries"] = len(record.tries)
     for name, value in record.trace.items():
         if isinstance(value, dict):
             outcome |= {f"trace_{name}_{inner}": number for inner, number in value.items()}

@@ -5,6 +5,7 @@
     canary.json                        what the first worker made of a fixed tiny task
     motions/<ab>/<key>.safetensors     inverted references, by content; may be a place shared between runs
     videos/<ab>/<key>-<attempt>.mp4    stats/<ab>/<key>-<attempt>.parquet
+    features/<ab>/<name>.npy           what set metrics compare (places of scores only), by content
     attempts/<ab>/<key>-<attempt>.json failed attempts of samples that are not finished yet
     records/<ab>/<key>.json            the commit: written last, names the blobs with their sha256
     results/part-*.parquet             compacted records: the manifest of outputs
@@ -115,6 +116,9 @@ class RunStore:
 
     def stats_uri(self, key: str, attempt: str) -> str:
         return f"stats/{key[:2]}/{key}-{attempt}.parquet"
+
+    def features_uri(self, name: str) -> str:
+        return f"features/{name[:2]}/{name}.npy"
 
     def exists(self, uri: str) -> bool:
         fs, path = self._place(uri)

@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from motionecho.errors import BadSample, UserError
@@ -15,9 +16,17 @@ RawRow = dict[str, Any] | str
 TABLES = (".parquet", ".csv", ".jsonl", ".ndjson")
 
 
-def read_table(path: str) -> list[RawRow]:
-    """Return all rows of a local or remote table; UserError where it cannot be read or is empty."""
-    readers = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl}
+def read_table(path: str, outcomes: bool = False) -> list[RawRow]:
+    """Return all rows of a local or remote table; UserError where it cannot be read or is empty.
+
+    Outcome columns of a results table are left out unless `outcomes` are asked for.
+    """
+    readers: dict[str, Callable[[str], Iterator[RawRow]]] = {
+        ".parquet": partial(_parquet, outcomes=outcomes),
+        ".csv": _csv,
+        ".jsonl": _jsonl,
+        ".ndjson": _jsonl,
+    }
     suffix = _suffix(path)
     try:
         with fetch(path) as local:
@@ -71,11 +80,12 @@ def _bytes(rows: Sequence[dict[str, Any]], suffix: str) -> bytes:
     return sink.getvalue().encode()
 
 
-def _parquet(path: str) -> Iterator[RawRow]:
+def _parquet(path: str, outcomes: bool) -> Iterator[RawRow]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as table:
-        wanted = [name for name in table.schema_arrow.names if not name.startswith(OUTCOME_PREFIX)]
+        names = table.schema_arrow.names
+        wanted = [name for name in names if outcomes or not name.startswith(OUTCOME_PREFIX)]
         for batch in table.iter_batches(columns=wanted):
             yield from batch.to_pylist()
 

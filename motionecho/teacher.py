@@ -26,7 +26,7 @@ class GuidedTeacher:
     null: Tensor
     config: EchoConfig
 
-    def predict(self, z: Tensor, t: int, index: Tensor, guide_above: float | None) -> Prediction:
+    def predict(self, z: Tensor, t: int, index: Tensor, guide_above: Tensor | float | None) -> Prediction:
         """Noise of the samples `index` by classifier-free guidance, eps_u + s (eps_c - eps_u).
 
         The motion loss and its gradient are those of the conditional branch; the gradient is taken for

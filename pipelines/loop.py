@@ -35,7 +35,7 @@ class Loop:
 
     def __init__(self, jobs: list[Job], pools: list[Pool], store: RunStore, engine: Engine, life: str,
                  make_record: Callable[[Job, dict[str, Any] | None], Record],
-                 on_change: Callable[["Loop"], None]) -> None:  # fmt: skip
+                 on_change: Callable[["Loop"], object]) -> None:  # fmt: skip
         self.pools, self.store, self.engine, self.life = pools, store, engine, life
         self.make_record, self.on_change = make_record, on_change
         self.queues: list[deque[Job]] = [deque(jobs), *(deque[Job]() for _ in pools[1:])]

@@ -78,11 +78,11 @@ def survey(
 
     Raises UserError where the manifest as a whole, the pair or the store's address cannot be used.
     """
-    spec = pair_spec(settings.pair)
+    spec = pair_spec(settings.pair, settings.weights)
     rows = read_manifest(manifest_path)[:limit]
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]
-    index, cached = _what_is_there(store_url, motions)
+    index, cached = what_is_there(store_url, motions)
     hashed = hash_references({sample.reference for sample in samples}, index.values())
 
     tasks: dict[str, Task] = {}
@@ -109,7 +109,7 @@ def survey(
     )
 
 
-def _what_is_there(store_url: str, motions: str | None) -> tuple[dict[str, Entry], set[str]]:
+def what_is_there(store_url: str, motions: str | None = None) -> tuple[dict[str, Entry], set[str]]:
     """Index and motions of a store that may not exist yet; UserError, soon, where it cannot be reached."""
     store = RunStore(store_url, CREATE_PATIENCE_S, motions)
     try:
@@ -188,5 +188,8 @@ class _Keying:
         asked = json.dumps(sample.overrides, sort_keys=True)
         if asked not in self.known:
             config = self.settings.echo.updated(sample.overrides)
-            self.known[asked] = config, digest(config.to_dict()), config.inversion_settings()
+            values: Any = config.to_dict()
+            if self.settings.gate:
+                values = [values, self.settings.gate]
+            self.known[asked] = config, digest(values), config.inversion_settings()
         return self.known[asked]

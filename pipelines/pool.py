@@ -13,7 +13,6 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
-from motionecho.config import RunSettings
 from pipelines.tasks import Failure, Task, failure_of
 from pipelines.worker import Worker
 
@@ -62,7 +61,7 @@ class Pool:
 
     spec: PoolSpec
     factory: str
-    settings: RunSettings
+    settings: Any  # what the factory is given
     url: str
     backoff_s: float = 1.0
     canary: bool = True

@@ -12,10 +12,9 @@ from typing import Any
 
 import ray
 
-from motionecho.config import RunSettings
 from pipelines.tasks import Failure, Task, failure_of
 
-Factory = Callable[[tuple[str, ...], RunSettings, str], dict[str, Callable[..., Any]]]
+Factory = Callable[[tuple[str, ...], Any, str], dict[str, Callable[..., Any]]]
 
 
 class Worker:
@@ -30,7 +29,7 @@ class Worker:
         self,
         factory: str,
         names: tuple[str, ...],
-        settings: RunSettings,
+        settings: Any,
         url: str,
         threads: int | None,
         canary: bool = False,

@@ -32,6 +32,23 @@ def test_decisions_are_per_sample_strict_and_only_in_the_first_fraction() -> Non
     assert window.active(4, mean, 3).tolist() == [False, False, False]
 
 
+def test_thresholds_can_be_shares_of_a_sample_s_own_first_loss() -> None:
+    """A quiet and a lively reference, both at 60 % and then 40 % of where they began."""
+    config = EchoConfig(window=1).updated({"threshold_unit": "first_loss", "delta_1": 0.5, "delta_2": 0.3})
+    window = ActivationWindow(config)
+    active = [
+        window.active(0, window.push(losses(20.0, 200.0) * share), 2).tolist() for share in (1, 0.6, 0.4)
+    ]
+    assert active == [[True, True], [True, True], [False, False]]
+    assert torch.allclose(window.truncation(losses(1.0, 1.0)), losses(6.0, 60.0))
+
+
+def test_only_adaptive_runs_are_truncated() -> None:
+    for mode, expected in (("adaptive", 7.0), ("always", 0.0)):
+        window = ActivationWindow(EchoConfig().updated({"activation": mode, "delta_2": 7}))
+        assert window.truncation(torch.zeros(2, 4)).tolist() == [expected, expected]
+
+
 @pytest.mark.parametrize(("mode", "expected"), [("never", False), ("always", True)])
 def test_never_and_always(mode: str, expected: bool) -> None:
     window = ActivationWindow(EchoConfig().updated({"activation": mode}))

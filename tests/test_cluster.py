@@ -1,4 +1,4 @@
-"""What `cluster/` holds is well-formed, names fields, options and metrics that exist, and agrees with itself."""
+"""What `cluster/` holds is well-formed and names fields, options and metrics that exist."""
 
 import json
 import os
@@ -131,7 +131,8 @@ def test_the_batch_script_starts_a_head_and_workers_and_hands_on_the_exit_code(t
         "scontrol": 'printf "n1\\nn2\\nn3\\n"',
         "srun": 'echo "srun $*" >> "$LOG"',
         "ray": 'echo "ray $*" >> "$LOG"',
-        "motionecho": 'echo "motionecho $*" >> "$LOG"; exit 3',
+        "motionecho": 'until [ "$(grep -c ^srun "$LOG")" = 3 ]; do sleep 0.1; done\n'
+        'echo "motionecho $*" >> "$LOG"\nexit 3',
         "activate": "",
     }.items():
         (tools / name).write_text(f"#!/bin/bash\n{body}\n")

@@ -51,9 +51,9 @@ def test_pipelines_do_not_know_the_command_line() -> None:
         assert not any(name.startswith("motionecho.cli") for name, _ in imports(path)), path
 
 
-def test_only_cli_batch_reaches_up_to_pipelines_and_lazily() -> None:
+def test_only_batch_and_score_reach_up_to_pipelines_and_lazily() -> None:
     reaching = [path for path in CLI if "pipelines" in packages(path)]
-    assert [path.name for path in reaching] == ["batch.py", "plan.py"]
+    assert [path.name for path in reaching] == ["batch.py", "plan.py", "score.py"]
     pulled = [(name, lazy) for path in reaching for name, lazy in imports(path)]
     assert all(lazy for name, lazy in pulled if name.split(".")[0] == "pipelines")
     assert not any("ray" in packages(path) for path in CLI)

@@ -220,3 +220,12 @@ def test_results_are_a_manifest_of_the_same_samples(tmp_path: Path) -> None:
     record = Record(key="k", id=sample.id, status="ok", inputs=sample.inputs(), attempts=1)
     results.write_bytes(to_parquet([as_row(record, str(tmp_path))]))
     assert good(str(results)) == [sample]
+
+
+def test_the_public_benchmarks_are_manifests_of_distinct_samples() -> None:
+    folder = Path(__file__).parent.parent / "manifests"
+    for name, pairs, references in (("animatebench", 18, 12), ("turbobench_part", 21, 17)):
+        rows = read_manifest(str(folder / f"{name}.csv"))
+        assert all(isinstance(row, Sample) for row in rows)
+        assert (len(rows), len({row.reference for row in rows})) == (pairs, references)
+        assert all(row.reference.startswith("https://raw.githubusercontent.com/") for row in rows)

@@ -5,7 +5,19 @@ from typing import Annotated
 import typer
 
 from motionecho import __version__
-from motionecho.cli import batch, generate, manifest, models, plan, runs, settings
+from motionecho.cli import (
+    ablation,
+    batch,
+    bench,
+    calibrate,
+    generate,
+    manifest,
+    models,
+    plan,
+    runs,
+    score,
+    settings,
+)
 from motionecho.cli.talk import put
 
 app = typer.Typer(
@@ -21,10 +33,16 @@ batch.app.command(no_args_is_help=True)(plan.plan)
 batch.app.command(no_args_is_help=True)(runs.status)
 batch.app.command(no_args_is_help=True)(runs.failures)
 app.add_typer(batch.app, name="batch")
+bench.app.command()(ablation.methods)
+bench.app.command()(ablation.ablation)
 app.command(no_args_is_help=True)(generate.generate)
+app.command(no_args_is_help=True)(calibrate.calibrate)
+app.command(no_args_is_help=True)(score.score)
+app.command(no_args_is_help=True)(score.compare)
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
 app.add_typer(settings.app, name="config")
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(asked: bool) -> None:

@@ -12,14 +12,18 @@ from motionecho.cli.options import (
     DeviceOption,
     DtypeOption,
     FitOption,
+    GateOption,
+    GateTriesOption,
     JsonOption,
     ManifestArgument,
     MetricOption,
     MotionsOption,
+    OffloadOption,
     OutOption,
     PairOption,
     PresetOption,
     SetOption,
+    WeightsOption,
     WorkersOption,
 )
 from motionecho.cli.outcome import Exit
@@ -46,6 +50,10 @@ def submit(
     address: AddressOption = None,
     motions: MotionsOption = None,
     workers: WorkersOption = None,
+    gate: GateOption = None,
+    gate_tries: GateTriesOption = None,
+    weights: WeightsOption = None,
+    offload: OffloadOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
     deadline: Annotated[
         float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")
@@ -72,7 +80,7 @@ def submit(
     """Make every video of MANIFEST. The same manifest submitted to the same place continues the run."""
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, metrics=metric or (), fit=fit,
-        device=device, dtype=dtype,
+        device=device, dtype=dtype, weights=weights, offload=offload, gate=gate, gate_tries=gate_tries,
     )  # fmt: skip
     url = out or f"runs/{Path(manifest).stem}"
 
@@ -96,7 +104,7 @@ def submit(
     )
     with Display(stderr(), manifest, url) as display:
         summary = pipeline.run(manifest, resolved.settings, url, engine, display.update, work)
-    _conclude(summary, url)
+    conclude(summary, url)
     code = verdict(summary, allow_failures)
     if json:
         put_json(run=url, exit_code=int(code), **asdict(summary))
@@ -129,7 +137,8 @@ def banner(plan: Any, manifest: str, url: str, pair: str) -> None:
     say("resume     the same command again")
 
 
-def _conclude(summary: Any, url: str) -> None:
+def conclude(summary: Any, url: str) -> None:
+    """How a run ended and what to do next, in a few lines of talk."""
     done = summary.committed + summary.already_done
     say(outcome(done, summary.failed, summary.already_done, summary.total, summary.seconds))
     if summary.stopped:

@@ -63,9 +63,9 @@ def build(
 
 def checked(rows: list[dict[str, Any]], source: str, out: str) -> "list[Sample]":
     """The rows as a manifest at `out`; UserError, with the first mistake, unless all are fine."""
-    from motionecho.manifest import BadRow, parse_rows
+    from motionecho.manifest import BadRow, check_rows
 
-    parsed = parse_rows(rows, out)
+    parsed = check_rows(rows, out)
     bad = [row for row in parsed if isinstance(row, BadRow)]
     if bad:
         more = f" ({len(bad) - 1} more rows have mistakes)" if len(bad) > 1 else ""

@@ -12,6 +12,8 @@ from motionecho.cli.options import (
     DeviceOption,
     DtypeOption,
     FitOption,
+    GateOption,
+    GateTriesOption,
     JsonOption,
     ManifestArgument,
     MetricOption,
@@ -20,6 +22,7 @@ from motionecho.cli.options import (
     PairOption,
     PresetOption,
     SetOption,
+    WeightsOption,
     WorkersOption,
 )
 from motionecho.cli.settings import resolve
@@ -38,6 +41,9 @@ def plan(
     fit: FitOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    weights: WeightsOption = None,
+    gate: GateOption = None,
+    gate_tries: GateTriesOption = None,
     motions: MotionsOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
     retry_failed: Annotated[
@@ -59,7 +65,7 @@ def plan(
         raise UserError("--like and --pilot are two sources of the same figures; give one of them")
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, metrics=metric or (), fit=fit,
-        device=device, dtype=dtype,
+        device=device, dtype=dtype, weights=weights, gate=gate, gate_tries=gate_tries,
     )  # fmt: skip
     url = out or f"runs/{Path(manifest).stem}"
 

@@ -1,29 +1,32 @@
 """The ablation on two pairs and few steps: what it measures, how sure it is of it, and what it writes."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
 from motionecho.backbones.registry import load_pair
 from motionecho.backbones.toy.ablation import (
     CURVE,
-    HEADER,
     TABLE,
     Row,
     Task,
-    interval,
     measure,
     settings_of,
-    summary_line,
-    write_csv,
+)
+from motionecho.backbones.toy.ablation_report import (
+    contrasts,
+    read_samples,
+    rivals,
+    steps_up,
+    table,
+    write_samples,
 )
 from motionecho.backbones.toy.sprites import held_out_look
 from motionecho.backbones.toy.verdict import asked_for
+from motionecho.metrics.registry import load_metrics
 
 ROWS: dict[str, Row] = {
     "student": {"preset": "student", "steps": 1},
@@ -38,13 +41,8 @@ def task() -> Task:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("latents")
-
-
-@pytest.fixture(scope="module")
-def results(task: Task, kept: Path) -> list[dict[str, Any]]:
-    return measure(task, ROWS, seeds=1, keep=kept)
+def results(task: Task) -> list[dict[str, Any]]:
+    return [{"row": name} | sample for name, row in ROWS.items() for sample in measure(task, row, seeds=1)]
 
 
 def test_prompts_ask_for_looks_that_training_left_out(task: Task) -> None:
@@ -70,13 +68,6 @@ def test_cost_counts_a_gradient_as_two_more_passes(results: list[dict[str, Any]]
     assert (teacher["cost"], teacher["teacher_guided"], teacher["teacher"]) == (3 + 1 + 2, 1, 3)
 
 
-def test_latents_of_every_row_are_kept_by_seed(results: list[dict[str, Any]], kept: Path) -> None:
-    for number, name in enumerate(ROWS):
-        with safe_open(kept / f"latents-{number:02d}.safetensors", framework="pt") as file:
-            assert file.metadata() == {"row": name}
-            assert file.get_tensor("z0").shape == (1, 2, 4, 16, 16, 16)
-
-
 def test_seeds_change_the_sample_and_nothing_else_does(task: Task) -> None:
     config, only = settings_of(task.pair, ROWS["student"])
     first, again, other = (task.sample(config, seed, only)[0] for seed in (0, 0, 1))
@@ -97,29 +88,60 @@ def test_the_teacher_alone_is_pushed_as_far_over_any_number_of_steps(task: Task)
     assert max(pushes) == pytest.approx(min(pushes))
 
 
-def test_interval_is_that_of_the_mean() -> None:
-    values = np.random.default_rng(1).normal(5, 2, 400)
-    mean, low, high = interval(values.tolist())
-    assert mean == pytest.approx(values.mean())
-    assert low < mean < high
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-    assert interval([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.5)
+def sample(row: str, pair: int, seed: int, velocity: float, cost: float = 3) -> dict[str, Any]:
+    rest = {"text": 1.0, "consistency": 1.0, "error_px": 2.0, "seconds": 0.5, "motion": "left"}
+    counts = {"cost": cost, "student": 1, "student_guided": 0, "teacher": 2, "teacher_guided": 0}
+    return {"row": row, "pair": pair, "seed": seed, "velocity": velocity} | rest | counts
 
 
-def test_summary_averages_seeds_before_pairs() -> None:
-    """Two seeds of pair 0 weigh as much as the one of pair 1, and a score that does not exist is left out."""
-    same = {"text": 1.0, "consistency": 1.0, "error_px": 2.0, "cost": 3, "seconds": 0.5}
-    counts = {"student": 1, "student_guided": 0, "teacher": 2, "teacher_guided": 0}
-    velocities = [(0, 0.2), (0, 0.4), (1, 0.9), (1, float("nan"))]
-    line = summary_line("row", [{"pair": k, "velocity": v} | same | counts for k, v in velocities])
-    cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[:3] == ["row", "0.600 [0.300, 0.900]", "1.000 [1.000, 1.000]"]
-    assert cells[4:] == ["2.0 [2.0, 2.0]", "3.0", "1.0", "0.0", "2.0", "0.0", "0.50"]
-    assert all(len(cells) == heading.strip("|").count("|") + 1 for heading in HEADER.splitlines())
+def cells(markdown: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
 
 
-def test_table_is_written_as_it_was_measured(results: list[dict[str, Any]], tmp_path: Path) -> None:
-    write_csv(tmp_path / "table.csv", results)
-    with (tmp_path / "table.csv").open(newline="") as file:
-        read = list(csv.DictReader(file))
-    assert read == [{name: str(value) for name, value in result.items()} for result in results]
+def test_table_has_means_over_what_is_known_and_an_interval_over_pairs() -> None:
+    lone = sample("one", 1, 1, float("nan"))
+    heading, rule, line = cells(
+        table([sample("one", 0, 0, 0.2), sample("one", 0, 1, 0.4), sample("one", 1, 0, 0.9), lone])
+    )
+    assert len(heading) == len(rule) == len(line)
+    assert line[:3] == ["one", "0.500 [0.300, 0.900]", "1.000 [1.000, 1.000]"]
+    assert line[-7:] == ["2.0 [2.0, 2.0]", "3.0", "1.0", "0.0", "2.0", "0.0", "0.50"]
+
+
+def test_a_difference_is_taken_between_equal_pairs_and_seeds() -> None:
+    """Both rows vary far more over pairs than between themselves: the paired interval is narrow."""
+    low = [sample("low", k, 0, k / 10) for k in range(10)]
+    high = [sample("high", k, 0, k / 10 + 0.05, cost=5) for k in range(10)]
+    unmatched = [sample("high", 99, 0, -1.0), sample("high", 0, 7, -1.0)]
+    assert steps_up(low + high) == [("high", "low")]
+    *_, line = cells(contrasts(low + high + unmatched, [("high", "low")]))
+    assert line[:2] == ["high - low", "+0.050 [+0.050, +0.050]"]
+    assert line[-1] == "+2.0"
+
+
+def test_rivals_cost_as_much_or_take_as_many_steps() -> None:
+    costs = {
+        "guided student, 4 steps": 12,
+        "MotionEcho always, 4 steps": 32,
+        "MotionEcho adaptive, 4 steps": 20,
+    }
+    costs |= {"teacher only, 10 steps": 36, "teacher only, 5 steps": 18, "teacher only, 25 steps": 90}
+    samples = [sample(row, 0, 0, 0.5, cost) for row, cost in costs.items()]
+    assert rivals(samples) == [
+        ("MotionEcho always, 4 steps", "guided student, 4 steps"),
+        ("MotionEcho always, 4 steps", "teacher only, 10 steps"),
+        ("MotionEcho adaptive, 4 steps", "guided student, 4 steps"),
+        ("MotionEcho adaptive, 4 steps", "teacher only, 10 steps"),
+        ("MotionEcho adaptive, 4 steps", "MotionEcho always, 4 steps"),
+    ]
+
+
+def test_samples_are_read_as_they_were_measured(results: list[dict[str, Any]], tmp_path: Path) -> None:
+    write_samples(tmp_path / "table.csv", results)
+    assert read_samples(tmp_path / "table.csv") == results
+
+
+def test_a_tracker_says_what_it_saw(task: Task) -> None:
+    usable, _ = load_metrics(["motion_fidelity"])
+    for measured in measure(task, ROWS["student"], 1, *usable):
+        assert -1 <= measured["mf_traj"] <= 1 or np.isnan(measured["mf_traj"])

@@ -8,7 +8,7 @@ never saw), prompts ask for shape and colour couples that training left out.
 """
 
 import argparse
-import csv
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from numpy.typing import NDArray
 from torch import Tensor
 
 from motionecho.backbones.pair import ModelPair
-from motionecho.backbones.registry import HERE, load_pair
+from motionecho.backbones.registry import load_pair
+from motionecho.backbones.toy.ablation_report import contrasts, rivals, steps_up, table, write_samples
 from motionecho.backbones.toy.motions import TRAVELLING_MOTIONS
 from motionecho.backbones.toy.render import render, to_uint8
+from motionecho.backbones.toy.settings import JUDGE
 from motionecho.backbones.toy.sprites import Scenes, captions, sample_scenes
 from motionecho.backbones.toy.verdict import (
     centre_error,
@@ -36,6 +38,8 @@ from motionecho.backbones.toy.verdict import (
 from motionecho.config import EchoConfig
 from motionecho.echo import echo
 from motionecho.inversion import Motion, ddim_invert, reference_target
+from motionecho.metrics.protocol import Item, Metric
+from motionecho.metrics.registry import load_metrics
 from motionecho.teacher import motionclone
 from motionecho.trace import StepTrace, Trace
 
@@ -65,6 +69,7 @@ class Task:
 
     pair: ModelPair
     scenes: Scenes
+    clips: NDArray[np.uint8]
     prompts: list[str]
     motion: Motion
     text: Tensor
@@ -75,7 +80,8 @@ class Task:
         generator = torch.Generator().manual_seed(SPLITS[split])
         scenes = sample_scenes(n, generator, motions=TRAVELLING_MOTIONS, looks="any")
         prompts = captions(sample_scenes(n, generator, looks="held_out"), texture=False)
-        z0 = torch.stack([pair.encode_video(clip) for clip in to_uint8(render(scenes))])
+        clips = to_uint8(render(scenes))
+        z0 = torch.stack([pair.encode_video(clip) for clip in clips])
         null = pair.encode_text([""] * n)
         motions = [
             Motion(
@@ -87,7 +93,8 @@ class Task:
             )
             for z_T, one in zip(ddim_invert(pair.teacher, z0, null, config), z0, strict=True)
         ]
-        return cls(pair, scenes, prompts, Motion.stack(motions, pair.device), pair.encode_text(prompts), null)
+        motion = Motion.stack(motions, pair.device)
+        return cls(pair, scenes, clips, prompts, motion, pair.encode_text(prompts), null)
 
     def sample(
         self, config: EchoConfig, seed: int, teacher_only: int | None = None
@@ -112,15 +119,18 @@ class Task:
                 record(lines)
         return z0, traces
 
-    def score(self, z0: Tensor, traces: Sequence[Trace]) -> list[dict[str, Any]]:
-        """Ground-truth scores and cost of every sample."""
+    def score(
+        self, z0: Tensor, traces: Sequence[Trace], tracked: Metric | None = None
+    ) -> list[dict[str, Any]]:
+        """Ground-truth scores and cost of every sample, and what a tracker says where one is given."""
         judge, truth = (
-            load_judge(str(HERE / "toy/weights/judge.safetensors"), str(self.pair.device)),
+            load_judge(str(JUDGE), str(self.pair.device)),
             self.scenes.screen(),
         )
         rows = []
         for k, prompt in enumerate(self.prompts):
-            frames = torch.from_numpy(self.pair.decode_video(z0[k : k + 1])[0]).movedim(-1, 1) / 127.5 - 1
+            video = self.pair.decode_video(z0[k : k + 1])[0]
+            frames = torch.from_numpy(video).movedim(-1, 1) / 127.5 - 1
             seen = {name: value.cpu() for name, value in verdict(judge, frames.to(self.pair.device)).items()}
             right = text_accuracy(seen, prompt)
             rows.append(
@@ -136,6 +146,9 @@ class Task:
                     **traces[k].evaluations(),
                 }
             )
+            if tracked is not None:
+                figure = tracked(Item(video, self.clips[k], prompt, self.pair.spec.fps))["mf_traj"]
+                rows[-1]["mf_traj"] = float("nan") if figure is None else figure
         return rows
 
 
@@ -145,68 +158,20 @@ def settings_of(pair: ModelPair, row: Row) -> tuple[EchoConfig, int | None]:
     only, preset = changes.pop("teacher_only", None), changes.pop("preset", None)
     if only is not None:
         # the same total displacement over any number of steps; guided over the first four fifths
-        changes = {"guided_fraction": 0.8, "teacher_strength": 0.1 * 25 / only} | changes
+        changes = {"guided_fraction": 0.8, "teacher_strength": 1.25 / only} | changes
     return pair.spec.config(preset, changes), only
 
 
-def interval(values: Sequence[float], rounds: int = 2000) -> tuple[float, float, float]:
-    """Mean and 95 % bootstrap interval."""
-    data = np.asarray(values, dtype=float)
-    draws = np.random.default_rng(0).integers(0, len(data), (rounds, len(data)))
-    low, high = np.percentile(data[draws].mean(1), [2.5, 97.5])
-    return float(data.mean()), float(low), float(high)
-
-
-def measure(
-    task: Task, rows: Mapping[str, Row], seeds: int, keep: Path | None = None
-) -> list[dict[str, Any]]:
-    """Run every row for every seed; per-sample scores as flat dicts. `keep` receives each row's latents."""
-    results = []
-    for number, (name, row) in enumerate(rows.items()):
-        config, only = settings_of(task.pair, row)
-        kept = []
-        for seed in range(seeds):
-            began = time.perf_counter()
-            z0, traces = task.sample(config, seed, only)
-            scored = task.score(z0, traces)
-            seconds = (time.perf_counter() - began) / len(scored)
-            results += [{"row": name, "seed": seed, "seconds": seconds} | sample for sample in scored]
-            kept.append(z0.half().cpu())
-        if keep is not None:
-            save_file(
-                {"z0": torch.stack(kept)}, keep / f"latents-{number:02d}.safetensors", metadata={"row": name}
-            )
-        print(summary_line(name, [r for r in results if r["row"] == name]), flush=True)
-    return results
-
-
-def summary_line(name: str, samples: Sequence[Mapping[str, Any]]) -> str:
-    """One markdown table row: mean [95 % interval over pairs] of each score, and the cost."""
-    cells = [name]
-    for column in ("velocity", "text", "consistency", "error_px"):
-        by_pair = {
-            p: float(np.nanmean([s[column] for s in samples if s["pair"] == p]))
-            for p in {s["pair"] for s in samples}
-        }
-        mean, low, high = interval(list(by_pair.values()))
-        digits = 1 if column == "error_px" else 3
-        cells.append(f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
-    for column in ("cost", "student", "student_guided", "teacher", "teacher_guided"):
-        cells.append(f"{np.mean([s[column] for s in samples]):.1f}")
-    return "| " + " | ".join([*cells, f"{np.mean([s['seconds'] for s in samples]):.2f}"]) + " |"
-
-
-HEADER = (
-    "| row | velocity cosine | text | consistency | centre error px | forward equivalents "
-    "| student | student guided | teacher | teacher guided | s/video |\n" + "|---" * 11 + "|"
-)
-
-
-def write_csv(path: Path, samples: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(samples[0]))
-        writer.writeheader()
-        writer.writerows(samples)
+def measure(task: Task, row: Row, seeds: int, tracked: Metric | None = None) -> list[dict[str, Any]]:
+    """Run one row for every seed: per-sample scores as flat dicts."""
+    config, only = settings_of(task.pair, row)
+    samples = []
+    for seed in range(seeds):
+        began = time.perf_counter()
+        z0, traces = task.sample(config, seed, only)
+        seconds = (time.perf_counter() - began) / len(traces)
+        samples += [{"seed": seed, "seconds": seconds} | s for s in task.score(z0, traces, tracked)]
+    return samples
 
 
 def main() -> None:
@@ -216,18 +181,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--split", choices=list(SPLITS), default="test")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--keep-latents", action="store_true")
+    parser.add_argument(
+        "--tracked", action="store_true", help="tracked motion fidelity too: a second a video"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     pair = load_pair("toy")
     task = Task.draw(pair, options.pairs, options.split, pair.spec.defaults)
-    print(
-        f"{options.pairs} {options.split} pairs, {options.seeds} seeds, on {pair.device}\n\n{HEADER}",
-        flush=True,
-    )
-    rows = TABLE if options.what == "table" else CURVE
-    results = measure(task, rows, options.seeds, options.out if options.keep_latents else None)
-    write_csv(options.out / f"{options.what}.csv", results)
+    usable, skipped = load_metrics(["motion_fidelity"] if options.tracked else [])
+    for name, reason in skipped.items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    results: list[dict[str, Any]] = []
+    for name, row in (TABLE if options.what == "table" else CURVE).items():
+        results += [{"row": name} | sample for sample in measure(task, row, options.seeds, *usable)]
+        write_samples(options.out / f"{options.what}.csv", results)
+        print(f"{name}: done", file=sys.stderr, flush=True)
+    couples = steps_up(results) if options.what == "table" else rivals(results)
+    print(f"{options.pairs} {options.split} pairs, {options.seeds} seeds, on {pair.device}\n")
+    print(table(results), contrasts(results, couples), sep="\n\n")
 
 
 if __name__ == "__main__":

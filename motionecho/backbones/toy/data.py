@@ -18,10 +18,10 @@ from motionecho.backbones.toy.words import tokenize
 EMPTY_SHARE, MOTION_SHARE, TEXTURE_SHARE = 0.12, 0.3, 0.75
 
 
-def clips(place: Workplace, n: int) -> Iterator[tuple[Tensor, Scenes]]:
+def clips(place: Workplace, n: int, looks: str = "training") -> Iterator[tuple[Tensor, Scenes]]:
     """Endless batches of fresh scenes and their frames [n, f, 3, h, w]."""
     while True:
-        scenes = sample_scenes(n, place.generator, place.device)
+        scenes = sample_scenes(n, place.generator, place.device, looks=looks)
         yield render(scenes), scenes
 
 
