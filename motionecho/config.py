@@ -148,14 +148,19 @@ class RunSettings:
     fit: Literal["crop", "resize", "pad"] = "crop"
     device: str = "auto"
     dtype: str = "auto"
+    gate: str | None = None  # a quality gate as `gate.Gate` writes it
+    weights: tuple[str, ...] = ()  # where they are looked for; their sha256 is what decides results
+    offload: bool = False  # networks take turns on the device
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"echo": self.echo.to_dict(), "metrics": list(self.metrics)}
+        lists = {"metrics": list(self.metrics), "weights": list(self.weights)}
+        return asdict(self) | {"echo": self.echo.to_dict()} | lists
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        rest = {name: value for name, value in data.items() if name not in ("echo", "metrics")}
-        return cls(echo=EchoConfig().updated(data["echo"]), metrics=tuple(data["metrics"]), **rest)
+        lists: dict[str, Any] = {name: tuple(data.get(name, ())) for name in ("metrics", "weights")}
+        rest = {name: value for name, value in data.items() if name not in ("echo", *lists)}
+        return cls(echo=EchoConfig().updated(data["echo"]), **lists, **rest)
 
 
 def resolve_name(name: str) -> str:

@@ -24,6 +24,15 @@ class PoisonedDevice(MotionEchoError):
     """The accelerator context is unusable: the process holding it has to exit."""
 
 
+class CanaryMismatch(MotionEchoError):
+    """This worker does not compute what the run's first one did: it has to make no video."""
+
+
+def misspelt(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that `name` is all but certainly meant to be, or None."""
+    return next(iter(get_close_matches(name.lower(), list(choices), n=1, cutoff=0.9)), None)
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ` (did you mean "x"?)` for the choice closest to `name`, or an empty string."""
     close = get_close_matches(name, list(choices), n=1, cutoff=0.5)

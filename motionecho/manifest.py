@@ -1,36 +1,42 @@
-"""A manifest: one row per video to make, read from parquet, CSV or JSON lines.
+"""A manifest: one row per video to make, or per sweep, read from parquet, CSV or JSON lines.
 
-Required columns: reference, prompt. Optional: id, seed, negative_prompt, start, duration, fps, and any field
-of EchoConfig as an override for that row. Every other column is carried through to the results. A mistake in
-the table's shape is a UserError; a mistake in one row is a BadRow, and the other rows go on.
+Required columns: reference, prompt (to score what exists: video). Optional: id, seed, negative_prompt, start,
+duration, fps, and any field of EchoConfig as an override for that row. Every other column is carried through
+to the results. A list in one of these columns is a sweep (`sweeps.py`). A mistake in the table's shape is a
+UserError; a mistake in one row is a BadRow, and the other rows go on.
 """
 
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+from motionecho.columns import OPTIONAL, REQUIRED, column_names
 from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, UserError
 from motionecho.keys import digest
-from motionecho.records import OUTCOME_PREFIX
+from motionecho.sweeps import ID_LENGTH, expand, seed_of
 from motionecho.tables import RawRow, read_table
 from motionecho.video import Window
 
-REQUIRED = ("reference", "prompt")
-OPTIONAL = ("id", "seed", "negative_prompt", "start", "duration", "fps")
-ALIASES = {"video_path": "reference", "new_prompt": "prompt"}
-ID_LENGTH = 12
+MEANING = {
+    "reference": "name the clip whose motion is followed",
+    "prompt": "say what the video shows",
+    "video": "name the video to score",
+}
+TEXTS = ("reference", "prompt", "negative_prompt", "video")
 LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed up
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One row, checked: all that the user decides about it. `row`, from 1, is for messages only."""
+    """One row, checked: all that the user decides about it. `row`, from 1, is for messages only.
+
+    `video` is one that exists, to be scored; there `reference` and `prompt` may be empty.
+    """
 
     id: str
     reference: str
@@ -41,12 +47,13 @@ class Sample:
     window: Window = field(default_factory=Window)
     overrides: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    video: str | None = None
 
     def inputs(self) -> dict[str, Any]:
         """The row as manifest columns; a table of these is the same manifest, wherever it is put."""
         named = {"id": self.id, "reference": self.reference, "prompt": self.prompt, "seed": self.seed}
-        optional = {"negative_prompt": self.negative_prompt, **asdict(self.window)}
-        defaults = {"negative_prompt": None, **asdict(Window())}
+        optional = {"negative_prompt": self.negative_prompt, **asdict(self.window), "video": self.video}
+        defaults = {"negative_prompt": None, **asdict(Window()), "video": None}
         given = {name: value for name, value in optional.items() if value != defaults[name]}
         return named | given | self.overrides | self.extra
 
@@ -59,6 +66,7 @@ class BadRow:
     id: str
     reason: str
     inputs: dict[str, Any] = field(default_factory=dict)
+    column: str | None = None  # where the mistake is, if it is in one cell
 
 
 def read_manifest(path: str) -> list[Sample | BadRow]:
@@ -66,87 +74,93 @@ def read_manifest(path: str) -> list[Sample | BadRow]:
 
     Raises UserError where the file cannot be read, has no rows, lacks a column, or has one that is misspelt.
     """
-    raw = read_table(path)
+    return check_rows(read_table(path), path)
+
+
+def check_rows(
+    raw: Sequence[RawRow], path: str, required: tuple[str, ...] = REQUIRED
+) -> list[Sample | BadRow]:
+    """Check rows as `read_manifest` does; `path` names the table, and relative references lie beside it."""
     columns = dict.fromkeys(name for row in raw if isinstance(row, dict) for name in row)
-    names = _column_names(path, list(columns))
-    parse = partial(_parse, folder=os.path.dirname(path), known_settings={})
-    return list(_unique(_row(number, row, names, parse) for number, row in enumerate(raw, start=1)))
-
-
-# --- columns
-
-
-def _column_names(path: str, columns: list[str]) -> dict[str, str]:
-    """Map each column to its canonical name, outcome columns left out."""
-    settings = EchoConfig.names()
-    known = [*REQUIRED, *OPTIONAL, *ALIASES, *settings]
-    names: dict[str, str] = {}
-    for column in columns:
-        if column.startswith(OUTCOME_PREFIX):
-            continue
-        close = get_close_matches(column.lower(), known, n=1, cutoff=0.9)
-        if column not in known and close:
-            raise UserError(
-                f'manifest "{path}": column "{column}" is probably meant to be "{close[0]}"; '
-                "rename it, or name it less alike to have it carried through"
-            )
-        names[column] = ALIASES.get(column, column)
-    for alias, name in ALIASES.items():
-        if alias in names and name in columns:
-            raise UserError(f'manifest "{path}" has both "{name}" and "{alias}"; keep one of them')
-    missing = [name for name in REQUIRED if name not in names.values()]
-    if missing:
-        listed = ", ".join(f'"{name}"' for name in missing)
-        raise UserError(f'manifest "{path}" lacks {listed}; its columns are: {", ".join(columns)}')
-    return names
+    names = column_names(path, list(columns), required)
+    parse = partial(_parse, folder=os.path.dirname(path), required=required, known_settings={})
+    numbered = enumerate(raw, start=1)
+    return list(_unique(each for number, row in numbered for each in _rows(number, row, names, parse)))
 
 
 # --- rows
 
 
-def _row(number: int, raw: RawRow, names: Mapping[str, str], parse: Callable[..., Sample]) -> Sample | BadRow:
+def _rows(
+    number: int, raw: RawRow, names: Mapping[str, str], parse: Callable[..., Sample]
+) -> Iterator[Sample | BadRow]:
     if isinstance(raw, str):
-        return BadRow(number, digest(["row", number, raw])[:ID_LENGTH], raw)
+        yield BadRow(number, digest(["row", number, raw])[:ID_LENGTH], raw)
+        return
     cells = {names[column]: _plain(value) for column, value in raw.items() if column in names}
-    cells = {name: value for name, value in cells.items() if value is not None and value != ""}
+    cells = {name: value for name, value in cells.items() if value not in (None, "", [])}
     try:
-        return parse(number, cells)
-    except (BadSample, UserError) as problem:
-        inputs = json.loads(json.dumps(cells, default=str))
-        return BadRow(number, str(cells.get("id") or digest(inputs)[:ID_LENGTH]), str(problem), inputs)
+        swept = expand(cells)
+    except BadSample as problem:
+        yield _bad(number, cells, problem)
+        return
+    for each in swept:
+        try:
+            yield parse(number, each)
+        except BadSample as problem:
+            yield _bad(number, each, problem)
+
+
+def _bad(number: int, cells: dict[str, Any], problem: BadSample) -> BadRow:
+    inputs = json.loads(json.dumps(cells, default=str))
+    name = str(cells.get("id") or digest(inputs)[:ID_LENGTH])
+    return BadRow(number, name, str(problem), inputs, getattr(problem, "column", None))
+
+
+class BadCell(BadSample):
+    """A row whose mistake is in one column."""
+
+    def __init__(self, column: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.column = column
 
 
 def _parse(
-    number: int, cells: dict[str, Any], folder: str, known_settings: dict[str, dict[str, Any]]
+    number: int,
+    cells: dict[str, Any],
+    folder: str,
+    required: tuple[str, ...],
+    known_settings: dict[str, dict[str, Any]],
 ) -> Sample:
     """Check one row. `known_settings` remembers overrides already checked, as most rows repeat them."""
-    for name in REQUIRED:
+    for name in required:
         if name not in cells:
-            raise BadSample(f"{name} is empty")
-    written, prompt = _text("reference", cells["reference"]), _text("prompt", cells["prompt"])
-    negative = _text("negative_prompt", cells["negative_prompt"]) if "negative_prompt" in cells else None
+            raise BadCell(name, f"{name} is empty: {MEANING[name]}")
+    texts = {name: _text(name, cells[name]) for name in TEXTS if name in cells}
+    written, prompt = texts.get("reference", ""), texts.get("prompt", "")
+    negative, video = texts.get("negative_prompt"), texts.get("video")
     times = {name: _seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
     given = {name: cells[name] for name in EchoConfig.names() if name in cells}
     asked = json.dumps(given, sort_keys=True, default=str)
     if asked not in known_settings:
-        checked = EchoConfig().updated(given).to_dict()
-        known_settings[asked] = {name: checked[name] for name in given}
+        known_settings[asked] = {name: _setting(name, value) for name, value in given.items()}
     overrides = known_settings[asked]
     seed = _seed(cells["seed"]) if "seed" in cells else None
-    texts = {"reference": written, "prompt": prompt, "negative_prompt": negative}
-    content = texts | {"seed": seed} | times | overrides
+    written_down = {"reference": written, "prompt": prompt, "negative_prompt": negative}
+    content = written_down | {"seed": seed} | times | overrides | ({"video": video} if video else {})
     name = _text("id", str(cells["id"])) if "id" in cells else digest(content)[:ID_LENGTH]
-    taken = {*REQUIRED, *OPTIONAL, *overrides}
+    taken = {*REQUIRED, *OPTIONAL, *required, *overrides}
     return Sample(
         id=name,
-        reference=_resolve(written, folder),
+        reference=resolve_reference(written, folder) if written else "",
         prompt=prompt,
-        seed=int(digest(name)[:8], 16) if seed is None else seed,
+        seed=seed_of(name) if seed is None else seed,
         row=number,
         negative_prompt=negative,
         window=Window(**times),
         overrides=overrides,
         extra={key: value for key, value in cells.items() if key not in taken},
+        video=resolve_reference(video, folder) if video else None,
     )
 
 
@@ -179,9 +193,9 @@ def _plain(value: Any) -> Any:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise BadSample(f"{name}={value!r} is not a text")
+        raise BadCell(name, f"{name}={value!r} is not a text")
     if len(value) > LONGEST:
-        raise BadSample(f"{name} has {len(value)} characters, more than {LONGEST}")
+        raise BadCell(name, f"{name} has {len(value)} characters, more than {LONGEST}")
     return value.strip()
 
 
@@ -189,11 +203,10 @@ def _seconds(name: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise BadSample(f"{name}={value!r} is not a number") from None
+        raise BadCell(name, f"{name}={value!r} is not a number") from None
     if not math.isfinite(number) or number < 0 or (name != "start" and number == 0):
-        raise BadSample(
-            f"{name}={value} is out of range: it has to be {'0 or more' if name == 'start' else 'above 0'}"
-        )
+        least = "0 or more" if name == "start" else "above 0"
+        raise BadCell(name, f"{name}={value} is out of range: it has to be {least}")
     return number
 
 
@@ -204,11 +217,18 @@ def _seed(value: Any) -> int:
     except (TypeError, ValueError, OverflowError):
         number, whole = -1, False
     if not whole or not 0 <= number < 2**63:
-        raise BadSample(f"seed={value!r} is not a whole number from 0 to 2^63-1")
+        raise BadCell("seed", f"seed={value!r} is not a whole number from 0 to 2^63-1")
     return number
 
 
-def _resolve(reference: str, folder: str) -> str:
+def _setting(name: str, value: Any) -> Any:
+    try:
+        return EchoConfig().updated({name: value}).to_dict()[name]
+    except UserError as problem:
+        raise BadCell(name, str(problem)) from problem
+
+
+def resolve_reference(reference: str, folder: str) -> str:
     """Make a relative reference absolute against the manifest's folder; URLs and absolute paths stay."""
     if "://" in reference or "::" in reference or os.path.isabs(reference):
         return reference

@@ -11,7 +11,14 @@ PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "open_clip_torc
 
 
 def provenance(
-    *, sample_id: str, key: str, pair: str, prompt: str, seed: int, settings: str
+    *,
+    sample_id: str,
+    key: str,
+    pair: str,
+    prompt: str,
+    seed: int,
+    settings: str,
+    random_weights: bool = False,
 ) -> dict[str, Any]:
     """What leads from a file back to its record; `settings` is the digest of the resolved settings.
 
@@ -25,7 +32,7 @@ def provenance(
         "prompt": prompt,
         "seed": seed,
         "settings": settings,
-    }
+    } | ({"weights": "random"} if random_weights else {})
 
 
 def versions() -> dict[str, str]:

@@ -37,12 +37,14 @@ class Record:
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, dict[str, str]] = field(default_factory=dict)  # {"version", "key"} of each score
     skipped: dict[str, str] = field(default_factory=dict)
+    tries: list[dict[str, Any]] = field(default_factory=list)  # one a try, where a quality gate was set
     trace: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     strikes: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
     where: dict[str, Any] = field(default_factory=dict)  # host, node, device
     versions: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)  # sha256 of every file, or "random"
     committed_at: str = ""
     schema_version: int = SCHEMA_VERSION
 
@@ -70,6 +72,11 @@ class Record:
             ) from problem
 
 
+def absolute(root: str, uri: str) -> str:
+    """A blob's URI as other programs can open it: those of a run are relative to its `root`."""
+    return uri if uri.startswith("/") or "://" in uri else f"{root.rstrip('/')}/{uri}"
+
+
 def as_row(record: Record, root: str) -> dict[str, Any]:
     """One row of the results table: the input columns, then `result_*`; URIs are absolute under `root`."""
     row = dict(record.inputs)
@@ -87,7 +94,7 @@ def as_row(record: Record, root: str) -> dict[str, Any]:
     }
     for name in ("video", "stats", "motion"):
         blob = getattr(record, name)
-        outcome[name] = f"{root.rstrip('/')}/{blob['uri']}" if blob else None
+        outcome[name] = absolute(root, blob["uri"]) if blob else None
     outcome["video_sha256"] = record.video["sha256"] if record.video else None
     for part in ("class", "message", "stage"):
         outcome[f"error_{part}"] = (record.error or {}).get(part)
@@ -96,6 +103,8 @@ def as_row(record: Record, root: str) -> dict[str, Any]:
         outcome[f"{metric}_version"] = record.metrics.get(metric, {}).get("version")
     for metric, reason in record.skipped.items():
         outcome[f"{metric}_skipped"] = reason
+    if record.tries:
+        outcome["tries"] = len(record.tries)
     for name, value in record.trace.items():
         if isinstance(value, dict):
             outcome |= {f"trace_{name}_{inner}": number for inner, number in value.items()}

@@ -10,6 +10,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from motionecho.errors import UserError
 from motionecho.files import is_local, open_url
 from motionecho.keys import digest, file_digest
 from motionecho.manifest import BadRow, Sample, read_manifest
@@ -21,7 +22,7 @@ PARALLEL = 8
 def ship(manifest: str, store: RunStore) -> str:
     """Return a URL of the manifest that means the same on every machine; UserError where it is unreadable."""
     rows = read_manifest(manifest)
-    if store.local:
+    if is_local(store.fs):
         return os.path.abspath(manifest) if is_local(open_url(manifest)[0]) else manifest
     clips = {row.reference for row in rows if isinstance(row, Sample)}
     with ThreadPoolExecutor(PARALLEL) as pool:
@@ -29,6 +30,22 @@ def ship(manifest: str, store: RunStore) -> str:
     lines = [json.dumps(_portable(row, places), ensure_ascii=False) for row in rows]
     uri = f"inputs/manifest-{digest(lines)[:16]}.jsonl"
     store.put_text(uri, "\n".join(lines) + "\n")
+    return store.absolute(uri)
+
+
+def ship_engine(path: str | None, store: RunStore) -> str | None:
+    """Return a URL or shared path of an engine file, as `ship` does of a manifest."""
+    if path is None or not is_local(open_url(path)[0]):
+        return path
+    if is_local(store.fs):
+        return os.path.abspath(path)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UserError(f'cannot read engine file "{path}": {problem}') from problem
+    uri = f"inputs/engine-{digest(text)[:16]}.yaml"
+    store.put_text(uri, text)
     return store.absolute(uri)
 
 

@@ -3,8 +3,10 @@
     run.json                           settings, weights, versions; written once, checked on resume
     progress.json                      the driver's last word; informs `status`, decides nothing
     job.json                           the Ray job that drives it, if one does; inputs/: what it was sent
-    motions/<ab>/<key>.safetensors     inverted references, by content
+    canary.json                        what the first worker made of a fixed tiny task
+    motions/<ab>/<key>.safetensors     inverted references, by content; may be a place shared between runs
     videos/<ab>/<key>-<attempt>.mp4    stats/<ab>/<key>-<attempt>.parquet
+    features/<ab>/<name>.npy           what set metrics compare (places of scores only), by content
     attempts/<ab>/<key>-<attempt>.json failed attempts of samples that are not finished yet
     records/<ab>/<key>.json            the commit: written last, names the blobs with their sha256
     results/part-*.parquet             compacted records: the manifest of outputs
@@ -18,13 +20,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
+
+import fsspec
 
 from motionecho import files, results
 from motionecho.errors import MotionEchoError, UserError
 from motionecho.files import fetch
 from motionecho.keys import differences, file_digest
-from motionecho.records import Record, as_row
+from motionecho.records import Record, absolute, as_row
 from motionecho.results import Entry
 
 __all__ = ["RunStore", "fetch"]
@@ -32,13 +37,16 @@ CREATE_PATIENCE_S = files.HURRIED_S
 
 
 class RunStore:
-    """Reads and writes one run; cheap to construct, so every process makes its own from the URL."""
+    """Reads and writes one run; cheap to construct, so every process makes its own from the URL.
 
-    def __init__(self, url: str, patience_s: float = files.PATIENCE_S) -> None:
+    `motions` is where a new run keeps inverted references, to share them with others; run.json remembers it.
+    """
+
+    def __init__(self, url: str, patience_s: float = files.PATIENCE_S, motions: str | None = None) -> None:
         self.fs, self.root = files.open_url(url)
-        self.local = files.is_local(self.fs)
-        self.url = self.root if self.local else self.fs.unstrip_protocol(self.root)
+        self.url = _address(self.fs, self.root)
         self.patience_s = patience_s
+        self.shared = motions and _address(*files.open_url(motions))
 
     # --- the run as a whole
 
@@ -48,7 +56,8 @@ class RunStore:
         `identity` decides results and has to agree with what is there; `about` only informs.
         Raises UserError where the place cannot be written or holds a run of another identity.
         """
-        body = json.dumps({"schema_version": 1, "identity": identity, "about": about}, indent=1).encode()
+        words = {"schema_version": 1, "identity": identity, "motions": self.shared, "about": about}
+        body = json.dumps(words, indent=1).encode()
         path = self._path("run.json")
         try:
             known = self.run()
@@ -65,6 +74,11 @@ class RunStore:
             raise UserError(
                 f'"{self.url}" holds a run with other settings: {"; ".join(changed)}. '
                 "Use the settings of that run to continue it, or another place"
+            )
+        if self.shared and self.shared != known.get("motions"):
+            raise UserError(
+                f'"{self.url}" keeps its motions at "{known.get("motions") or self.url + "/motions"}": '
+                "leave --motions out to continue it, or use another place"
             )
         return False
 
@@ -92,10 +106,22 @@ class RunStore:
     def put_text(self, uri: str, text: str) -> None:
         files.overwrite(self.fs, self._path(uri), text.encode(), self.patience_s)
 
+    def first_canary(self, trace: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the trace that the run's first worker left, which is `trace` if there was none."""
+        body = json.dumps(trace).encode()
+        if files.create_once(self.fs, self._path("canary.json"), body, self.patience_s):
+            return trace
+        return self._read_json("canary.json") or trace
+
     # --- blobs, by URI relative to the run
 
+    @cached_property
+    def motions_at(self) -> str:
+        """Where motions are: a folder of the run, or the place it shares with other runs."""
+        return self.shared or (self.run() or {}).get("motions") or "motions"
+
     def motion_uri(self, motion_key: str) -> str:
-        return f"motions/{motion_key[:2]}/{motion_key}.safetensors"
+        return f"{self.motions_at}/{motion_key[:2]}/{motion_key}.safetensors"
 
     def video_uri(self, key: str, attempt: str) -> str:
         return f"videos/{key[:2]}/{key}-{attempt}.mp4"
@@ -103,22 +129,29 @@ class RunStore:
     def stats_uri(self, key: str, attempt: str) -> str:
         return f"stats/{key[:2]}/{key}-{attempt}.parquet"
 
+    def features_uri(self, name: str) -> str:
+        return f"features/{name[:2]}/{name}.npy"
+
     def exists(self, uri: str) -> bool:
-        return bool(files.patiently(lambda: self.fs.exists(self._path(uri)), self.patience_s))
+        fs, path = self._place(uri)
+        return bool(files.patiently(lambda: fs.exists(path), self.patience_s))
 
     def motions(self) -> set[str]:
         """Keys of all cached motions, by one listing."""
-        return {_stem(path) for path in self._list("motions", ".safetensors")}
+        fs, folder = self._place(self.motions_at)
+        return {
+            _stem(path) for path in files.find(fs, folder, self.patience_s) if path.endswith(".safetensors")
+        }
 
     def put_blob(self, uri: str, local: str) -> dict[str, Any]:
         """Publish a finished local file whole; return {"uri", "sha256", "bytes"}."""
-        return {"uri": uri} | files.put_whole(self.fs, self._path(uri), local, self.patience_s)
+        return {"uri": uri} | files.put_whole(*self._place(uri), local, self.patience_s)
 
     def share_blob(self, uri: str, local: str) -> dict[str, Any]:
         """The same for a blob that others may make too: the first stays, and only its maker names it."""
         with open(local, "rb") as stream:
             data = stream.read()
-        first = files.create_once(self.fs, self._path(uri), data, self.patience_s)
+        first = files.create_once(*self._place(uri), data, self.patience_s)
         return {"uri": uri} | ({"sha256": file_digest(local), "bytes": len(data)} if first else {})
 
     def fetch(self, uri: str) -> AbstractContextManager[str]:
@@ -127,7 +160,7 @@ class RunStore:
 
     def absolute(self, uri: str) -> str:
         """Return the blob's URI as other programs can open it."""
-        return f"{self.url}/{uri}"
+        return absolute(self.url, uri)
 
     # --- records
 
@@ -221,6 +254,9 @@ class RunStore:
 
     # --- inside
 
+    def _place(self, uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+        return files.open_url(self.absolute(uri))
+
     def _path(self, uri: str) -> str:
         return f"{self.root}/{uri}"
 
@@ -252,6 +288,10 @@ class RunStore:
 
 def _record_uri(key: str) -> str:
     return f"records/{key[:2]}/{key}.json"
+
+
+def _address(fs: fsspec.AbstractFileSystem, path: str) -> str:
+    return path if files.is_local(fs) else str(fs.unstrip_protocol(path))
 
 
 def _stem(path: str) -> str:

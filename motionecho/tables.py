@@ -1,24 +1,33 @@
-"""Raw rows out of a parquet, CSV or JSON-lines file: a dict, or a sentence that says why there is none."""
+"""Raw rows out of and into parquet, CSV and JSON lines: a dict, or a sentence that says why there is none."""
 
 import csv
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from motionecho.errors import BadSample, UserError
-from motionecho.files import HURRIED_S, fetch
+from motionecho.files import HURRIED_S, fetch, open_url, overwrite
 from motionecho.records import OUTCOME_PREFIX
 
 RawRow = dict[str, Any] | str
+TABLES = (".parquet", ".csv", ".jsonl", ".ndjson")
 
 
-def read_table(path: str) -> list[RawRow]:
-    """Return all rows of a local or remote table; UserError where it cannot be read or is empty."""
-    readers = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl}
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix not in readers:
-        raise UserError(f'manifest "{path}" has to end in .parquet, .csv or .jsonl')
+def read_table(path: str, outcomes: bool = False) -> list[RawRow]:
+    """Return all rows of a local or remote table; UserError where it cannot be read or is empty.
+
+    Outcome columns of a results table are left out unless `outcomes` are asked for.
+    """
+    readers: dict[str, Callable[[str], Iterator[RawRow]]] = {
+        ".parquet": partial(_parquet, outcomes=outcomes),
+        ".csv": _csv,
+        ".jsonl": _jsonl,
+        ".ndjson": _jsonl,
+    }
+    suffix = _suffix(path)
     try:
         with fetch(path, HURRIED_S) as local:
             rows = list(readers[suffix](local))
@@ -31,11 +40,52 @@ def read_table(path: str) -> list[RawRow]:
     return rows
 
 
-def _parquet(path: str) -> Iterator[RawRow]:
+def write_table(path: str, rows: Sequence[dict[str, Any]], replace: bool = False) -> None:
+    """Write rows to a local path or URL, whole; the suffix decides the format, as in reading.
+
+    Raises UserError where the place cannot be written or, unless `replace`, holds something already.
+    """
+    suffix = _suffix(path)
+    fs, place = open_url(path)
+    try:
+        if not replace and fs.exists(place):
+            raise UserError(f'"{path}" exists already; --force writes over it')
+        overwrite(fs, place, _bytes(rows, suffix), patience_s=20)
+    except UserError:
+        raise
+    except Exception as problem:  # whatever a remote driver raises
+        raise UserError(f'cannot write "{path}": {problem}') from problem
+
+
+def _suffix(path: str) -> str:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in TABLES:
+        raise UserError(f'manifest "{path}" has to end in .parquet, .csv or .jsonl')
+    return suffix
+
+
+def _bytes(rows: Sequence[dict[str, Any]], suffix: str) -> bytes:
+    if suffix == ".parquet":
+        from motionecho.results import to_parquet
+
+        return to_parquet(rows)
+    if suffix != ".csv":
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, list(dict.fromkeys(name for row in rows for name in row)))
+    writer.writeheader()
+    for row in rows:
+        cells = {n: json.dumps(v) if isinstance(v, list | dict) else v for n, v in row.items()}
+        writer.writerow(cells)
+    return sink.getvalue().encode()
+
+
+def _parquet(path: str, outcomes: bool) -> Iterator[RawRow]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as table:
-        wanted = [name for name in table.schema_arrow.names if not name.startswith(OUTCOME_PREFIX)]
+        names = table.schema_arrow.names
+        wanted = [name for name in names if outcomes or not name.startswith(OUTCOME_PREFIX)]
         for batch in table.iter_batches(columns=wanted):
             yield from batch.to_pylist()
 

@@ -34,10 +34,11 @@ class Replay:
 
 def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
     """The settings that run.json holds; the device is this machine's to choose."""
-    identity = (store.run() or {}).get("identity", {})
+    words = store.run() or {}
+    identity, weights = words.get("identity", {}), words.get("about", {}).get("weights_at", [])
     if "settings" not in identity:
         raise UserError(f'"{store.url}/run.json" names no settings: it was not written by `batch submit`')
-    return RunSettings.from_dict(identity["settings"] | {"device": device or "auto"})
+    return RunSettings.from_dict(identity["settings"] | {"device": device or "auto", "weights": weights})
 
 
 def find(store: RunStore, sample: str) -> Record:

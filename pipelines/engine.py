@@ -1,6 +1,11 @@
 """What a run is told and what it says: plain values shared by the driver and its callers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.resources import Resources
 
 
 def is_job_server(address: str | None) -> bool:
@@ -21,6 +26,9 @@ class Engine:
     separate: give invert, generate and score pools of their own instead of one process for all three.
     backoff_s: first pause before a retry, in seconds; it doubles. infra_attempts: attempts lost to the
     surroundings (a node, the store) after which a sample is given up too.
+    canary: let every worker that generates prove itself on a fixed tiny task first.
+    resources: what single stages ask of the cluster, by name of the stage; see `resources.py`.
+    motions: folder or URL that keeps inverted references for several runs (default: in the run itself).
     """
 
     address: str | None = None
@@ -33,6 +41,9 @@ class Engine:
     separate: bool = False
     backoff_s: float = 1.0
     infra_attempts: int = 10
+    motions: str | None = None
+    canary: bool = True
+    resources: Mapping[str, "Resources"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

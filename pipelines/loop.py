@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import ray
@@ -21,7 +21,7 @@ from motionecho.records import Record
 from motionecho.store import RunStore
 from pipelines.engine import Engine
 from pipelines.pool import Pool, Seat, outcome
-from pipelines.tasks import Failure, Job, Tally
+from pipelines.tasks import Failure, Job, Tally, Task
 
 GUARD_AFTER = 50  # samples before the failure rate means anything
 LOOK_AHEAD = 64  # waiting jobs considered for one actor
@@ -35,7 +35,7 @@ class Loop:
 
     def __init__(self, jobs: list[Job], pools: list[Pool], store: RunStore, engine: Engine, life: str,
                  make_record: Callable[[Job, dict[str, Any] | None], Record],
-                 on_change: Callable[["Loop"], None]) -> None:  # fmt: skip
+                 on_change: Callable[["Loop"], object]) -> None:  # fmt: skip
         self.pools, self.store, self.engine, self.life = pools, store, engine, life
         self.make_record, self.on_change = make_record, on_change
         self.queues: list[deque[Job]] = [deque(jobs), *(deque[Job]() for _ in pools[1:])]
@@ -102,7 +102,7 @@ class Loop:
                 continue
             coming += len(queue) + len(pool.busy())  # what is or will be this pool's to do
             pool.tend(now, coming)
-            if pool.trouble and not pool.busy():
+            if pool.trouble and not any(seat.where for seat in pool.seats):
                 self.drain(f"no worker could start: {pool.trouble.name}: {pool.trouble.message}")
             for seat in pool.idle():
                 job = self._next_job(index, seat)
@@ -111,28 +111,46 @@ class Loop:
                 if "generate" in pool.spec.stages:  # the name of the blobs it will write
                     attempt = f"{len(job.strikes) + job.infra + 1}-{self.life}"
                     job.task = replace(job.task, attempt=attempt)
-                pool.give(seat, job, job.task, now)
+                pool.give(seat, job, job.task, now, self._look_ahead(index, seat))
 
     def _next_job(self, index: int, seat: Seat) -> Job | None:
-        """Prefer a job that did not fail here and whose reference no one is inverting at this moment."""
+        """Prefer a job that did not fail here and whose reference no one is inverting at this moment.
+
+        Among these, one that this seat has read ahead for, then one that no other seat has.
+        """
         pool, queue = self.pools[index], self.queues[index]
         inverting = {s.job.task.motion_key for s in pool.busy()} if "invert" in pool.spec.stages else set()
         alone = sum(each.where is not None for each in pool.seats) == 1  # others may stay pending
+        first: int | None = None
         second: int | None = None
         for position, job in enumerate(queue):
             if position >= LOOK_AHEAD:
                 break
             if job.avoid == (index, seat.number) and not alone:
                 continue
-            if job.task.motion_key not in inverting:
-                del queue[position]
-                return job
-            second = position if second is None else second
-        if second is None or pool.spec.stages == ("invert",):
+            if job.task.motion_key in inverting:
+                second = position if second is None else second
+            elif job.ahead == (index, seat.number):
+                first = position
+                break
+            elif first is None or (queue[first].ahead and not job.ahead):
+                first = position
+        if first is None and pool.spec.stages != ("invert",):
+            first = second
+        if first is None:
             return None
-        job = queue[second]
-        del queue[second]
+        job = queue[first]
+        del queue[first]
+        job.ahead = None
         return job
+
+    def _look_ahead(self, index: int, seat: Seat) -> Task | None:
+        """The task that this seat will most likely get next, for it to read what that needs by then."""
+        for job in islice(self.queues[index], LOOK_AHEAD):
+            if job.ahead is None and job.avoid != (index, seat.number):
+                job.ahead = (index, seat.number)
+                return job.task
+        return None
 
     def _collect(self) -> None:
         seats = {seat.ref: (pool, seat) for pool in self.pools for seat in pool.seats if not seat.idle}

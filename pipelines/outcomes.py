@@ -14,7 +14,7 @@ from pipelines.tasks import Failure, Job
 
 WRITERS = 8
 BLOBS = ("motion", "video", "stats")
-SAID = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "trace", "seconds")
+SAID = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "seconds")
 
 
 def now() -> str:
@@ -26,6 +26,7 @@ class Recorder:
     """Makes the record of a job that ended; `error` is the note of the failure that ended it, if one did."""
 
     versions: dict[str, str]
+    weights: dict[str, str]  # sha256
 
     def record(self, job: Job, error: dict[str, Any] | None) -> Record:
         task, sample = job.task, job.task.sample
@@ -48,6 +49,7 @@ class Recorder:
             error=error,
             where=job.where,
             versions=self.versions,
+            weights=self.weights,
             committed_at=now(),
             **said,
         )

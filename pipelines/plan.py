@@ -26,7 +26,8 @@ class Plan:
 
     rows: int
     references: int  # distinct reference files
-    motions_cached: int  # of the motions still to be used
+    motions: int  # distinct inverted references that the work left needs
+    motions_cached: int  # of these, how many are there
     done: int
     failed_before: int
     todo: int
@@ -54,6 +55,7 @@ class Work:
         return Plan(
             rows=len(self.tasks) + len(self.bad),
             references=len({task.reference_sha256 for task in self.tasks.values()}),
+            motions=len({task.motion_key for task in self.todo}),
             motions_cached=len({task.motion_key for task in self.todo} & self.motions),
             done=sum(1 for key in self.tasks if key in self.index and self.index[key].ok),
             failed_before=0 if self.retry_failed else len(self.given_up),
@@ -68,16 +70,19 @@ def survey(
     store_url: str,
     limit: int | None = None,
     retry_failed: bool = False,
+    motions: str | None = None,
 ) -> Work:
     """Read the manifest, hash its references and compare with the store. Writes nothing.
 
+    `motions` is where inverted references are shared, unless the run says so itself.
+
     Raises UserError where the manifest as a whole, the pair or the store's address cannot be used.
     """
-    spec = pair_spec(settings.pair)
+    spec = pair_spec(settings.pair, settings.weights)
     rows = read_manifest(manifest_path)[:limit]
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]
-    index, motions = _what_is_there(store_url)
+    index, cached = what_is_there(store_url, motions)
     hashed = hash_references({sample.reference for sample in samples}, index.values())
 
     tasks: dict[str, Task] = {}
@@ -100,13 +105,13 @@ def survey(
         bad=sorted(bad, key=lambda row: row.row),
         index=index,
         retry_failed=retry_failed,
-        motions=motions,
+        motions=cached,
     )
 
 
-def _what_is_there(store_url: str) -> tuple[dict[str, Entry], set[str]]:
+def what_is_there(store_url: str, motions: str | None = None) -> tuple[dict[str, Entry], set[str]]:
     """Index and motions of a store that may not exist yet; UserError, soon, where it cannot be reached."""
-    store = RunStore(store_url, CREATE_PATIENCE_S)
+    store = RunStore(store_url, CREATE_PATIENCE_S, motions)
     try:
         return store.index(), store.motions()
     except Exception as problem:
@@ -183,5 +188,8 @@ class _Keying:
         asked = json.dumps(sample.overrides, sort_keys=True)
         if asked not in self.known:
             config = self.settings.echo.updated(sample.overrides)
-            self.known[asked] = config, digest(config.to_dict()), config.inversion_settings()
+            values: Any = config.to_dict()
+            if self.settings.gate:
+                values = [values, self.settings.gate]
+            self.known[asked] = config, digest(values), config.inversion_settings()
         return self.known[asked]

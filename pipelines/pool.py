@@ -5,7 +5,7 @@ pool starts another. Nothing here waits for an actor, since one may stay pending
 is full.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
-from motionecho.config import RunSettings
 from pipelines.tasks import Failure, Task, failure_of
 from pipelines.worker import Worker
 
@@ -29,6 +28,8 @@ class PoolSpec:
     num_gpus: float = 0.0
     num_cpus: float = 1.0
     threads: int | None = None
+    memory: int | None = None  # bytes
+    resources: Mapping[str, float] = field(default_factory=dict)  # Ray's custom ones
 
     @property
     def name(self) -> str:
@@ -53,30 +54,38 @@ class Seat:
 
 @dataclass(eq=False)
 class Pool:
-    """Actors of one kind; `trouble` says why none can be had, once that is certain."""
+    """Actors of one kind; `trouble` says why none can be had, once that is certain.
+
+    An actor whose canary disagrees is retired: its seat stays empty, and `retired` has the reasons.
+    """
 
     spec: PoolSpec
     factory: str
-    settings: RunSettings
+    settings: Any  # what the factory is given
     url: str
     backoff_s: float = 1.0
+    canary: bool = True
     seats: list[Seat] = field(default_factory=list)
     trouble: Failure | None = None
     misstarts: int = 0
+    retired: list[str] = field(default_factory=list)
     next_start: float = 0.0
     numbers: Iterator[int] = field(default_factory=count)
 
     def tend(self, now: float, wanted: int) -> None:
         """Start as many actors as the work asks for, with a pause after one that would not start."""
-        while len(self.seats) < min(self.spec.size, wanted) and now >= self.next_start and not self.trouble:
+        size = self.spec.size - len(self.retired)
+        while len(self.seats) < min(size, wanted) and now >= self.next_start and not self.trouble:
             spec, actor = self.spec, ray.remote(Worker)
             handle: Any = actor.options(
                 num_cpus=spec.num_cpus,
                 num_gpus=spec.num_gpus,
+                memory=spec.memory,
+                resources=dict(spec.resources),
                 max_restarts=0,
                 max_task_retries=0,
                 max_concurrency=1,
-            ).remote(self.factory, spec.stages, self.settings, self.url, spec.threads)
+            ).remote(self.factory, spec.stages, self.settings, self.url, spec.threads, self.canary)
             self.seats.append(Seat(next(self.numbers), handle, handle.load.remote(), began=now))
 
     def idle(self) -> list[Seat]:
@@ -85,9 +94,9 @@ class Pool:
     def busy(self) -> list[Seat]:
         return [seat for seat in self.seats if seat.job is not None]
 
-    def give(self, seat: Seat, job: Any, task: Task, now: float) -> None:
+    def give(self, seat: Seat, job: Any, task: Task, now: float, ahead: Task | None = None) -> None:
         seat.job, seat.began = job, now
-        seat.ref = seat.handle.run.remote(task)
+        seat.ref = seat.handle.run.remote(task, ahead)
 
     def started(self, seat: Seat, now: float) -> None:
         """Take note that an actor's load ended, one way or the other."""
@@ -96,6 +105,10 @@ class Pool:
             seat.where, seat.ref, self.misstarts = said, None, 0
             return
         self.dismiss(seat)
+        if said.name == "CanaryMismatch":
+            self.retired.append(said.message)
+            self.trouble = said if len(self.retired) >= self.spec.size else None
+            return
         self.misstarts += said.kind != "infra"
         self.next_start = now + min(60.0, self.backoff_s * 2**self.misstarts)
         if said.kind == "bad" or self.misstarts >= START_ATTEMPTS:

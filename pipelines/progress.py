@@ -43,14 +43,14 @@ class Reporter:
         self._note(ended=True)
         self.writer.shutdown(wait=True)
 
-    def tell(self, loop: "Loop") -> None:
-        """Report the loop's state, unless that was done a moment ago."""
+    def tell(self, loop: "Loop") -> bool:
+        """Report the loop's state; False where that was done a moment ago."""
         at = time.monotonic()
         finished = loop.tally.committed + loop.tally.failed
         if finished > self.marks[-1][1]:
             self.marks.append((at, finished))
         if at - self.told < TELL_EVERY_S:
-            return
+            return False
         self.told = at
         running = tuple(f"{s.job.task.sample.id} ({at - s.began:.0f} s)" for s in loop.running())
         pools = {pool.spec.name: (len(pool.busy()), len(pool.seats)) for pool in loop.pools}
@@ -59,6 +59,7 @@ class Reporter:
         if at - self.noted > NOTE_EVERY_S:
             self.noted = at
             self._note(ended=False)
+        return True
 
     def end(self, tally: Tally) -> None:
         self.latest = self._progress(tally, message=self.latest.message)
@@ -106,6 +107,8 @@ def _message(loop: "Loop", seconds: float) -> str | None:
     for pool in loop.pools:
         if pool.misstarts and not any(seat.where for seat in pool.seats):
             return f"a worker did not start, trying again ({pool.misstarts})"
+        if pool.retired:
+            return f"{len(pool.retired)} retired: {pool.retired[-1]}"
     if seconds > PATIENT_FOR_S and not any(seat.where for pool in loop.pools for seat in pool.seats):
         spec = loop.pools[0].spec
         return f"waiting for the cluster to give {spec.num_cpus:g} CPU and {spec.num_gpus:g} GPU to a worker"

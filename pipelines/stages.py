@@ -11,7 +11,10 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from functools import cached_property
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import cached_property, partial
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -19,29 +22,38 @@ import torch
 
 from motionecho import files
 from motionecho.backbones.registry import load_pair, pair_spec
-from motionecho.config import RunSettings
+from motionecho.config import EchoConfig, RunSettings
 from motionecho.echo import generate
 from motionecho.errors import BadSample
+from motionecho.gate import Gate, Made
 from motionecho.inversion import Motion, invert, motion_metadata
 from motionecho.keys import digest, file_digest, score_key
-from motionecho.metrics import Item, Metric, load_metrics
+from motionecho.metrics import Item, Metric, Scores, load_metrics
 from motionecho.provenance import provenance
 from motionecho.results import to_parquet
 from motionecho.store import RunStore
 from motionecho.video import Clip, read_clip, write_video
+from pipelines.canary import check
 from pipelines.tasks import Task
 
 T = TypeVar("T")
 Stage = Callable[[Task], dict[str, Any]]
 
 
-def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Stage]:
-    """Load what the named stages need, once, and return them; they share models and caches."""
+def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Callable[..., Any]]:
+    """Load what the named stages need, once, and return them; they share models and caches.
+
+    Beside them are "prefetch" and, where this process generates, "canary": see `worker.Worker`.
+    """
     bench = Bench(settings, url)
     if "invert" in names or "generate" in names:
         _ = bench.pair
     makers: dict[str, Callable[[Bench], Stage]] = {"invert": Invert, "generate": Generate, "score": Score}
-    return {name: makers[name](bench) for name in names}
+    stages: dict[str, Callable[..., Any]] = {name: makers[name](bench) for name in names}
+    stages["prefetch"] = partial(bench.prefetch, names)
+    if "generate" in names:
+        stages["canary"] = lambda device: check(bench.store, bench.pair, device)
+    return stages
 
 
 class Bench:
@@ -50,13 +62,14 @@ class Bench:
     def __init__(self, settings: RunSettings, url: str) -> None:
         self.settings = settings
         self.store = RunStore(url)
-        self.spec = pair_spec(settings.pair)
+        self.spec = pair_spec(settings.pair, settings.weights)
         self.clips: Recent[Clip] = Recent(2)
         self.motions: Recent[Motion] = Recent(8)
 
     @cached_property
     def pair(self) -> Any:
-        return load_pair(self.settings.pair, self.settings.device, self.settings.dtype)
+        settings = self.settings
+        return load_pair(settings.pair, settings.device, settings.dtype, settings.weights, settings.offload)
 
     def reference(self, task: Task) -> Clip:
         """The reference as the pair sees it; BadSample where the file changed since the run was planned."""
@@ -78,6 +91,16 @@ class Bench:
                 return Motion.load(path, self.pair.device)
 
         return self.motions.get(task.motion_key, load)
+
+    def prefetch(self, names: tuple[str, ...], task: Task) -> None:
+        """Read what a coming task needs; what fails here fails again, and is told, when its turn comes."""
+        uri = self.store.motion_uri(task.motion_key)
+        with suppress(Exception):
+            if "invert" in names or "score" in names:
+                self.reference(task)
+        with suppress(Exception):
+            if "generate" in names and self.store.exists(uri):
+                self.motion(task)
 
 
 class Invert:
@@ -102,44 +125,67 @@ class Invert:
 
 
 class Generate:
-    """Motion and prompt to a video, its trace, and the digest of its latents."""
+    """Motion and prompt to a video, its trace and its latents' digest; again where a gate asks for it."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
+        self.gate = Gate.parse(bench.settings.gate) if bench.settings.gate else None
+        if self.gate:
+            self.judge = self.gate.load_judge(bench.settings.device)
 
     def __call__(self, task: Task) -> dict[str, Any]:
-        bench, sample, clock = self.bench, task.sample, Stopwatch()
+        bench, clock = self.bench, Stopwatch()
         motion = bench.motion(task)
         clock.lap("load")
+
+        def make(config: EchoConfig, seed: int) -> Made:
+            return self._make(task, motion, config, seed, clock)
+
+        tries: list[dict[str, Any]] = []
+        if self.gate is None:
+            made = make(task.config, task.sample.seed)
+        else:
+            made, tries = self.gate.best_of(make, partial(self._judge, task), task.config, task.sample.seed)
+            clock.lap("gate")
+        blobs = self._publish(task, made)
+        clock.lap("publish")
+        return blobs | {
+            "latent_sha256": latent_digest(made.latents),
+            "trace": made.trace.summary(),
+            "seconds": clock.laps,
+            "tries": tries,
+        }
+
+    def _make(self, task: Task, motion: Motion, config: EchoConfig, seed: int, clock: "Stopwatch") -> Made:
+        bench, sample = self.bench, task.sample
         latents, traces = generate(
-            bench.pair, [motion], [sample.prompt], [sample.seed], task.config, [sample.negative_prompt or ""]
+            bench.pair, [motion], [sample.prompt], [seed], config, [sample.negative_prompt or ""]
         )
         clock.lap("sample")
         frames = bench.pair.decode_video(latents)[0]
         clock.lap("decode")
-        blobs = self._publish(task, frames, traces[0].rows())
-        clock.lap("publish")
-        return blobs | {
-            "latent_sha256": latent_digest(latents[0]),
-            "trace": traces[0].summary(),
-            "seconds": clock.laps,
-        }
+        return Made(frames, latents[0], traces[0], config, seed)
 
-    def _publish(self, task: Task, frames: np.ndarray, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def _judge(self, task: Task, frames: np.ndarray) -> Scores:
+        reference = self.bench.reference(task).frames
+        return self.judge(Item(frames, reference, task.sample.prompt, self.bench.spec.fps))
+
+    def _publish(self, task: Task, made: Made) -> dict[str, Any]:
         store, sample = self.bench.store, task.sample
         origin = provenance(
             sample_id=sample.id,
             key=task.key,
             pair=self.bench.spec.name,
             prompt=sample.prompt,
-            seed=sample.seed,
-            settings=digest(task.config.to_dict()),
+            seed=made.seed,
+            settings=digest(made.config.to_dict()),
+            random_weights=self.bench.spec.is_random,
         )
         with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
             video, stats = os.path.join(folder, "video.mp4"), os.path.join(folder, "trace.parquet")
-            write_video(video, frames, self.bench.spec.fps, origin)
+            write_video(video, made.frames, self.bench.spec.fps, origin)
             with open(stats, "wb") as stream:
-                stream.write(to_parquet(rows))
+                stream.write(to_parquet(made.trace.rows()))
             return {
                 "video": store.put_blob(store.video_uri(task.key, task.attempt), video),
                 "stats": store.put_blob(store.stats_uri(task.key, task.attempt), stats),
@@ -179,28 +225,42 @@ def latent_digest(latents: torch.Tensor) -> str:
 
 
 class Stopwatch:
+    """Seconds by name; a lap that comes again adds up."""
+
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self.mark = time.perf_counter()
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
-        self.laps[name], self.mark = round(now - self.mark, 4), now
+        self.laps[name] = round(self.laps.get(name, 0.0) + now - self.mark, 4)
+        self.mark = now
 
 
 class Recent(Generic[T]):
-    """The last few values, kept by key."""
+    """The last few values, kept by key; two threads that want the same one make it once."""
 
     def __init__(self, size: int) -> None:
-        self.size = size
-        self.values: OrderedDict[Hashable, T] = OrderedDict()
+        self.size, self.lock = size, Lock()
+        self.values: OrderedDict[Hashable, Future[T]] = OrderedDict()
 
     def has(self, key: Hashable) -> bool:
         return key in self.values
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        value = self.values.pop(key) if key in self.values else make()
-        self.values[key] = value
-        while len(self.values) > self.size:
-            self.values.popitem(last=False)
-        return value
+        with self.lock:
+            found = self.values.get(key)
+            value = found or Future[T]()
+            self.values[key] = value
+            self.values.move_to_end(key)
+            while len(self.values) > self.size:
+                self.values.popitem(last=False)
+        if found is None:
+            try:
+                value.set_result(make())
+            except BaseException as problem:
+                with self.lock:
+                    if self.values.get(key) is value:
+                        del self.values[key]
+                value.set_exception(problem)
+        return value.result()

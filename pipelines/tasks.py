@@ -25,6 +25,7 @@ class Task:
     reference_version: str
     attempt: str = ""  # names this attempt's blobs, so that two attempts never share one
     video: str | None = None  # URI within the run, once there is one
+    metrics: tuple[str, ...] = ()  # those to take, where a video that exists is scored
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Job:
     infra: int = 0
     where: dict[str, Any] = field(default_factory=dict)
     avoid: tuple[int, int] | None = None  # (pool, seat) that failed it last
+    ahead: tuple[int, int] | None = None  # (pool, seat) that reads what it needs already
 
 
 @dataclass

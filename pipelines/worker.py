@@ -6,29 +6,38 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import ray
 
-from motionecho.config import RunSettings
 from pipelines.tasks import Failure, Task, failure_of
 
-Factory = Callable[[tuple[str, ...], RunSettings, str], dict[str, Callable[[Task], dict[str, Any]]]]
+Factory = Callable[[tuple[str, ...], Any, str], dict[str, Callable[..., Any]]]
 
 
 class Worker:
     """Runs a set of stages in order. Constructing it is instant; `load` brings the models.
 
-    `factory` is "module:function" and is called with (names, settings, store URL) to make the stages.
+    `factory` is "module:function" and is called with (names, settings, store URL) to make the stages. It may
+    add "prefetch", called with a task that may come next, and "canary", called once with the device's name,
+    which raises where this worker must not work.
     """
 
     def __init__(
-        self, factory: str, names: tuple[str, ...], settings: RunSettings, url: str, threads: int | None
+        self,
+        factory: str,
+        names: tuple[str, ...],
+        settings: Any,
+        url: str,
+        threads: int | None,
+        canary: bool = False,
     ) -> None:
         self.factory, self.names, self.settings = factory, names, settings
-        self.url, self.threads = url, threads
-        self.stages: dict[str, Callable[[Task], dict[str, Any]]] = {}
+        self.url, self.threads, self.canary = url, threads, canary
+        self.stages: dict[str, Callable[..., Any]] = {}
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
 
     def load(self) -> dict[str, Any] | Failure:
         """Make the stages; return where this is, or why it cannot work."""
@@ -39,13 +48,22 @@ class Worker:
             if self.threads:
                 os.environ["OMP_NUM_THREADS"] = str(self.threads)
             self.stages = factory(self.names, self.settings, self.url)
-            node = ray.get_runtime_context().get_node_id()
-            return {"host": socket.gethostname(), "node": node} | _device(self.threads)
+            context = ray.get_runtime_context()
+            where = {"host": socket.gethostname(), "node": context.get_node_id()} | _device(self.threads)
+            if self.canary and "canary" in self.stages:
+                self.stages["canary"](f"{where.get('device', 'cpu')} on {where['host']}")
+            gpus = context.get_assigned_resources().get("GPU")
+            return where | ({"gpus": gpus} if gpus else {})
         except Exception as problem:
             return failure_of(problem, "load")
 
-    def run(self, task: Task) -> dict[str, Any] | Failure:
-        """Run all stages on one task; return what they say, merged, or the first failure."""
+    def run(self, task: Task, ahead: Task | None = None) -> dict[str, Any] | Failure:
+        """Run all stages on one task; return what they say, merged, or the first failure.
+
+        What the task `ahead` needs is read meanwhile; it may go to another worker in the end.
+        """
+        if ahead is not None and "prefetch" in self.stages:
+            self.reader.submit(self.stages["prefetch"], ahead)
         said: dict[str, Any] = {"seconds": {}}
         for name in self.names:
             began = time.perf_counter()

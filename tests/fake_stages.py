@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from motionecho.config import RunSettings
-from motionecho.errors import BadSample, PoisonedDevice, Transient
+from motionecho.errors import BadSample, CanaryMismatch, PoisonedDevice, Transient
 from motionecho.files import fetch
 from motionecho.store import RunStore
 from pipelines.tasks import Task
@@ -27,6 +27,18 @@ FACTORY = "fake_stages:build"
 def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
     makers = {"invert": invert, "generate": generate, "score": score}
     return {name: (lambda task, make=makers[name]: make(RunStore(url), task)) for name in names}
+
+
+def build_watched(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
+    """With a prefetch that is counted, and a canary that every worker but the first fails."""
+    store = RunStore(url)
+
+    def canary(device: str) -> None:
+        if store.first_canary({"pid": os.getpid()})["pid"] != os.getpid():
+            raise CanaryMismatch(f"this worker ({device}) has other weights")
+
+    extra = {"canary": canary, "prefetch": lambda task: _count(store, f"prefetch-{task.sample.id}")}
+    return build(names, settings, url) | extra
 
 
 def build_broken(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,58 @@ def test_ids_and_seeds_come_from_content_not_from_position(tmp_path: Path) -> No
     assert len({seed for _, seed in named.values()}) == 6
 
 
-def test_aliases_of_other_tools(tmp_path: Path) -> None:
-    (sample,) = good(
-        write(tmp_path / "m.jsonl", [{"video_path": "a.mp4", "new_prompt": "a cat", "seed": 42}])
-    )
-    assert (Path(sample.reference).name, sample.prompt, sample.seed) == ("a.mp4", "a cat", 42)
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"video_path": "a.mp4", "new_prompt": "a cat", "seed": 42},
+        {"video": "a.mp4", "caption": "a cat", "random_seed": 42},
+        {"ref_video": "a.mp4", "text": "a cat", "noise_seed": "42"},
+    ],
+)
+def test_aliases_of_other_tools(tmp_path: Path, row: dict[str, Any]) -> None:
+    (sample,) = good(write(tmp_path / "m.jsonl", [row]))
+    assert (Path(sample.reference).name, sample.prompt, sample.seed, sample.extra) == (
+        "a.mp4", "a cat", 42, {}
+    )  # fmt: skip
+
+
+def test_a_list_is_a_sweep(tmp_path: Path) -> None:
+    row = {"id": "horse", "reference": "a.mp4", "prompt": "a cat", "tags": ["x", "y"]}
+    swept = good(write(tmp_path / "m.parquet", [row | {"seed": [1, 2], "steps": [4, 8]}]))
+    assert [(s.id, s.seed, s.overrides["steps"]) for s in swept] == [
+        ("horse_seed=1_steps=4", 1, 4), ("horse_seed=1_steps=8", 1, 8),
+        ("horse_seed=2_steps=4", 2, 4), ("horse_seed=2_steps=8", 2, 8),
+    ]  # fmt: skip
+    assert all(s.extra == {"tags": ["x", "y"]} and s.row == 1 for s in swept), "a free column is no sweep"
+    (tmp_path / "m.csv").write_text('id,reference,prompt,seed,steps\nhorse,a.mp4,a cat,"[1, 2]","[4, 8]"\n')
+    assert [s.id for s in good(str(tmp_path / "m.csv"))] == [s.id for s in swept]
+
+
+def test_a_growing_sweep_leaves_the_names_there_are_alone(tmp_path: Path) -> None:
+    row = {"reference": "a.mp4", "prompt": ["a cat", "a dog: small/brown"]}
+    two = good(write(tmp_path / "m.jsonl", [row]))
+    three = good(write(tmp_path / "m.jsonl", [row | {"prompt": [*row["prompt"], "a cow"]}]))
+    assert [(s.id, s.seed) for s in two] == [(s.id, s.seed) for s in three[:2]]
+    assert len({s.id for s in three}) == 3
+    assert all(re.fullmatch(r"[\w.=-]+", s.id) for s in three)
+    assert len({s.seed for s in three}) == 1, "prompts are compared on equal noise"
+
+
+def test_lists_that_cannot_be(tmp_path: Path) -> None:
+    same = {"reference": "a.mp4", "prompt": "a cat"}
+    rows = [same | {"seed": list(range(101)), "steps": list(range(1, 101))}, same | {"seed": [5, "x", 5]}]
+    huge, five, word, again = read_manifest(write(tmp_path / "m.jsonl", rows))
+    assert isinstance(huge, BadRow)
+    assert "ask for 10100 videos" in huge.reason
+    assert isinstance(five, Sample)
+    assert isinstance(word, BadRow)
+    assert (word.column, "seed='x'" in word.reason) == ("seed", True)
+    assert isinstance(again, BadRow)
+    assert "repeats" in again.reason
+    (listed,) = good(write(tmp_path / "n.jsonl", [same | {"layers": ["one", "two"]}]))
+    assert listed.overrides == {"layers": ["one", "two"]}, "a setting that is a list is no sweep"
+    layers = good(write(tmp_path / "n.jsonl", [same | {"layers": [["one"], ["two"]]}]))
+    assert [s.overrides["layers"] for s in layers] == [["one"], ["two"]]
 
 
 def test_references_beside_a_remote_manifest() -> None:
@@ -142,7 +190,8 @@ def test_duplicates_name_the_row_they_repeat(tmp_path: Path) -> None:
         ("m.txt", "x", "has to end in"),
         ("m.csv", "", "no rows"),
         ("m.csv", "reference,prompt\n", "no rows"),
-        ("m.csv", "video,prompt\na,b\n", 'lacks "reference"; its columns are: video, prompt'),
+        ("m.csv", "film,prompt\na,b\n", 'lacks "reference"; its columns are: film, prompt'),
+        ("m.csv", "video,ref_video,prompt\na,b,c\n", '"video" and "ref_video", which all mean "reference"'),
         ("m.csv", "reference,prompt,prompt\na,b,c\n", "appears twice"),
         ("m.csv", "reference,prompt,teacher_wieght\na,b,1\n", 'meant to be "teacher_weight"'),
         ("m.csv", "reference,video_path,prompt\na,b,c\n", "keep one of them"),
@@ -171,3 +220,12 @@ def test_results_are_a_manifest_of_the_same_samples(tmp_path: Path) -> None:
     record = Record(key="k", id=sample.id, status="ok", inputs=sample.inputs(), attempts=1)
     results.write_bytes(to_parquet([as_row(record, str(tmp_path))]))
     assert good(str(results)) == [sample]
+
+
+def test_the_public_benchmarks_are_manifests_of_distinct_samples() -> None:
+    folder = Path(__file__).parent.parent / "manifests"
+    for name, pairs, references in (("animatebench", 18, 12), ("turbobench_part", 21, 17)):
+        rows = read_manifest(str(folder / f"{name}.csv"))
+        assert all(isinstance(row, Sample) for row in rows)
+        assert (len(rows), len({row.reference for row in rows})) == (pairs, references)
+        assert all(row.reference.startswith("https://raw.githubusercontent.com/") for row in rows)

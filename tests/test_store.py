@@ -14,7 +14,7 @@ import pytest
 
 from motionecho import files
 from motionecho.errors import BadSample, Transient, UserError
-from motionecho.records import Record
+from motionecho.records import Record, as_row
 from motionecho.store import RunStore, fetch
 
 IDENTITY = {"settings": {"pair": "toy", "echo": {"steps": 8}}}
@@ -101,6 +101,37 @@ def test_motions_are_listed_by_key(store: RunStore, tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"m")
     store.put_blob(store.motion_uri("cafe"), str(tmp_path / "m"))
     assert store.motions() == {"cafe"}
+
+
+def test_motions_shared_between_runs(url: str, tmp_path: Path) -> None:
+    place = f"{url}-motions"
+    one, two = RunStore(f"{url}/one", 1, place), RunStore(f"{url}/two", 1, place)
+    for store in (one, two):
+        assert store.create(IDENTITY, {})
+    (tmp_path / "m").write_bytes(b"m" * 10**6)
+    uri = one.motion_uri("cafe")
+    with ThreadPoolExecutor(8) as pool:  # two runs, several workers each, make the same motion at one time
+        made = list(pool.map(lambda n: (one, two)[n % 2].share_blob(uri, str(tmp_path / "m")), range(8)))
+    assert any("sha256" in blob for blob in made)
+    assert {blob["uri"] for blob in made} == {uri}
+    worker = RunStore(f"{url}/two")  # knows the place from run.json, as a worker does
+    assert worker.motion_uri("cafe") == uri
+    assert worker.exists(uri)
+    assert worker.motions() == {"cafe"}
+    with worker.fetch(uri) as local:
+        assert Path(local).read_bytes() == b"m" * 10**6
+    assert not files.find(one.fs, f"{one.root}/motions")
+    row = as_row(record("k", motion={"uri": uri}), one.url)
+    assert row["result_motion"] == uri
+
+
+def test_a_run_keeps_to_its_place_of_motions(tmp_path: Path) -> None:
+    url, place = str(tmp_path / "run"), str(tmp_path / "motions")
+    RunStore(url, motions=place).create(IDENTITY, {})
+    assert not RunStore(url, motions=place).create(IDENTITY, {})
+    assert not RunStore(url).create(IDENTITY, {}), "continuing needs no --motions"
+    with pytest.raises(UserError, match=f'keeps its motions at "{place}"'):
+        RunStore(url, motions=str(tmp_path / "other")).create(IDENTITY, {})
 
 
 def test_first_commit_wins_and_is_not_overwritten(store: RunStore) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 
 from motionecho.backbones.protocol import Backbone
-from motionecho.backbones.registry import PairSpec
+from motionecho.backbones.spec import PairSpec
 from motionecho.errors import BadSample
 
 
@@ -25,6 +25,7 @@ class ModelPair:
     latent_shift: float
     latent_scale: float
     device: torch.device
+    ready: Callable[[nn.Module], object] = lambda network: None  # called before the autoencoder runs
 
     @torch.no_grad()
     def encode_video(self, frames: np.ndarray) -> Tensor:
@@ -33,6 +34,7 @@ class ModelPair:
         if frames.shape != expected or frames.dtype != np.uint8:
             found = f"{frames.dtype} {frames.shape}"
             raise BadSample(f"a clip of pair {self.spec.name} has to be uint8 {expected}, not {found}")
+        self.ready(self.vae)
         video = torch.from_numpy(frames.copy()).to(self.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
         mean = self.vae.encode(video).latent_dist.mode().float()
         return ((mean - self.latent_shift) * self.latent_scale).transpose(0, 1)
@@ -40,6 +42,7 @@ class ModelPair:
     @torch.no_grad()
     def decode_video(self, z: Tensor) -> np.ndarray:
         """Latents [b, c, f, h, w] to frames uint8 [b, f, h, w, 3]."""
+        self.ready(self.vae)
         flat = (z / self.latent_scale + self.latent_shift).transpose(1, 2).flatten(0, 1)
         video = self.vae.decode(flat.to(self.vae.dtype)).sample.float().clamp(-1, 1)
         pixels = ((video + 1) * 127.5).round().to(torch.uint8).movedim(1, -1)

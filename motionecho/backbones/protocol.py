@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from motionecho.schedules import NoiseSchedule, Solver
 
@@ -30,9 +30,17 @@ class Backbone(Protocol):
     `text` is whatever the pair's text encoder made, batch first: [b, tokens, width].
     """
 
-    schedule: NoiseSchedule
-    solver: Solver
-    layers: tuple[str, ...]
+    @property
+    def unet(self) -> nn.Module:
+        """The network itself, which whoever manages memory may move."""
+        ...
+
+    @property
+    def schedule(self) -> NoiseSchedule: ...
+    @property
+    def solver(self) -> Solver: ...
+    @property
+    def layers(self) -> tuple[str, ...]: ...
 
     def denoise(self, z: Tensor, t: int, text: Tensor, probe: Probe | None = None) -> Tensor:
         """Predict the noise eps, float32, shaped as z; fill `probe` on the way."""

@@ -5,7 +5,22 @@ from typing import Annotated
 import typer
 
 from motionecho import __version__
-from motionecho.cli import again, batch, bench, generate, jobs, manifest, models, runs, settings
+from motionecho.cli import (
+    ablation,
+    again,
+    batch,
+    bench,
+    calibrate,
+    engine,
+    generate,
+    jobs,
+    manifest,
+    models,
+    plan,
+    runs,
+    score,
+    settings,
+)
 from motionecho.cli.talk import put
 
 app = typer.Typer(
@@ -17,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+batch.app.command(no_args_is_help=True)(plan.plan)
 batch.app.command(no_args_is_help=True)(runs.status)
 batch.app.command(no_args_is_help=True)(runs.failures)
 batch.app.command(no_args_is_help=True)(jobs.logs)
@@ -26,11 +42,17 @@ batch.app.command(no_args_is_help=True)(again.retry)
 batch.app.command(no_args_is_help=True)(again.replay)
 batch.app.command(no_args_is_help=True)(again.gc)
 app.add_typer(batch.app, name="batch")
+bench.app.command()(engine.driver)
+bench.app.command()(ablation.methods)
+bench.app.command()(ablation.ablation)
 app.command(no_args_is_help=True)(generate.generate)
+app.command(no_args_is_help=True)(calibrate.calibrate)
+app.command(no_args_is_help=True)(score.score)
+app.command(no_args_is_help=True)(score.compare)
 app.add_typer(manifest.app, name="manifest")
-app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
 app.add_typer(settings.app, name="config")
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(asked: bool) -> None:

@@ -13,14 +13,22 @@ from motionecho.cli.options import (
     DeviceOption,
     DtypeOption,
     FitOption,
+    GateOption,
+    GateTriesOption,
     JsonOption,
     ManifestArgument,
+    MetricOption,
+    MotionsOption,
+    OffloadOption,
+    OutOption,
     PairOption,
     PresetOption,
     SetOption,
+    WeightsOption,
     WorkersOption,
 )
 from motionecho.cli.outcome import Exit
+from motionecho.cli.plan import put_plan
 from motionecho.cli.progress import Display, outcome
 from motionecho.cli.settings import resolve
 from motionecho.cli.talk import count, put, put_json, say, stderr
@@ -34,21 +42,22 @@ app = typer.Typer(help="Run a manifest of samples, and look at runs.", no_args_i
 def submit(
     ctx: typer.Context,
     manifest: ManifestArgument,
-    out: Annotated[
-        str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
-    ] = None,
+    out: OutOption = None,
     pair: PairOption = None,
     preset: PresetOption = None,
     changes: SetOption = None,
     config: ConfigOption = None,
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
-    ] = None,
+    metric: MetricOption = None,
     fit: FitOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     address: AddressOption = None,
+    motions: MotionsOption = None,
     workers: WorkersOption = None,
+    gate: GateOption = None,
+    gate_tries: GateTriesOption = None,
+    weights: WeightsOption = None,
+    offload: OffloadOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
     deadline: Annotated[
         float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")
@@ -60,6 +69,13 @@ def submit(
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Exit with 0 although samples failed.")
     ] = False,
+    engine_file: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="FILE.yaml", help="What each stage asks of the cluster."),
+    ] = None,
+    canary: Annotated[
+        bool, typer.Option("--canary/--no-canary", help="Every worker proves itself before it makes videos.")
+    ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
@@ -77,7 +93,7 @@ def submit(
     """Make every video of MANIFEST. The same manifest submitted to the same place continues the run."""
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, metrics=metric or (), fit=fit,
-        device=device, dtype=dtype,
+        device=device, dtype=dtype, weights=weights, offload=offload, gate=gate, gate_tries=gate_tries,
     )  # fmt: skip
     url = out or f"runs/{Path(manifest).stem}"
 
@@ -95,18 +111,21 @@ def submit(
 
     from pipelines import generate as pipeline
 
-    work = pipeline.survey(manifest, resolved.settings, url, limit, retry_failed)
-    banner(work.plan, manifest, url, resolved.spec.name)
+    work = pipeline.survey(manifest, resolved.settings, url, limit, retry_failed, motions)
     if dry_run:
-        put_json(run=url, plan=asdict(work.plan)) if json else put(url)
+        put_plan(work, manifest, url, json=json)
         return
+    banner(work.plan, manifest, url, resolved.spec.name)
     engine = pipeline.Engine(
+        **(pipeline.read_engine(engine_file) if engine_file else {}),
+        canary=canary,
         address=address,
         workers=workers,
         deadline_s=deadline,
         max_failure_rate=max_failure_rate,
         limit=limit,
         retry_failed=retry_failed,
+        motions=motions,
     )
     raise typer.Exit(execute(work, manifest, resolved.settings, url, engine, allow_failures, json))
 
@@ -119,7 +138,7 @@ def execute(
 
     with Display(stderr(), manifest, url) as display:
         summary = pipeline.run(manifest, settings, url, engine, display.update, work)
-    _conclude(summary, url)
+    conclude(summary, url)
     code = verdict(summary, allow_failures)
     if json:
         put_json(run=url, exit_code=int(code), **asdict(summary))
@@ -166,7 +185,8 @@ def banner(plan: Any, manifest: str, url: str, pair: str) -> None:
     say("resume     the same command again")
 
 
-def _conclude(summary: Any, url: str) -> None:
+def conclude(summary: Any, url: str) -> None:
+    """How a run ended and what to do next, in a few lines of talk."""
     done = summary.committed + summary.already_done
     say(outcome(done, summary.failed, summary.already_done, summary.total, summary.seconds))
     if summary.stopped:

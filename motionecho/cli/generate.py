@@ -13,16 +13,21 @@ from motionecho.cli.options import (
     DeviceOption,
     DtypeOption,
     FitOption,
+    GateOption,
+    GateTriesOption,
     JsonOption,
+    OffloadOption,
     PairOption,
     PresetOption,
     SetOption,
+    WeightsOption,
 )
 from motionecho.cli.settings import Resolved, resolve
 from motionecho.cli.talk import duration, put, put_json, say, table
 from motionecho.errors import BadSample, UserError
 
 if TYPE_CHECKING:
+    from motionecho.config import EchoConfig
     from motionecho.trace import Trace
 
 TRACE_COLUMNS = (
@@ -54,12 +59,18 @@ def generate(
     config: ConfigOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    gate: GateOption = None,
+    gate_tries: GateTriesOption = None,
+    weights: WeightsOption = None,
+    offload: OffloadOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make one video that follows the motion of REF and shows PROMPT."""
     resolved = resolve(
-        pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype
-    )
+        pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype,
+        gate=gate, gate_tries=gate_tries,
+        weights=weights, offload=offload,
+    )  # fmt: skip
     _check_out(out)
     clock = Clock()
     clip = _read(reference, resolved, start, duration_s, fps)
@@ -67,33 +78,52 @@ def generate(
 
     from motionecho.backbones.registry import load_pair
     from motionecho.echo import generate as echo
+    from motionecho.gate import Gate, Made
     from motionecho.inversion import invert
     from motionecho.keys import digest
+    from motionecho.metrics import Item
     from motionecho.provenance import provenance
     from motionecho.video import write_video
 
     settings, spec = resolved.settings, resolved.spec
-    models = load_pair(spec.name, settings.device, settings.dtype)
+    models = load_pair(spec.name, settings.device, settings.dtype, settings.weights, settings.offload)
     clock.lap("load")
     motion = invert(models, clip.frames, settings.echo)
     clock.lap("invert")
-    latents, traces = echo(models, [motion], [prompt], [seed], settings.echo, [negative_prompt])
+
+    def make(used: "EchoConfig", drawn: int) -> Made:
+        latents, traces = echo(models, [motion], [prompt], [drawn], used, [negative_prompt])
+        return Made(models.decode_video(latents)[0], latents[0], traces[0], used, drawn)
+
+    def judge(frames: Any) -> Any:
+        return metric(Item(frames, clip.frames, prompt, spec.fps))
+
+    tries: list[dict[str, Any]] = []
+    if settings.gate:
+        bar = Gate.parse(settings.gate)
+        metric = bar.load_judge(settings.device)
+        made, tries = bar.best_of(make, judge, settings.echo, seed)
+        say(table(tries))
+    else:
+        made = make(settings.echo, seed)
     clock.lap("generate")
     origin = provenance(
         sample_id=Path(out).stem,
         key="",
         pair=spec.name,
         prompt=prompt,
-        seed=seed,
-        settings=digest(settings.echo.to_dict()),
+        seed=made.seed,
+        settings=digest(made.config.to_dict()),
+        random_weights=spec.is_random,
     )
-    write_video(out, models.decode_video(latents)[0], spec.fps, origin)
+    write_video(out, made.frames, spec.fps, origin)
     clock.lap("write")
-    _tell(traces[0], clock.laps)
+    _tell(made.trace, clock.laps)
     if json:
         put_json(
             video=out, prompt=prompt, seed=seed, settings=settings.to_dict(), frames=list(clip.indices),
-            trace=traces[0].rows(), summary=traces[0].summary(), seconds=clock.laps,
+            trace=made.trace.rows(), summary=made.trace.summary(), tries=tries, seconds=clock.laps,
+            weights=spec.known_weights(),
         )  # fmt: skip
     else:
         put(out)

@@ -30,7 +30,7 @@ def submit_job(
     ctx: typer.Context, resolved: Resolved, url: str, detach: bool, runtime_env: str | None, json: bool
 ) -> None:
     """Run the command of `ctx` as a job, and follow it or leave it alone. Always raises Exit."""
-    from motionecho.shipping import ship
+    from motionecho.shipping import ship, ship_engine
     from motionecho.store import RunStore
     from pipelines import jobs
 
@@ -49,6 +49,11 @@ def submit_job(
         "fit": settings.fit,
         "device": settings.device,
         "dtype": settings.dtype,
+        "weights": list(settings.weights),
+        "offload": settings.offload,
+        "gate": settings.gate,
+        "gate_tries": None,
+        "engine_file": ship_engine(ctx.params["engine_file"], store),
     }
     command = ["python", "-m", "motionecho", "batch", "submit", *arguments(ctx, told)]
     id = jobs.submit(client, store.url, command, env)
@@ -111,9 +116,10 @@ def arguments(ctx: typer.Context, changed: Mapping[str, Any]) -> list[str]:
         value = changed.get(str(parameter.name), ctx.params.get(str(parameter.name)))
         if parameter.param_type_name == "argument":
             words.insert(0, str(value))
-        elif value is True:
-            words.append(parameter.opts[0])
-        elif value not in (None, False, (), []) and value != parameter.default:
+        elif isinstance(value, bool):
+            flag = parameter.opts if value else parameter.secondary_opts
+            words += flag[:1] if value != parameter.default else []
+        elif value not in (None, (), []) and value != parameter.default:
             for each in value if isinstance(value, list | tuple) else [value]:
                 words += [parameter.opts[0], str(each)]
     return words

@@ -1,4 +1,4 @@
-"""`motionecho manifest validate`: everything that can be known about a manifest without a model."""
+"""`motionecho manifest`: build one, and find out all that can be known about it without a model."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,91 +7,129 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from motionecho.cli.build import build
 from motionecho.cli.options import FitOption, JsonOption, ManifestArgument, PairOption
 from motionecho.cli.outcome import Exit
 from motionecho.cli.settings import resolve
 from motionecho.cli.talk import count, put, put_json, say, table
-from motionecho.errors import MotionEchoError
+from motionecho.errors import BadSample, MotionEchoError
 
 if TYPE_CHECKING:
+    from motionecho.backbones.registry import PairSpec
     from motionecho.manifest import Sample
-    from motionecho.video import Window
+    from motionecho.video import VideoInfo
 
 PARALLEL_READS = 8
+ENLARGED = 1.5  # times that a clip may be scaled up before it is worth a word
+SHOWN = ("row", "id", "level", "column", "value", "problem")
 
-app = typer.Typer(help="Check manifests.", no_args_is_help=True)
+Problem = dict[str, Any]
 
-
-@app.callback()
-def group() -> None:
-    """Check manifests."""
+app = typer.Typer(help="Build and check manifests.", no_args_is_help=True)
+app.command(no_args_is_help=True)(build)
 
 
 @app.command(no_args_is_help=True)
 def validate(
     manifest: ManifestArgument, pair: PairOption = None, fit: FitOption = None, json: JsonOption = False
 ) -> None:
-    """Check columns, rows, and that every reference can be read and decoded; exit code 2 on problems."""
+    """Check columns, rows, prompts, and that every clip decodes; exit code 2 on errors, 0 on warnings."""
     from motionecho.manifest import BadRow, read_manifest
 
     resolved = resolve(pair=pair, fit=fit)
     rows = read_manifest(manifest)
     samples = [row for row in rows if not isinstance(row, BadRow)]
-    problems = [_problem(row.row, row.id, row.reason) for row in rows if isinstance(row, BadRow)]
-    spec = resolved.spec
-    shape = (spec.frames, spec.height, spec.width)
+    found = [
+        problem_of(row.row, row.id, row.column, row.inputs.get(row.column or ""), row.reason)
+        for row in rows
+        if isinstance(row, BadRow)
+    ]
     clips = {(sample.reference, sample.window): sample for sample in samples}
-    say(f"reading {count(len(clips), 'reference')} of {count(len(rows), 'row')}")
+    say(f"reading {count(len(clips), 'clip')} of {count(len(rows), 'row')}")
     with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        found = pool.map(lambda sample: unreadable(sample, shape, resolved.settings.fit), clips.values())
-        reasons = dict(zip(clips, found, strict=True))
+        remarks = pool.map(
+            lambda sample: clip_remark(sample, resolved.spec, resolved.settings.fit), clips.values()
+        )
+        of_clip = dict(zip(clips, remarks, strict=True))
     for sample in samples:
-        reason = reasons[sample.reference, sample.window]
-        if reason:
-            problems.append(_problem(sample.row, sample.id, reason))
-    problems += repeats(samples)
-    problems.sort(key=lambda problem: problem["row"])
+        remark = of_clip[sample.reference, sample.window]
+        if remark:
+            level, sentence = remark
+            found.append(problem_of(sample.row, sample.id, "reference", sample.reference, sentence, level))
+        found += unknown_words(sample, resolved.spec)
+    found += repeats(samples)
+    found.sort(key=lambda problem: problem["row"])
+    errors = [problem for problem in found if problem["level"] == "error"]
+    warnings = [problem for problem in found if problem["level"] == "warning"]
     if json:
-        put_json(manifest=manifest, rows=len(rows), references=len(clips), problems=problems)
-    elif problems:
-        put(table(problems, limit=160))
-    wrong = len({problem["row"] for problem in problems})
-    say(
-        f"{count(len(rows), 'row')}, {wrong} with problems"
-        if wrong
-        else f"{count(len(rows), 'row')}, all fine"
-    )
-    if problems:
+        put_json(manifest=manifest, rows=len(rows), references=len({s.reference for s in samples}),
+                 problems=errors, warnings=warnings)  # fmt: skip
+    elif found:
+        put(table(found, SHOWN, limit=160))
+    say(f"{count(len(rows), 'row')}, {_verdict(errors, warnings)}")
+    if errors:
         raise typer.Exit(Exit.USAGE)
 
 
-def unreadable(sample: "Sample", shape: tuple[int, int, int], fit: str) -> str | None:
-    """Why the row's reference cannot be used, or None: fetches the file and decodes the frames it needs."""
+def clip_remark(sample: "Sample", spec: "PairSpec", fit: str) -> tuple[str, str] | None:
+    """What is to be said of a row's clip, fetched and decoded as a run would: (level, sentence)."""
     from motionecho.store import fetch
     from motionecho.video import read_clip
 
+    size = (spec.frames, spec.height, spec.width)
     try:
         with fetch(sample.reference) as path:
-            read_clip(path, *shape, sample.window, fit, name=sample.reference)
+            clip = read_clip(path, *size, sample.window, fit, name=sample.reference)
     except MotionEchoError as problem:
-        return str(problem)
-    return None
+        gone = "does not exist" in str(problem)
+        return "error", f"{problem}{'; mend the path, or leave the row out' if gone else ''}"
+    remarks = list(outside_envelope(clip.info, clip.indices, spec))
+    return ("warning", "; ".join(remarks)) if remarks else None
 
 
-def repeats(samples: "list[Sample]") -> Iterator[dict[str, Any]]:
+def outside_envelope(info: "VideoInfo", indices: tuple[int, ...], spec: "PairSpec") -> Iterator[str]:
+    """Why a clip that can be read will serve the pair badly."""
+    different = len(set(indices))
+    if different < spec.frames:
+        yield f"only {different} different frames for {spec.frames}, some shown twice; take a longer window"
+    scale = max(spec.height / info.height, spec.width / info.width)
+    if scale > ENLARGED:
+        yield f"{info.width}x{info.height} pixels are enlarged {scale:.1f} times; use a larger copy"
+
+
+def unknown_words(sample: "Sample", spec: "PairSpec") -> Iterator[Problem]:
+    """Texts that the pair says it cannot read."""
+    for column in ("prompt", "negative_prompt"):
+        text = getattr(sample, column)
+        try:
+            spec.check_prompt(text or "")
+        except BadSample as problem:
+            yield problem_of(sample.row, sample.id, column, text, str(problem))
+
+
+def repeats(samples: "list[Sample]") -> Iterator[Problem]:
     """Rows that ask for a video that an earlier row asks for already, under another id."""
     first: dict[Any, Sample] = {}
     for sample in samples:
-        content = _content(replace(sample, id="", row=0, extra={}))
-        earlier = first.setdefault(content, sample)
+        bare = replace(sample, id="", row=0, extra={})
+        earlier = first.setdefault((bare.reference, bare.window, repr(sorted(bare.inputs().items()))), sample)
         if earlier is not sample:
-            reason = f'it asks for the same video as row {earlier.row} (id "{earlier.id}")'
-            yield _problem(sample.row, sample.id, reason)
+            reason = (
+                f'it asks for the same video as row {earlier.row} (id "{earlier.id}"); give it another seed'
+            )
+            yield problem_of(sample.row, sample.id, None, None, reason)
 
 
-def _content(sample: "Sample") -> tuple[str, "Window", str]:
-    return sample.reference, sample.window, repr(sorted(sample.inputs().items()))
+def problem_of(
+    row: int, name: str, column: str | None, value: Any, sentence: str, level: str = "error"
+) -> Problem:
+    """One line of the report; the sentence ends with the way out."""
+    return {"row": row, "id": name, "level": level, "column": column, "value": value, "problem": sentence}
 
 
-def _problem(row: int, name: str, reason: str) -> dict[str, Any]:
-    return {"row": row, "id": name, "problem": reason}
+def _verdict(errors: list[Problem], warnings: list[Problem]) -> str:
+    wrong = len({(problem["row"], problem["id"]) for problem in errors})
+    noted = len({(problem["row"], problem["id"]) for problem in warnings})
+    parts = [f"{wrong} with problems"] if wrong else []
+    parts += [f"{noted} with warnings"] if noted else []
+    return ", ".join(parts) or "all fine"

@@ -1,57 +1,98 @@
-"""`motionecho models`: the pairs that can be named with --pair, without loading any."""
+"""`motionecho models`: the pairs that can be named with --pair, and the weights that they need."""
 
 from typing import Annotated, Any
 
 import typer
 
-from motionecho.backbones.registry import PAIRS, PairSpec, pair_spec
-from motionecho.cli.options import JsonOption
-from motionecho.cli.talk import put, put_json, table
+from motionecho.backbones.registry import PAIRS, PairSpec, check_pair, pair_spec
+from motionecho.cli.options import JsonOption, WeightsOption
+from motionecho.cli.outcome import Exit
+from motionecho.cli.talk import count, put, put_json, say, table
 from motionecho.errors import UserError
 
 app = typer.Typer(help="Model pairs: what there is and what each needs.", no_args_is_help=True)
+PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="A pair, e.g. toy.", show_default=False)]
 
 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
     """List the pairs, one a line."""
-    described = [_describe(spec) for spec in PAIRS.values()]
+    described = [_describe(spec.at()) for spec in PAIRS.values()]
     if json:
         put_json(models=described)
         return
     for row, spec in zip(described, PAIRS.values(), strict=True):
         row["size"] = f"{spec.frames} x {spec.height} x {spec.width}"
         row["ready"] = row["missing"] is None
-    put(table(described, ["name", "size", "fps", "licence", "ready", "summary"], limit=100))
+    put(table(described, ["name", "size", "fps", "gigabytes", "ready", "summary"], limit=100))
 
 
-@app.command()
-def show(
-    name: Annotated[str, typer.Argument(help="A pair, e.g. toy.", show_default=False)],
-    json: JsonOption = False,
-) -> None:
-    """Show one pair: size, licence, weights with their sha256, presets and default settings."""
-    spec = pair_spec(name)
+@app.command(no_args_is_help=True)
+def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = False) -> None:
+    """Show one pair: size, licence, weights with their sha256 where known, presets and default settings."""
+    spec = pair_spec(name, tuple(weights or ()))
     facts = _describe(spec)
     if json:
-        put_json(**facts, defaults=spec.defaults.to_dict())
+        put_json(**facts, layers=list(spec.layers), defaults=spec.defaults.to_dict())
         return
     put(f"{spec.name}: {spec.summary}")
     put(f"licence   {spec.licence}")
     put(f"videos    {spec.frames} frames of {spec.height} x {spec.width} at {spec.fps} fps")
+    for part, its in spec.parts.items():
+        put(f"published {part:<10} https://huggingface.co/{its.hub} ({its.gigabytes} GB)")
     if facts["missing"]:
         put(f"weights   {facts['missing']}")
     for component, sha256 in facts["weights"].items():
-        put(f"weights   {component:<10} sha256 {sha256}")
+        put(f"weights   {component:<10} sha256 {sha256 or 'not computed yet; `models pull` does it'}")
+    for layer in spec.layers:
+        put(f"guided    {layer}")
     for preset, changes in spec.presets.items():
         put(f"preset    {preset:<20} {' '.join(f'{key}={value}' for key, value in changes.items())}")
     put("settings  motionecho config show --explain --pair " + spec.name)
 
 
+@app.command(no_args_is_help=True)
+def pull(name: PairArgument, weights: WeightsOption = None, json: JsonOption = False) -> None:
+    """Fetch those of a pair's weights that are not on this machine; print size and sha256 of all."""
+    spec = pair_spec(name, tuple(weights or ()))
+    if spec.is_random:
+        raise UserError("random weights are made, not fetched")
+    say(f"pair {name}: {sum(its.gigabytes for its in spec.parts.values()):.1f} GB in all; what is here stays")
+    rows = [
+        {"file": key, "bytes": path.stat().st_size, "path": str(path)} for key, path in spec.pull().items()
+    ]
+    for key, sha256 in spec.weights().items():
+        next(row for row in rows if row["file"] == key)["sha256"] = sha256
+    if json:
+        put_json(pair=name, files=rows)
+    else:
+        put(table(rows, ["file", "bytes", "sha256", "path"], limit=200))
+
+
+@app.command(no_args_is_help=True)
+def check(name: PairArgument, weights: WeightsOption = None, json: JsonOption = False) -> None:
+    """Compare every tensor of a pair's weights with what its networks need, without a GPU."""
+    found = check_pair(pair_spec(name, tuple(weights or ())))
+    rows = [
+        {"network": network, "problem": mismatch.problem, "tensor": mismatch.tensor,
+         "expected": mismatch.expected, "found": mismatch.found}
+        for network, mismatches in found.items() for mismatch in mismatches
+    ]  # fmt: skip
+    if json:
+        put_json(pair=name, ok=not rows, networks=list(found), mismatches=rows)
+    elif rows:
+        put(table(rows, limit=120))
+    else:
+        put(f"{name}: {', '.join(found)} fit")
+    if rows:
+        say(f"error: pair {name}: {count(len(rows), 'tensor')} of its weights do not fit")
+        raise typer.Exit(Exit.USAGE)
+
+
 def _describe(spec: PairSpec) -> dict[str, Any]:
     weights, missing = {}, None
     try:
-        weights = spec.weights()
+        weights = spec.known_weights()
     except UserError as problem:
         missing = str(problem)
     return {
@@ -62,7 +103,9 @@ def _describe(spec: PairSpec) -> dict[str, Any]:
         "height": spec.height,
         "width": spec.width,
         "fps": spec.fps,
+        "gigabytes": round(sum(its.gigabytes for its in spec.parts.values()), 1),
         "presets": {preset: dict(changes) for preset, changes in spec.presets.items()},
+        "published": {part: its.hub for part, its in spec.parts.items()},
         "weights": weights,
         "missing": missing,
     }

@@ -31,6 +31,26 @@ DeviceOption = Annotated[
 DtypeOption = Annotated[
     str | None, typer.Option("--dtype", help="auto, float32, bfloat16 or float16. [default: auto]")
 ]
+WeightsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights",
+        metavar="PLACE",
+        help="Where the pair's weights are: a folder, a hub id, a URL, or random; PART=PLACE for one part, "
+        "e.g. base=ORGANISATION/NAME; repeatable. [default: MOTIONECHO_WEIGHTS, else as published]",
+    ),
+]
+OffloadOption = Annotated[
+    bool | None,
+    typer.Option("--offload", help="Networks take turns on the device: slower, for small cards."),
+]
+OutOption = Annotated[
+    str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
+]
+MotionsOption = Annotated[
+    str | None,
+    typer.Option("--motions", help="Folder or URL that shares inverted references between runs."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)
@@ -47,4 +67,16 @@ WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Act
 ManifestArgument = Annotated[
     str,
     typer.Argument(metavar="MANIFEST", help="Parquet, CSV or JSON lines; path or URL.", show_default=False),
+]
+GateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gate", metavar="FIGURE>=NUMBER", help="Make results below it again, e.g. motion_fidelity>=0.5."
+    ),
+]
+GateTriesOption = Annotated[
+    int | None, typer.Option("--gate-tries", min=1, help="Most tries at the gate. [default: 3]")
+]
+MetricOption = Annotated[
+    list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
 ]

@@ -1,6 +1,7 @@
 """From options to RunSettings: defaults, then the pair's own, a preset, a config file, single options.
 
-A config file is YAML with any of: pair, preset, metrics, fit, device, dtype, and `echo:` with settings.
+A config file is YAML with any of: pair, preset, metrics, fit, device, dtype, weights (a list of places),
+offload, gate, and `echo:` with settings.
 `motionecho config show --explain` prints every setting with the place its value came from.
 """
 
@@ -11,12 +12,19 @@ from typing import Annotated, Any
 import typer
 
 from motionecho.backbones.registry import PairSpec, pair_spec
-from motionecho.cli.options import ConfigOption, JsonOption, PairOption, PresetOption, SetOption
-from motionecho.cli.talk import put, put_json, table
+from motionecho.cli.options import (
+    ConfigOption,
+    JsonOption,
+    PairOption,
+    PresetOption,
+    SetOption,
+    WeightsOption,
+)
+from motionecho.cli.talk import put, put_json, say, table
 from motionecho.config import EchoConfig, RunSettings, resolve_name
 from motionecho.errors import UserError, nearest
 
-FILE_KEYS = ("pair", "preset", "metrics", "fit", "device", "dtype", "echo")
+FILE_KEYS = ("pair", "preset", "metrics", "fit", "device", "dtype", "weights", "offload", "gate", "echo")
 FITS = ("crop", "resize", "pad")
 METRICS = ("sanity", "motion_fidelity", "text_alignment", "temporal_consistency")
 METRICS_OF = {"toy": ("sanity", "motion_fidelity", "toy_text")}  # CLIP has not seen the likes of its videos
@@ -43,10 +51,14 @@ def resolve(
     fit: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    gate: str | None = None,
+    gate_tries: int | None = None,
+    weights: Sequence[str] | None = None,
+    offload: bool | None = None,
 ) -> Resolved:
     """Merge all sources of settings; raises UserError on anything unknown or out of range."""
     file = read_config(config) if config else {}
-    spec = pair_spec(pair or file.get("pair") or "toy")
+    spec = pair_spec(pair or file.get("pair") or "toy", tuple(weights or file.get("weights") or ()))
     preset = preset or file.get("preset")
     from_file = {resolve_name(str(name)): value for name, value in file.get("echo", {}).items()}
     from_options = parse_changes(changes)
@@ -62,7 +74,14 @@ def resolve(
         fit=chosen,  # type: ignore[arg-type]  # checked above
         device=device or file.get("device") or "auto",
         dtype=dtype or file.get("dtype") or "auto",
+        gate=read_gate(gate or file.get("gate"), gate_tries),
+        weights=spec.weights_at,
+        offload=bool(file.get("offload") if offload is None else offload),
     )
+    if spec.is_random:
+        say(f"RANDOM WEIGHTS: pair {spec.name} will make noise, not videos; its records say so")
+    if spec.distilled_for not in (None, echo.steps):
+        say(f"note: the student of pair {spec.name} is made for {spec.distilled_for} steps, not {echo.steps}")
     plain = EchoConfig().to_dict()
     sources = {
         name: f"pair {spec.name}" for name, value in spec.defaults.to_dict().items() if value != plain[name]
@@ -70,6 +89,17 @@ def resolve(
     sources |= {resolve_name(name): f"preset {preset}" for name in (spec.presets[preset] if preset else {})}
     sources |= dict.fromkeys(from_file, f"{config}") | dict.fromkeys(from_options, "--set")
     return Resolved(settings, spec, {name: sources.get(name, "default") for name in EchoConfig.names()})
+
+
+def read_gate(text: str | None, tries: int | None) -> str | None:
+    """A quality gate in its canonical form, which keys depend on; UserError where it is none."""
+    from motionecho.gate import Gate
+
+    if text is None:
+        if tries is not None:
+            raise UserError("--gate-tries says nothing without --gate")
+        return None
+    return str(Gate.parse(str(text), tries))
 
 
 def as_changes(resolved: Resolved) -> list[str]:
@@ -111,12 +141,13 @@ def read_config(path: str) -> dict[str, Any]:
             raise UserError(f'config "{path}" has an unknown key "{key}"{hint}')
     if not isinstance(data.get("echo", {}), Mapping):
         raise UserError(f'config "{path}": `echo` has to be a mapping of settings')
-    if not isinstance(data.get("metrics", []), list):
-        raise UserError(f'config "{path}": `metrics` has to be a list of names')
+    for key, what in {"metrics": "names", "weights": "places"}.items():
+        if not isinstance(data.get(key, []), list):
+            raise UserError(f'config "{path}": `{key}` has to be a list of {what}')
     return dict(data)
 
 
-def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
+def check_metrics(names: Sequence[str], more: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the names without repeats, ("none",) as no metric; raises UserError on an unknown one."""
     from motionecho.metrics import METRICS as known
 
@@ -126,7 +157,8 @@ def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
     for name in chosen:
         if name not in known:
             raise UserError(
-                f'unknown metric "{name}"{nearest(name, known)}; known: {", ".join(known)}, or none'
+                f'unknown metric "{name}"{nearest(name, (*known, *more))}; '
+                f"known: {', '.join((*known, *more))}, or none"
             )
     return chosen
 
@@ -137,11 +169,12 @@ def show(
     preset: PresetOption = None,
     changes: SetOption = None,
     config: ConfigOption = None,
+    weights: WeightsOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say where each value comes from.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Print the resolved settings, their meaning, and with --explain their source."""
-    resolved = resolve(pair=pair, preset=preset, changes=changes or (), config=config)
+    resolved = resolve(pair=pair, preset=preset, changes=changes or (), config=config, weights=weights)
     values = resolved.settings.echo.to_dict()
     if json:
         put_json(settings=resolved.settings.to_dict(), sources=resolved.sources)

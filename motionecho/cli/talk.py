@@ -64,6 +64,15 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def size(number: float) -> str:
+    """Bytes as people say them: 812 B, 3.4 MB, 1.2 TB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
 def count(number: int, noun: str) -> str:
     """`1 video`, `2 videos`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

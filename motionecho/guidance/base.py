@@ -11,6 +11,9 @@ from motionecho.backbones.protocol import Backbone, Probe
 
 Target = dict[str, Tensor]  # named tensors; batched ones lead with [b]
 LOSS_UNIT = 2000.0  # of reported losses and thresholds, whatever the strength (MotionClone's weight)
+# Gradients are about 1e-6 at the maps of a full-size network, which float16 loses: they travel through the
+# network times a power of two, which is exact, and so changes no bit in float32.
+LIFT = 2.0**14
 
 
 class MotionGuidance(Protocol):
@@ -56,8 +59,8 @@ def predict(backbone: Backbone, z: Tensor, t: int, text: Tensor, guidance: Motio
         loss = energy.detach() * LOSS_UNIT
         if above is None or not bool((loss >= above).any()):
             return Prediction(eps, loss)
-        (gradient,) = torch.autograd.grad(energy[loss >= above].sum(), z)
-    return Prediction(eps, loss, gradient)
+        (gradient,) = torch.autograd.grad(energy[loss >= above].sum() * LIFT, z)
+    return Prediction(eps, loss, gradient / LIFT)
 
 
 def scaled(gradient: Tensor, strength: float, mode: Literal["raw", "unit_rms"]) -> Tensor:

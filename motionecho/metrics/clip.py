@@ -122,6 +122,21 @@ class TemporalConsistency:
         return row | {f"{self.name}_status": "ok"}
 
 
+@dataclass(frozen=True, eq=False)
+class ClipFrames:
+    """Unit CLIP embeddings of frames, for CMMD."""
+
+    clip: Clip
+    name: str = "clip"
+
+    @property
+    def version(self) -> str:
+        return f"1 {self.clip.label}"
+
+    def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(self.clip.frames(frames).numpy(), np.float32)
+
+
 def load_clip(options: ClipOptions, device: str = "auto") -> Clip:
     """Load real weights into the chosen model, or raise MetricUnavailable with the reason and the way out."""
     config = open_clip.get_model_config(options.model)

@@ -58,6 +58,18 @@ class Metric(Protocol):
     def __call__(self, item: Item) -> Scores: ...
 
 
+class Embedder(Protocol):
+    """Features of frames, for metrics that compare sets of videos. `version` is as a metric's."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """frames uint8 RGB [f, h, w, 3] -> [f, d] float32."""
+        ...
+
+
 def clean(name: str, scores: Mapping[str, Any]) -> Scores:
     """Return `scores` as plain Python values; NaN and infinities become None and set `<name>_status`."""
     status = f"{name}_status"

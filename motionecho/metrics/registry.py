@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from motionecho.errors import UserError, nearest
-from motionecho.metrics.protocol import Item, Metric, MetricUnavailable, Scores, clean
+from motionecho.metrics.protocol import Embedder, Item, Metric, MetricUnavailable, Scores, clean
 
 if TYPE_CHECKING:
     from motionecho.metrics.clip import Clip
+
+T = TypeVar("T")
+TRACKER = "MOTIONECHO_TRACKER"
 
 
 class Shared:
@@ -48,8 +52,9 @@ class Guarded:
 
 def _motion_fidelity(shared: Shared) -> Metric:
     from motionecho.metrics.motion_fidelity import MotionFidelity
+    from motionecho.metrics.trackers import load_tracker
 
-    return MotionFidelity()
+    return MotionFidelity(load_tracker(os.environ.get(TRACKER, "dis"), shared.device))
 
 
 def _text_alignment(shared: Shared) -> Metric:
@@ -76,6 +81,19 @@ def _toy_text(shared: Shared) -> Metric:
     return ToyText(shared.device)
 
 
+def _inception(shared: Shared) -> Embedder:
+    from motionecho.metrics.inception import Inception
+
+    return Inception(shared.device)
+
+
+def _clip(shared: Shared) -> Embedder:
+    from motionecho.metrics.clip import ClipFrames
+
+    return ClipFrames(shared.clip)
+
+
+EMBEDDERS: dict[str, Callable[[Shared], Embedder]] = {"inception": _inception, "clip": _clip}
 METRICS: dict[str, Callable[[Shared], Metric]] = {
     "motion_fidelity": _motion_fidelity,
     "text_alignment": _text_alignment,
@@ -85,7 +103,9 @@ METRICS: dict[str, Callable[[Shared], Metric]] = {
 }
 
 
-def load_metrics(names: Iterable[str], device: str = "auto") -> tuple[list[Metric], dict[str, str]]:
+def load_metrics(
+    names: Iterable[str], device: str = "auto", shared: Shared | None = None
+) -> tuple[list[Metric], dict[str, str]]:
     """Return the metrics that can run here and, for the others, {name: reason}.
 
     `device` is "auto", "cpu", "cuda" or "cuda:n". Raises UserError for a name that does not exist.
@@ -95,12 +115,23 @@ def load_metrics(names: Iterable[str], device: str = "auto") -> tuple[list[Metri
         if name not in METRICS:
             choices = ", ".join(METRICS)
             raise UserError(f'unknown metric "{name}"{nearest(name, METRICS)}; the metrics are {choices}')
-    shared = Shared(device)
-    usable: list[Metric] = []
+    metrics, skipped = _load(wanted, METRICS, shared or Shared(device))
+    return [Guarded(metric) for metric in metrics], skipped
+
+
+def load_embedders(names: Iterable[str], shared: Shared) -> tuple[list[Embedder], dict[str, str]]:
+    """The same for what set metrics compare; see `sets.SETS`."""
+    return _load(names, EMBEDDERS, shared)
+
+
+def _load(
+    names: Iterable[str], makers: dict[str, Callable[[Shared], T]], shared: Shared
+) -> tuple[list[T], dict[str, str]]:
+    usable: list[T] = []
     skipped: dict[str, str] = {}
-    for name in wanted:
+    for name in names:
         try:
-            usable.append(Guarded(METRICS[name](shared)))
+            usable.append(makers[name](shared))
         except MetricUnavailable as unavailable:
             skipped[name] = str(unavailable)
         except ImportError as missing:

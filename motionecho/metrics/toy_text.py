@@ -5,13 +5,13 @@ Only for prompts in the pair's own words; any other prompt gives a status, not a
 
 from typing import TYPE_CHECKING
 
-from motionecho.backbones.registry import HERE
+from motionecho.backbones.toy.settings import JUDGE
 from motionecho.metrics.protocol import Item, MetricUnavailable, Scores
 
 if TYPE_CHECKING:
     import torch
 
-WEIGHTS = HERE / "toy" / "weights" / "judge.safetensors"
+WEIGHTS = JUDGE
 
 
 class ToyText:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from motionecho.metrics.protocol import MetricUnavailable
 from motionecho.metrics.tracklets import Tracks
 
 Points = NDArray[np.float32]
@@ -60,6 +61,18 @@ class LkTracker:
 
     def track(self, frames: NDArray[np.uint8]) -> Tracks:
         return _track(frames, _lk, self.tolerance, self.points)
+
+
+def load_tracker(name: str, device: str = "auto") -> Tracker:
+    """The tracker of that name: "dis", "lk" or "cotracker"; MetricUnavailable where it cannot be had."""
+    if name == "cotracker":
+        from motionecho.metrics.cotracker import load_cotracker
+
+        return load_cotracker(device)
+    built_in: dict[str, Tracker] = {"dis": DisTracker(), "lk": LkTracker()}
+    if name not in built_in:
+        raise MetricUnavailable(f'there is no tracker "{name}": use dis, lk or cotracker')
+    return built_in[name]
 
 
 def working_size(height: int, width: int) -> tuple[int, int]:

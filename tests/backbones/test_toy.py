@@ -11,7 +11,6 @@ import torch
 
 from motionecho.backbones.registry import load_pair, pair_spec
 from motionecho.backbones.toy.motions import HELD_OUT_MOTIONS, MOTIONS, TRAINING_SHARE
-from motionecho.backbones.toy.nets import WORDS, tokenize
 from motionecho.backbones.toy.render import reference_clip, render
 from motionecho.backbones.toy.sprites import captions, held_out_look, sample_scenes
 from motionecho.backbones.toy.verdict import (
@@ -23,6 +22,7 @@ from motionecho.backbones.toy.verdict import (
     velocity_cosine,
     verdict,
 )
+from motionecho.backbones.toy.words import WORDS, tokenize
 from motionecho.errors import BadSample, UserError
 from motionecho.guidance.base import predict, scaled, stack, steer
 from motionecho.inversion import guidance_of, invert

@@ -41,12 +41,21 @@ def _ray() -> Iterator[None]:
     ray.shutdown()
 
 
-def test_dry_run_says_what_is_left_and_touches_nothing(cli: Cli, manifest: Path, tmp_path: Path) -> None:
-    done = cli("batch", "submit", manifest, "--out", tmp_path / "run", "--dry-run", "--json", *QUICK)
+def test_dry_run_and_plan_say_what_is_left_and_touch_nothing(
+    cli: Cli, manifest: Path, tmp_path: Path
+) -> None:
+    where = (manifest, "--out", tmp_path / "run", "--json", *QUICK)
+    done = cli("batch", "submit", *where, "--dry-run")
     assert done.code == Exit.OK
-    assert done.json["plan"]["rows"] == 3
-    assert len(done.err.splitlines()) <= 8
+    assert (done.json["plan"]["rows"], done.json["plan"]["motions"], done.json["estimate"]) == (3, 2, None)
+    assert cli("batch", "plan", *where).json == done.json
     assert not (tmp_path / "run").exists()
+    table = cli("batch", "plan", manifest, "--out", tmp_path / "run").out
+    assert "3 samples, 2 motions of which 0 cached" in table
+    assert "--pilot 3" in table
+    mistake = cli("batch", "plan", *where, "--like", "x", "--pilot", "1")
+    assert mistake.code == Exit.USAGE
+    assert "give one of them" in mistake.sentence()
 
 
 @pytest.mark.usefixtures("_ray")
@@ -71,6 +80,13 @@ def test_a_run_from_submit_to_failures_and_again(cli: Cli, manifest: Path, tmp_p
     assert (failure["id"], failure["error"]["class"]) == ("bad", "BadSample")
 
     before = {record.key: record.committed_at for record in RunStore(str(run)).records()}
+    plan = cli("batch", "plan", manifest, "--out", run, "--json", *QUICK).json
+    assert (plan["plan"]["done"], plan["plan"]["todo"], plan["estimate"]["n"]) == (2, 0, 2)
+    other = cli("batch", "plan", manifest, "--out", tmp_path / "new", "--like", run, "--json", *QUICK).json
+    assert other["estimate"]["hours"] > 0
+    assert other["estimate"]["bytes"] > 1000
+    assert f"2 samples of {run} on cpu" in other["estimate"]["basis"]
+
     again = cli(*submit, "--allow-failures")
     assert again.code == Exit.OK
     assert (again.json["committed"], again.json["already_done"]) == (0, 2)

@@ -1,11 +1,14 @@
 """`motionecho generate` on the embedded pair: the real path, with few steps."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from motionecho.backbones.registry import PAIRS
 from motionecho.cli.outcome import Exit
 from motionecho.video import probe, read_provenance
+from tests.backbones.animatediff import public
 from tests.cli.conftest import Cli
 
 QUICK = ("--set", "steps=2", "--set", "inversion_steps=2")
@@ -67,3 +70,28 @@ def test_a_word_that_the_pair_does_not_know_fails_the_sample(cli: Cli, clip: Pat
     (sentence,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert '"dragon"' in sentence
     assert not (tmp_path / "v.mp4").exists()
+
+
+def test_a_published_pair_from_a_folder_says_what_it_was_made_with(
+    cli: Cli, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(PAIRS["animatediff-lightning"], frames=4, height=64, width=64)
+    monkeypatch.setitem(PAIRS, small.name, small)
+    weights = public.write(tmp_path / "weights")
+    done = cli(
+        "generate", clip, "a fox in the snow", "-o", tmp_path / "v.mp4", "--pair", small.name, "--offload",
+        "--weights", weights, *QUICK, "--json",
+    )  # fmt: skip
+    assert done.code == Exit.OK, done.err
+    assert "is made for 8 steps, not 2" in done.err
+    body = done.json
+    assert body["settings"]["weights"] == [str(weights)]
+    assert body["settings"]["offload"] is True
+    assert body["weights"] == PAIRS[small.name].at((str(weights),)).weights()
+    assert probe(tmp_path / "v.mp4").frames == 4
+
+
+def test_random_weights_are_said_aloud(cli: Cli) -> None:
+    done = cli("config", "show", "--pair", "turbo-v2", "--weights", "random", "--json")
+    assert "RANDOM WEIGHTS" in done.err
+    assert done.json["settings"]["weights"] == ["random"]

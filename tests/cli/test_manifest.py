@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from motionecho.cli.outcome import Exit
-from motionecho.video import read_clip
+from motionecho.video import read_clip, write_video
 from tests.cli.conftest import ROOT, Cli
 
 DEMO = ROOT / "manifests" / "demo.parquet"
@@ -85,7 +85,37 @@ def test_every_kind_of_problem_is_named_with_its_row(cli: Cli, clip: Path, tmp_p
 
 def test_a_missing_column_is_one_sentence(cli: Cli, tmp_path: Path) -> None:
     done = cli(
-        "manifest", "validate", write(tmp_path / "m.jsonl", {"reference": "a.mp4", "text": "a red star"})
+        "manifest", "validate", write(tmp_path / "m.jsonl", {"reference": "a.mp4", "words": "a red star"})
     )
     assert done.code == Exit.USAGE
     assert '"prompt"' in done.sentence()
+
+
+def test_words_and_clips_that_will_serve_the_pair_badly(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    frames = read_clip(clip, 16, 64, 64).frames
+    write_video(tmp_path / "small.mp4", frames[:, ::2, ::2], 8, None)
+    write_video(tmp_path / "short.mp4", frames[:10], 8, None)
+    path = write(
+        tmp_path / "m.jsonl",
+        {"id": "small", "reference": "small.mp4", "prompt": "a red star"},
+        {"id": "short", "reference": "short.mp4", "prompt": "a red star"},
+        {"id": "fine", "reference": str(clip), "prompt": "a red star", "negative_prompt": "a blue star"},
+    )
+    done = cli("manifest", "validate", path, "--json")
+    assert done.code == Exit.OK, "warnings are no errors"
+    assert done.json["problems"] == []
+    small, short = done.json["warnings"]
+    assert (small["id"], "32x32 pixels are enlarged 2.0 times" in small["problem"]) == ("small", True)
+    assert (short["id"], "only 10 different frames for 16" in short["problem"]) == ("short", True)
+    words = write(tmp_path / "w.jsonl", {"id": "cat", "reference": str(clip), "prompt": "a red cat"})
+    done = cli("manifest", "validate", words, "--json")
+    assert done.code == Exit.USAGE
+    (problem,) = done.json["problems"]
+    assert (problem["row"], problem["id"], problem["column"], problem["value"]) == (
+        1,
+        "cat",
+        "prompt",
+        "a red cat",
+    )
+    assert 'does not know the word "cat"' in problem["problem"]
+    assert cli("manifest", "validate", words, "--pair", "turbo-v2").code == Exit.OK

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.records import Record
 from motionecho.store import RunStore
-from pipelines.generate import Engine, Progress, Summary, run
+from pipelines.generate import Engine, Progress, Summary, run, survey
 
 Manifest = Callable[..., str]
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
@@ -145,11 +146,58 @@ def test_separate_pools_make_the_same_records(manifest: Manifest, tmp_path: Path
     assert all(number == 1 for name, number in count.items() if name.startswith("invert"))
 
 
+def test_runs_share_motions(manifest: Manifest, tmp_path: Path) -> None:
+    rows = [("fine one", "a.mp4"), ("fine two", "b.mp4")]
+    engine = dataclasses.replace(ENGINE, motions=str(tmp_path / "motions"))
+    go(manifest(*rows), tmp_path / "first", engine)
+    assert not (tmp_path / "first" / "motions").exists()
+    table = manifest(("fine three", "a.mp4"), ("fine four", "c.mp4"))
+    plan = survey(table, SETTINGS, str(tmp_path / "second"), motions=engine.motions).plan
+    assert (plan.motions, plan.motions_cached) == (2, 1)
+    go(table, tmp_path / "second", engine)
+    inverted = [name for name in fakes.calls(str(tmp_path / "second")) if name.startswith("invert")]
+    assert inverted == [f"invert-{by_id(tmp_path / 'second')['fine-four'].motion_key}"]
+
+
 def test_workers_that_cannot_load_stop_the_run(manifest: Manifest, tmp_path: Path) -> None:
     table = manifest(("fine one", "a.mp4"))
     summary = run(table, SETTINGS, str(tmp_path / "out"), ENGINE, factory="fake_stages:build_broken")
     assert "the weights are damaged" in (summary.stopped or "")
     assert summary.left == 1
+
+
+WATCHED = "fake_stages:build_watched"
+
+
+def test_the_next_sample_is_read_while_one_computes(manifest: Manifest, tmp_path: Path) -> None:
+    table = manifest(*[(f"fine {name}", f"{name}.mp4") for name in "abcd"])
+    engine = dataclasses.replace(ENGINE, workers=1)
+    assert run(table, SETTINGS, str(tmp_path / "out"), engine, factory=WATCHED).committed == 4
+    read = {name: n for name, n in fakes.calls(str(tmp_path / "out")).items() if name.startswith("prefetch")}
+    assert read == {f"prefetch-fine-{name}": 1 for name in "bcd"}, "all but the first, once each, in time"
+
+
+def test_workers_that_disagree_are_retired_and_the_rest_goes_on(manifest: Manifest, tmp_path: Path) -> None:
+    table, told = manifest(*[(f"slow {n}", "a.mp4") for n in range(12)]), list[Progress]()
+    summary = run(table, SETTINGS, str(tmp_path / "out"), ENGINE, told.append, factory=WATCHED)
+    assert (summary.stopped, summary.committed) == (None, 12)
+    assert max(size for now in told for _, size in now.pools.values()) == 2
+    said = f"1 retired: this worker (cpu on {socket.gethostname()}) has other weights"
+    assert said in [now.message for now in told]
+    first = json.loads((tmp_path / "out" / "canary.json").read_text())
+    made = {path.name.rsplit("-", 1)[1] for path in Path(f"{tmp_path / 'out'}.calls").glob("generate-*")}
+    assert made == {str(first["pid"])}, "a worker that disagrees makes nothing"
+
+
+def test_no_canary_and_none_that_agrees(manifest: Manifest, tmp_path: Path) -> None:
+    table, out = manifest(("fine one", "a.mp4")), str(tmp_path / "out")
+    RunStore(out).first_canary({"pid": "of another machine"})
+    stopped = run(table, SETTINGS, out, ENGINE, factory=WATCHED)
+    assert "CanaryMismatch: this worker" in (stopped.stopped or "")
+    assert stopped.left == 1
+    assert (
+        run(table, SETTINGS, out, dataclasses.replace(ENGINE, canary=False), factory=WATCHED).committed == 1
+    )
 
 
 def test_progress_is_told_and_kept_in_the_store(manifest: Manifest, tmp_path: Path) -> None:

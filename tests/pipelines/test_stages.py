@@ -1,6 +1,7 @@
 """The stages on the embedded pair, without Ray: what they leave in the store, in whatever order."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,8 +14,9 @@ from motionecho.errors import BadSample, PoisonedDevice, Transient
 from motionecho.keys import file_digest
 from motionecho.store import RunStore
 from motionecho.video import probe, read_provenance
+from pipelines.generate import identity
 from pipelines.plan import survey
-from pipelines.stages import Recent, build
+from pipelines.stages import Bench, Recent, build
 from pipelines.tasks import Task, failure_of
 
 CLIPS = Path(__file__).parents[2] / "manifests" / "clips"
@@ -72,6 +74,28 @@ def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: p
         again["invert"](changed)
 
 
+def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    store = RunStore(str(tmp_path / "run"))
+    gated = dataclasses.replace(SETTINGS, gate="mf_traj>=2, 2 tries", metrics=())
+    task = dataclasses.replace(tasks[0], attempt="1-a")
+    stages = build(("invert", "generate"), gated, store.url)
+    stages["invert"](task)
+    made = stages["generate"](task)
+    first, second = made["tries"]
+    assert (first["seed"], second["seed"] == first["seed"]) == (task.sample.seed, False)
+    assert [line["kept"] for line in made["tries"]].count(True) == 1
+    assert max(first["mf_traj"], second["mf_traj"]) == next(t["mf_traj"] for t in made["tries"] if t["kept"])
+    kept = next(line["seed"] for line in made["tries"] if line["kept"])
+    assert read_provenance(store.absolute(made["video"]["uri"]))["seed"] == kept
+
+    table = tmp_path / "m.csv"
+    table.write_text(f"reference,prompt\n{CLIPS}/arc.mp4,a red star\n")
+    plain, other = (survey(str(table), each, store.url).todo[0] for each in (SETTINGS, gated))
+    assert plain.key != other.key
+    assert plain.motion_key == other.motion_key
+
+
 def test_failures_are_told_apart() -> None:
     kinds: dict[str, list[Exception]] = {
         "bad": [BadSample("x")],
@@ -89,3 +113,15 @@ def test_recent_keeps_the_last_used() -> None:
         recent.get(key, lambda key=key: key * 10)  # type: ignore[misc]
     assert [recent.has(key) for key in (1, 2, 3)] == [True, False, True]
     assert recent.get(1, lambda: 0) == 10
+
+
+def test_where_weights_are_reaches_the_workers_and_decides_nothing(tmp_path: Path) -> None:
+    plain = RunSettings(pair="turbo-v2", echo=CONFIG, weights=("random",), offload=True)
+    again = RunSettings.from_dict(json.loads(json.dumps(plain.to_dict())))
+    assert again == plain
+    bench = Bench(again, str(tmp_path))
+    assert bench.spec.is_random
+    same = identity(dataclasses.replace(plain, offload=False))
+    assert identity(plain) == same
+    assert same["weights"] == {"teacher": "random", "student": "random"}
+    assert "weights" not in same["settings"]

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from motionecho.backbones.pair import ModelPair
-from motionecho.backbones.registry import HERE, load_pair
+from motionecho.backbones.registry import load_pair
 from motionecho.backbones.toy.ablation_report import contrasts, rivals, steps_up, table, write_samples
 from motionecho.backbones.toy.motions import TRAVELLING_MOTIONS
 from motionecho.backbones.toy.render import render, to_uint8
+from motionecho.backbones.toy.settings import JUDGE
 from motionecho.backbones.toy.sprites import Scenes, captions, sample_scenes
 from motionecho.backbones.toy.verdict import (
     centre_error,
@@ -123,7 +124,7 @@ class Task:
     ) -> list[dict[str, Any]]:
         """Ground-truth scores and cost of every sample, and what a tracker says where one is given."""
         judge, truth = (
-            load_judge(str(HERE / "toy/weights/judge.safetensors"), str(self.pair.device)),
+            load_judge(str(JUDGE), str(self.pair.device)),
             self.scenes.screen(),
         )
         rows = []

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from motionecho.backbones.toy.motions import FRAMES
-from motionecho.backbones.toy.nets import build_vae, tokenize
+from motionecho.backbones.toy.nets import build_vae
 from motionecho.backbones.toy.render import render
 from motionecho.backbones.toy.sprites import Scenes, captions, sample_scenes
 from motionecho.backbones.toy.training import Workplace
+from motionecho.backbones.toy.words import tokenize
 
 # how often a caption is empty, names the motion, names the texture
 EMPTY_SHARE, MOTION_SHARE, TEXTURE_SHARE = 0.12, 0.3, 0.75

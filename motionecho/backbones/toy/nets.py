@@ -7,38 +7,12 @@ import torch
 from diffusers import AutoencoderKL, UNetMotionModel
 from torch import Tensor, nn
 
-from motionecho.backbones.toy.sprites import BACKGROUNDS, COLORS, SHAPES, SIZE, TEXTURES
-from motionecho.errors import BadSample, nearest
+from motionecho.backbones.toy.sprites import SIZE
+from motionecho.backbones.toy.words import BACKGROUNDS, COLORS, MAX_WORDS, SHAPES, WORDS
 from motionecho.schedules import NoiseSchedule
 
-MAX_WORDS = 16
 WIDTH = 128
-MOTION_WORDS = (
-    "moving", "left", "right", "up", "down", "circling", "bouncing", "zigzagging", "waving", "growing",
-    "shrinking", "spinning", "camera", "panning", "zooming", "in", "out", "rotating",
-)  # fmt: skip
-LOOK_WORDS = tuple(dict.fromkeys((*SHAPES, *COLORS, *BACKGROUNDS, *TEXTURES)))
-WORDS = ("<pad>", "<start>", "<end>", "a", "on", "background", *LOOK_WORDS, *MOTION_WORDS)
 SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012)
-
-
-def tokenize(prompt: str) -> list[int]:
-    """Word ids padded to MAX_WORDS; raises BadSample on a word the pair was never taught."""
-    plain = prompt.lower().replace(",", " ").replace(".", " ")
-    words = ["a" if word in ("an", "the") else word for word in plain.split()]
-    for word in words:
-        if word not in WORDS[3:]:
-            raise BadSample(
-                f'the embedded pair does not know the word "{word}" of prompt "{prompt}"'
-                f"{nearest(word, WORDS[3:])}; it draws {', '.join(SHAPES)} in {', '.join(COLORS)}, "
-                'as in "a red star on a striped blue background"'
-            )
-    if len(words) > MAX_WORDS - 2:
-        raise BadSample(
-            f'the prompt "{prompt}" has {len(words)} words; the embedded pair reads {MAX_WORDS - 2}'
-        )
-    ids = [1, *(WORDS.index(word) for word in words), 2]
-    return ids + [0] * (MAX_WORDS - len(ids))
 
 
 class TextEncoder(nn.Module):

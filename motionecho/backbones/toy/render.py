@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motionecho.backbones.toy.sprites import BACKGROUNDS, COLORS, SIZE, TEXTURES, Scenes, sample_scenes
+from motionecho.backbones.toy.sprites import SIZE, Scenes, sample_scenes
+from motionecho.backbones.toy.words import BACKGROUNDS, COLORS, TEXTURES
 
 
 def _circle(x: Tensor, y: Tensor) -> Tensor:

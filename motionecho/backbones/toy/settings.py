@@ -4,6 +4,9 @@ The student is not guided here: on this pair its own gradients cost the prompt m
 motion, while the guided teacher's endpoint, taken whole in the first half of the steps, brings both.
 """
 
+from pathlib import Path
+
+from motionecho.backbones.spec import PairSpec
 from motionecho.config import EchoConfig
 
 DEFAULTS = EchoConfig(
@@ -48,3 +51,20 @@ PRESETS: dict[str, dict[str, object]] = {
         "endpoint_guidance": True,
     },
 }
+
+WEIGHTS = Path(__file__).parent / "weights"
+JUDGE = WEIGHTS / "judge.safetensors"
+PAIRS = (
+    PairSpec(
+        name="toy",
+        summary="embedded tiny pair: coloured shapes over textured backgrounds, trained on procedural video",
+        licence="Apache-2.0",
+        frames=16, height=64, width=64, fps=8,
+        module="motionecho.backbones.toy.pair",
+        files={name: WEIGHTS / f"{name}.safetensors" for name in ("vae", "text", "teacher", "student")},
+        layers=tuple(f"up_blocks.0.motion_modules.{k}.transformer_blocks.0.attn1" for k in (0, 1)),
+        defaults=DEFAULTS,
+        presets=PRESETS,
+        prompt_check="motionecho.backbones.toy.words:check_prompt",
+    ),
+)  # fmt: skip

@@ -13,21 +13,10 @@ import torch
 from torch import Tensor
 
 from motionecho.backbones.toy.motions import CAMERA_MOTIONS, MOTIONS, TRAINING_SHARE, Dice, Path
+from motionecho.backbones.toy.words import BACKGROUNDS, COLORS, SHAPES, TEXTURES
 
 SIZE = 64
 
-SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "moon")
-COLORS = {
-    "red": (0.90, 0.12, 0.12), "orange": (0.98, 0.55, 0.06), "yellow": (0.97, 0.92, 0.15),
-    "green": (0.15, 0.76, 0.20), "cyan": (0.15, 0.86, 0.90), "blue": (0.15, 0.28, 0.94),
-    "purple": (0.62, 0.18, 0.84), "white": (0.97, 0.97, 0.97),
-}  # fmt: skip
-BACKGROUNDS = {
-    "red": (0.50, 0.09, 0.10), "orange": (0.55, 0.32, 0.08), "yellow": (0.58, 0.54, 0.14),
-    "green": (0.09, 0.38, 0.14), "cyan": (0.09, 0.45, 0.49), "blue": (0.10, 0.15, 0.50),
-    "purple": (0.33, 0.12, 0.45), "gray": (0.45, 0.45, 0.45), "black": (0.06, 0.06, 0.06),
-}  # fmt: skip
-TEXTURES = ("plain", "gradient", "striped", "checkered", "dotted", "cloudy")
 TEXTURE_SHARE = (0.45, 0.19, 0.09, 0.09, 0.09, 0.09)
 
 

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from motionecho.backbones.toy.data import Latents, clips
 from motionecho.backbones.toy.motions import FRAMES
-from motionecho.backbones.toy.nets import SCHEDULE, Judge, TextEncoder, build_unet, build_vae, tokenize
+from motionecho.backbones.toy.nets import SCHEDULE, Judge, TextEncoder, build_unet, build_vae
 from motionecho.backbones.toy.training import Network, OutOfTime, Workplace, fit
+from motionecho.backbones.toy.words import tokenize
 
 GUIDANCE_SCALE = 2.5  # classifier-free guidance distilled into the student
 LOOKS = ("shape", "color", "background")  # what the judge reads beside place and size

@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from motionecho.backbones.toy.nets import Judge
-from motionecho.backbones.toy.sprites import BACKGROUNDS, COLORS, SHAPES, SIZE
+from motionecho.backbones.toy.sprites import SIZE
+from motionecho.backbones.toy.words import BACKGROUNDS, COLORS, SHAPES
 
 VISIBLE = 1.0  # a sprite whose true centre is further out has left the picture
 

@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 
 from motionecho.backbones.protocol import Probe
+from motionecho.backbones.videocrafter.settings import LAYERS
 from motionecho.backbones.videocrafter.signal import scale_embedding
 from motionecho.backbones.videocrafter.unet import UNet
 from motionecho.schedules import Consistency, NoiseSchedule, Solver
 
 SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012, "scaled_linear")
 SOLVER = Consistency(origin_steps=200)  # T2V-Turbo-V2 was distilled on 200 DDIM steps
-# what AnimateDiff calls up_blocks.1, whose maps MotionClone guides
-LAYERS = tuple(f"output_blocks.{k}.2.transformer_blocks.0.attn{n}" for k in (3, 4, 5) for n in (1, 2))
-HALF_GRADIENTS = 2.0**14  # lifts the motion loss's gradients (about 1e-6 at the maps) into float16's range
+SOLVER_V1 = Consistency(origin_steps=50)  # and T2V-Turbo on 50
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,7 @@ class VideoCrafter:
     scales: EmbeddedScales | None = None
 
     def denoise(self, z: Tensor, t: int, text: Tensor, probe: Probe | None = None) -> Tensor:
-        if probe is None or not z.requires_grad or self.unet.dtype != torch.float16:
-            return self.unet(z, **self._told(z, t, text), probe=probe).float()
-        inner = z.clone()
-        inner.register_hook(lambda gradient: gradient / HALF_GRADIENTS)
-        eps = self.unet(inner, **self._told(z, t, text), probe=probe)
-        for weights in probe.maps.values():
-            weights.register_hook(lambda gradient: gradient * HALF_GRADIENTS)
-        return eps.float()
+        return self.unet(z, **self._told(z, t, text), probe=probe).float()
 
     def observe(self, z: Tensor, t: int, text: Tensor, probe: Probe) -> None:
         self.unet.observe(z, **self._told(z, t, text), probe=probe)

@@ -1,4 +1,5 @@
-"""The layers of the LVDM UNet; parameters carry the public checkpoints' names, misspelling included.
+"""The layers of the LVDM UNet; parameters carry the public checkpoints' names, misspelling included, and are
+declared in the public order, which T2V-Turbo's nameless LoRA relies on.
 
 A batch of b videos of f frames travels as x [b*f, c, h, w]; every layer is called as layer(x, signal).
 """
@@ -6,7 +7,7 @@ A batch of b videos of f frames travels as x [b*f, c, h, w]; every layer is call
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from motionecho.backbones.videocrafter.checkpoint import GROUPS
+from motionecho.backbones.checkpoint import GROUPS
 from motionecho.backbones.videocrafter.signal import Signal
 
 
@@ -80,8 +81,8 @@ class Block(nn.Module):
         super().__init__()
         self.reads_text = text_width is not None
         self.attn1 = Attention(width, width, heads, head_width, not self.reads_text)
-        self.attn2 = Attention(width, text_width or width, heads, head_width, not self.reads_text)
         self.ff = FeedForward(width)
+        self.attn2 = Attention(width, text_width or width, heads, head_width, not self.reads_text)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:

@@ -1,21 +1,26 @@
 """From a state dict in the public layout to the UNet that it belongs to."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
 
-from motionecho.backbones.videocrafter.checkpoint import (
-    UNET,
+from motionecho.backbones.checkpoint import (
+    Shapes,
     State,
     component,
+    filled,
+    inferred,
     length_of,
     ratio_of,
     require_match,
+    shapes,
 )
 from motionecho.backbones.videocrafter.unet import UNet, UNetConfig
 
 WHAT = "VideoCrafter's UNet"
+PREFIX = "model.diffusion_model."
 TURBO = ("time_cond_proj.weight", "motion_cond_proj.weight", "combine_proj.weight")  # V1 has the first alone
 
 
@@ -25,17 +30,24 @@ def load_unet(state: State, **overrides: Any) -> UNet:
     `state` is a whole VideoCrafter2 checkpoint or a bare UNet (T2V-Turbo), with or without the projections
     of guidance and motion scale. Raises UserError naming tensors that are missing, unexpected or misshapen.
     """
-    tensors = component(state, UNET)
-    net = empty_unet(replace(infer_config(tensors), **overrides))
-    require_match({name: tensor.shape for name, tensor in net.state_dict().items()}, tensors, WHAT)
-    net.load_state_dict(tensors, assign=True)
-    return net.eval().requires_grad_(False)
+    tensors = component(state, PREFIX)
+    config = inferred(lambda: infer_config(tensors), lambda: published_shapes(*_scales(tensors)), tensors)
+    net = empty_unet(replace(config, **overrides))
+    require_match(shapes(net.state_dict()), tensors, WHAT)
+    return filled(net, tensors)
 
 
 def empty_unet(config: UNetConfig) -> UNet:
     """The network without memory: names and shapes alone."""
     with torch.device("meta"):
         return UNet(config)
+
+
+@cache
+def published_shapes(scale: bool = False, motion: bool = False) -> Shapes:
+    """Shapes at full size, with or without the projections of guidance scale and motion scale."""
+    config = UNetConfig(scale_width=256 if scale else None, motion_width=256 if motion else None)
+    return shapes(empty_unet(config).state_dict())
 
 
 def infer_config(tensors: State) -> UNetConfig:
@@ -47,7 +59,7 @@ def infer_config(tensors: State) -> UNetConfig:
     def over(name: str, known: int) -> int:
         return ratio_of(tensors, name, known, WHAT)
 
-    distilled, moved = any(name in tensors for name in TURBO), any(name in tensors for name in TURBO[1:])
+    distilled, moved = _scales(tensors)
     plain = UNetConfig()
     channels = width("input_blocks.0.0.bias")
     levels = range(len(plain.multipliers))
@@ -60,3 +72,7 @@ def infer_config(tensors: State) -> UNetConfig:
         scale_width=over(TURBO[0], channels) if distilled else None,
         motion_width=over(TURBO[1], channels) if moved else None,
     )
+
+
+def _scales(tensors: State) -> tuple[bool, bool]:
+    return any(name in tensors for name in TURBO), any(name in tensors for name in TURBO[1:])

@@ -1,51 +1,86 @@
-"""Loads VideoCrafter2 as the teacher and T2V-Turbo-V2 as its student."""
+"""Loads VideoCrafter2 as the teacher and one of its T2V-Turbos as the student."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 
 import torch
 
+from motionecho.backbones.checkpoint import State, component, read, unpickled
 from motionecho.backbones.device import resolve_device, resolve_dtype
+from motionecho.backbones.offload import one_at_a_time
 from motionecho.backbones.pair import ModelPair
-from motionecho.backbones.registry import RANDOM, PairSpec
-from motionecho.backbones.videocrafter.backbone import EmbeddedScales, VideoCrafter
-from motionecho.backbones.videocrafter.checkpoint import VAE, State, component, read
+from motionecho.backbones.spec import PairSpec
+from motionecho.backbones.videocrafter import vae as autoencoder
+from motionecho.backbones.videocrafter.backbone import SOLVER, SOLVER_V1, EmbeddedScales, VideoCrafter
 from motionecho.backbones.videocrafter.loading import load_unet
-from motionecho.backbones.videocrafter.random import random_turbo_v2, random_videocrafter2
+from motionecho.backbones.videocrafter.lora import merged
+from motionecho.backbones.videocrafter.random import random_student, random_videocrafter2
 from motionecho.backbones.videocrafter.text import TextEncoder, load_text
-from motionecho.backbones.videocrafter.vae import LATENT_SCALE, load_vae
+from motionecho.backbones.videocrafter.unet import UNet
 from motionecho.errors import UserError
 
 
-def load(spec: PairSpec, device: str = "auto", dtype: str = "auto") -> ModelPair:
+def load(spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False) -> ModelPair:
     """Build the pair; float16 on a GPU and float32 on a CPU unless asked otherwise."""
     place = resolve_device(device)
     kind = resolve_dtype(dtype, torch.float16 if place.type == "cuda" else torch.float32)
-    if spec.weights_at == RANDOM:
-        return assemble(spec, random_videocrafter2(), random_turbo_v2(), place, kind)
-    # a missing file is named before anything is built
-    paths = spec.pull() if "://" in spec.weights_at else spec.paths()
-    return assemble(spec, read(paths["videocrafter2"]), read(paths["turbo"]), place, kind)
+    if spec.is_random:
+        teacher, student = random_videocrafter2(), random_student(lora=spec.name == "turbo-v1")
+    else:
+        paths = spec.pull()  # a missing file is named before anything is built
+        teacher, student = read(paths["teacher"]), unpickled(paths["student"])
+    return assemble(spec, teacher, student, place, kind, offload)
+
+
+def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
+    """What loads each network from its file, on the CPU; each raises Misfit where tensors do not fit."""
+    whole = cache(lambda: read(files["teacher"]))
+    return {
+        "teacher": lambda: load_unet(whole()),
+        "autoencoder": lambda: autoencoder.load_vae(whole()),
+        "text encoder": lambda: load_text(whole()),
+        "student": lambda: load_student(whole(), unpickled(files["student"])),
+    }
+
+
+def load_student(videocrafter2: State, student: State | list[torch.Tensor]) -> UNet:
+    """T2V-Turbo, whole or as the LoRA that makes it of VideoCrafter2."""
+    net = load_unet(merged(videocrafter2, student) if isinstance(student, list) else student)
+    if net.config.scale_width is None:
+        raise UserError("the student's checkpoint has no time_cond_proj.weight; "
+                        "it is a plain VideoCrafter2, not a distilled T2V-Turbo")  # fmt: skip
+    return net
 
 
 def assemble(
-    spec: PairSpec, videocrafter2: State, turbo: State, device: torch.device, dtype: torch.dtype
+    spec: PairSpec,
+    videocrafter2: State,
+    turbo: State | list[torch.Tensor],
+    device: torch.device,
+    dtype: torch.dtype,
+    offload: bool = False,
 ) -> ModelPair:
     """The pair of two checkpoints; raises UserError naming the tensors of one that does not fit."""
-    teacher = load_unet(videocrafter2)
-    student = load_unet(turbo)
-    if student.config.scale_width is None:
-        raise UserError(f"pair {spec.name}: the student's checkpoint has no time_cond_proj.weight; "
-                        "it is a plain VideoCrafter2, not a distilled T2V-Turbo")  # fmt: skip
-    scales = EmbeddedScales(motion=None if student.config.motion_width is None else EmbeddedScales.motion)
+    home = torch.device("cpu") if offload else device
+    teacher, student = load_unet(videocrafter2), load_student(videocrafter2, turbo)
+    second = student.config.motion_width is not None
+    scales = EmbeddedScales(motion=EmbeddedScales.motion if second else None)
     # cast as tensors: diffusers warns of casting a module
-    vae = load_vae({name: t.to(device, dtype) for name, t in component(videocrafter2, VAE).items()})
+    parts = component(videocrafter2, autoencoder.PREFIX)
+    vae = autoencoder.load_vae({name: t.to(home, dtype) for name, t in parts.items()})
     vae.enable_slicing()  # frame by frame: a clip's activations at full size would fill a small card
     text = load_text(videocrafter2)
-    return ModelPair(
+    pair = ModelPair(
         spec,
-        student=VideoCrafter(student.to(device, dtype), fps=spec.fps, scales=scales),
-        teacher=VideoCrafter(teacher.to(device, dtype), fps=spec.fps),
+        student=VideoCrafter(
+            student.to(home, dtype), SOLVER if second else SOLVER_V1, fps=spec.fps, scales=scales
+        ),
+        teacher=VideoCrafter(teacher.to(home, dtype), fps=spec.fps),
         vae=vae,
-        text=TextEncoder(text.tower.to(device, dtype), text.tokenizer),
+        text=TextEncoder(text.tower.to(home, dtype), text.tokenizer),
         latent_shift=0.0,
-        latent_scale=LATENT_SCALE,
-        device=device,
+        latent_scale=autoencoder.LATENT_SCALE,
+        device=home,
     )
+    return one_at_a_time(pair, device, text.tower) if offload else pair

@@ -7,16 +7,19 @@ from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import TextTransformer
 from torch import Tensor
 
-from motionecho.backbones.videocrafter.checkpoint import (
-    TEXT,
+from motionecho.backbones.checkpoint import (
     State,
     component,
+    filled,
+    inferred,
     length_of,
     ratio_of,
     require_match,
+    shapes,
 )
 
 WHAT = "OpenCLIP's text tower"
+PREFIX = "cond_stage_model.model."
 TOKENS, HEAD_WIDTH = 77, 64
 UNUSED = ("logit_scale", "attn_mask")  # in the checkpoint, but of no use to the states
 
@@ -46,15 +49,18 @@ def load_text(state: State) -> TextEncoder:
 
     Raises UserError naming tensors that are missing, unexpected or misshapen.
     """
-    tensors = {name: t for name, t in component(state, TEXT).items() if name not in UNUSED}
-    layers = {name.split(".")[2] for name in tensors if name.startswith("transformer.resblocks.")}
-    width = length_of(tensors, "ln_final.bias", WHAT)
-    words = ratio_of(tensors, "token_embedding.weight", width, WHAT)
-    joint = ratio_of(tensors, "text_projection", width, WHAT)
-    tower = empty_text(width, len(layers), words, joint)
-    require_match({name: t.shape for name, t in tower.state_dict().items()}, tensors, WHAT)
-    tower.load_state_dict(tensors, assign=True)
-    return TextEncoder(tower.eval().requires_grad_(False), SimpleTokenizer(context_length=TOKENS))
+    tensors = {name: t for name, t in component(state, PREFIX).items() if name not in UNUSED}
+
+    def sizes() -> dict[str, int]:
+        width = length_of(tensors, "ln_final.bias", WHAT)
+        layers = {name.split(".")[2] for name in tensors if name.startswith("transformer.resblocks.")}
+        words = ratio_of(tensors, "token_embedding.weight", width, WHAT)
+        joint = ratio_of(tensors, "text_projection", width, WHAT)
+        return {"width": width, "layers": len(layers), "words": words, "joint": joint}
+
+    tower = empty_text(**inferred(sizes, lambda: shapes(empty_text().state_dict()), tensors))
+    require_match(shapes(tower.state_dict()), tensors, WHAT)
+    return TextEncoder(filled(tower, tensors), SimpleTokenizer(context_length=TOKENS))
 
 
 def empty_text(width: int = 1024, layers: int = 24, words: int = 49408, joint: int = 1024) -> TextTransformer:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from motionecho.backbones.checkpoint import GROUPS
 from motionecho.backbones.protocol import Probe
-from motionecho.backbones.videocrafter.checkpoint import GROUPS
 from motionecho.backbones.videocrafter.layers import (
     Attention,
     Downsample,
@@ -68,7 +68,6 @@ class UNet(nn.Module):
 
         widths = [first * multiplier for multiplier in config.multipliers]
         width, skips = first, [first]
-        self.init_attn = Stage([TemporalTransformer(first, 8, config.head_width, convolutional=True)])
         self.input_blocks = nn.ModuleList([Stage([nn.Conv2d(LATENT_CHANNELS, first, 3, padding=1)])])
         for level, width_out in enumerate(widths):
             if level > 0:
@@ -78,6 +77,7 @@ class UNet(nn.Module):
                 self.input_blocks.append(stage(width, width_out, level))
                 width = width_out
                 skips.append(width)
+        self.init_attn = Stage([TemporalTransformer(first, 8, config.head_width, convolutional=True)])
 
         self.middle_block = Stage(
             [ResBlock(width, width, embedding), *attention(width), ResBlock(width, width, embedding)]

@@ -5,9 +5,17 @@ import re
 import torch
 from diffusers import AutoencoderKL
 
-from motionecho.backbones.videocrafter.checkpoint import VAE, State, component, length_of, require_match
+from motionecho.backbones.checkpoint import (
+    State,
+    component,
+    filled,
+    inferred,
+    length_of,
+    require_match,
+)
 
 WHAT = "VideoCrafter's autoencoder"
+PREFIX = "first_stage_model."
 LATENT_SCALE = 0.18215
 LEVELS, BLOCKS = 4, 2
 
@@ -18,13 +26,17 @@ def load_vae(state: State) -> AutoencoderKL:
     Frames [n, 3, 8h, 8w] in [-1, 1]; latents [n, 4, h, w], to be multiplied by LATENT_SCALE. Raises UserError
     naming tensors that are missing, unexpected or misshapen.
     """
-    tensors = component(state, VAE)
-    firsts = (f"encoder.down.{level}.block.0.conv1.bias" for level in range(LEVELS))
-    vae = empty_vae(tuple(length_of(tensors, name, WHAT) for name in firsts))
+    tensors = component(state, PREFIX)
+
+    def widths() -> tuple[int, ...]:
+        firsts = (f"encoder.down.{level}.block.0.conv1.bias" for level in range(LEVELS))
+        return tuple(length_of(tensors, name, WHAT) for name in firsts)
+
+    vae = empty_vae(inferred(widths, lambda: public_shapes(empty_vae()), tensors))
     require_match(public_shapes(vae), tensors, WHAT)
-    renamed = {name: tensors[public_name(name)].reshape(t.shape) for name, t in vae.state_dict().items()}
-    vae.load_state_dict(renamed, assign=True)
-    return vae.eval().requires_grad_(False)
+    return filled(
+        vae, {name: tensors[public_name(name)].reshape(t.shape) for name, t in vae.state_dict().items()}
+    )
 
 
 def empty_vae(widths: tuple[int, ...] = (128, 256, 512, 512)) -> AutoencoderKL:

@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from motionecho.backbones.videocrafter.random import random_tensors
+from motionecho.backbones.random import random_tensors
+from motionecho.backbones.videocrafter.lora import factor_shapes
+from motionecho.backbones.videocrafter.unet import UNetConfig
 
 DATA = Path(__file__).parent / "data"
 TURBO = {"time_cond_proj.weight": [320, 256], "motion_cond_proj.weight": [320, 256],
@@ -18,6 +20,7 @@ TURBO = {"time_cond_proj.weight": [320, 256], "motion_cond_proj.weight": [320, 2
 BLOCK = ("attn.in_proj_weight", "attn.in_proj_bias", "attn.out_proj.weight", "attn.out_proj.bias",
          "mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias")  # fmt: skip
 TEXT_WIDTH = 128
+LORA_CONFIG = UNetConfig(channels=32, head_width=16, text_width=TEXT_WIDTH, scale_width=256)
 
 
 def table(name: str) -> dict[str, list[int]]:
@@ -35,6 +38,14 @@ def unet_state(turbo: bool = False, seed: int = 0) -> dict[str, Tensor]:
 def _drawn_unet(turbo: bool, seed: int) -> dict[str, Tensor]:
     full = table("unet") | (TURBO if turbo else {})
     return random_tensors({name: torch.Size(map(_unet_size, shape)) for name, shape in full.items()}, seed)
+
+
+def lora(seed: int = 2) -> list[Tensor]:
+    """T2V-Turbo's LoRA as it is published: a list of factors, two a layer, in the tables' order."""
+    named = {}
+    for name, (up, down) in factor_shapes(LORA_CONFIG).items():
+        named |= {f"{name}.up": up, f"{name}.down": down}
+    return list(random_tensors(named, seed).values())
 
 
 def vae_state(seed: int = 0) -> dict[str, Tensor]:

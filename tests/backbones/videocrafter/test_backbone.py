@@ -10,7 +10,7 @@ from motionecho.backbones.protocol import Probe
 from motionecho.backbones.videocrafter.backbone import LAYERS, EmbeddedScales, VideoCrafter
 from motionecho.backbones.videocrafter.loading import load_unet
 from motionecho.errors import UserError
-from motionecho.guidance.base import predict, scaled, stack, steer
+from motionecho.guidance.base import Target, predict, scaled, stack, steer
 from motionecho.guidance.motionclone import MotionClone
 from tests.backbones.videocrafter import public
 
@@ -142,11 +142,14 @@ def test_half_precision_keeps_the_gradient(z, text) -> None:
         precise.observe(z[1:], 400, text[:1], reference)
     target = stack([guidance.target(reference)])
 
+    class FullSize(MotionClone):
+        """At full size the loss is a mean of 2000 times as many entries, so its gradient is smaller."""
+
+        def loss(self, probe: Probe, target: Target) -> Tensor:
+            return super().loss(probe, target) / 2000
+
     def gradient(backbone: VideoCrafter) -> Tensor:
-        probe, latents = Probe(LAYERS), z[:1].clone().requires_grad_()
-        backbone.denoise(latents, 500, text[:1], probe)
-        # at full size the loss is a mean of 2000 times as many entries, and its gradient that much smaller
-        return torch.autograd.grad(guidance.loss(probe, target).sum() / 2000, latents)[0]
+        return predict(backbone, z[:1], 500, text[:1], FullSize(LAYERS), target, above=0.0).gradient
 
     expected, found = gradient(precise), gradient(half)
     assert torch.cosine_similarity(expected.flatten(), found.flatten(), dim=0) > 0.99

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from motionecho.backbones.videocrafter.checkpoint import read
+from motionecho.backbones.checkpoint import read
 from motionecho.backbones.videocrafter.loading import empty_unet, load_unet
 from motionecho.backbones.videocrafter.text import load_text
 from motionecho.backbones.videocrafter.unet import UNetConfig
@@ -25,7 +25,10 @@ def shapes(state) -> dict[str, list[int]]:
 def test_full_size_has_exactly_the_public_tensors() -> None:
     plain, turbo = empty_unet(UNetConfig()), empty_unet(UNetConfig(scale_width=256, motion_width=256))
     assert shapes(plain.state_dict()) == public.table("unet")
+    assert list(plain.state_dict()) == list(public.table("unet"))  # in order, for T2V-Turbo's nameless LoRA
     assert shapes(turbo.state_dict()) == public.table("unet") | public.TURBO
+    around = ["fps_embedding.2.bias", *public.TURBO, "input_blocks.0.0.weight"]
+    assert list(turbo.state_dict())[7:12] == around
     assert sum(p.numel() for p in plain.parameters()) == 1_413_284_420
     assert sum(p.numel() for p in turbo.parameters()) == 1_413_653_060
     vae = empty_vae()

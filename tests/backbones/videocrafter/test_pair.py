@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from motionecho.backbones import registry
 from motionecho.backbones.pair import ModelPair
-from motionecho.backbones.registry import PairSpec, load_pair, pair_spec
-from motionecho.backbones.videocrafter.pair import load
+from motionecho.backbones.registry import PairSpec, pair_spec
+from motionecho.backbones.videocrafter import random
+from motionecho.backbones.videocrafter.lora import factor_shapes
+from motionecho.backbones.videocrafter.pair import load, load_student
+from motionecho.backbones.videocrafter.text import load_text
+from motionecho.backbones.videocrafter.unet import UNetConfig
+from motionecho.backbones.videocrafter.vae import load_vae
 from motionecho.echo import generate
 from motionecho.errors import BadSample, UserError
 from motionecho.inversion import invert
+from motionecho.trace import Trace
 from tests.backbones.videocrafter import public
 
 QUICK = {"steps": 2, "inversion_steps": 2, "guided_fraction": 1.0, "activation": "always",
@@ -25,16 +30,15 @@ QUICK = {"steps": 2, "inversion_steps": 2, "guided_fraction": 1.0, "activation":
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
-    (folder / "turbo-v2").mkdir()
-    torch.save({"state_dict": public.model_ckpt()}, folder / "turbo-v2" / "model.ckpt")
-    torch.save(public.unet_state(turbo=True, seed=1), folder / "turbo-v2" / "unet_mg.pt")
+    torch.save({"state_dict": public.model_ckpt()}, folder / "model.ckpt")
+    torch.save(public.unet_state(turbo=True, seed=1), folder / "unet_mg.pt")
+    torch.save(public.lora(), folder / "unet_lora.pt")
     return folder
 
 
-@pytest.fixture
-def spec(home: Path, monkeypatch: pytest.MonkeyPatch) -> PairSpec:
-    monkeypatch.setenv("MOTIONECHO_WEIGHTS", str(home))
-    return replace(pair_spec("turbo-v2"), frames=4, height=64, width=64)
+@pytest.fixture(scope="module")
+def spec(home: Path) -> PairSpec:
+    return replace(pair_spec("turbo-v2", (str(home),)), frames=4, height=64, width=64)
 
 
 @pytest.fixture
@@ -42,13 +46,18 @@ def pair(spec: PairSpec) -> ModelPair:
     return load(spec, "cpu")
 
 
-def test_a_clip_becomes_a_video(pair: ModelPair) -> None:
+def made(pair: ModelPair) -> tuple[torch.Tensor, Trace]:
     frames = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
     config = pair.spec.config(changes=QUICK)
     motion = invert(pair, frames, config)
     assert motion.z_T.shape == (4, 4, 8, 8)
-    assert {name.split(":")[0] for name in motion.student} == set(pair.student.layers)
+    assert {name.split(":")[0] for name in motion.student} == set(pair.spec.layers)
     latents, (trace,) = generate(pair, [motion], ["a fox running"], [7], config)
+    return latents, trace
+
+
+def test_a_clip_becomes_a_video(pair: ModelPair) -> None:
+    latents, trace = made(pair)
     video = pair.decode_video(latents)
     assert video.shape == (1, 4, 64, 64, 3)
     assert video.dtype == np.uint8
@@ -56,6 +65,47 @@ def test_a_clip_becomes_a_video(pair: ModelPair) -> None:
     assert evaluations["student_guided"] == 2
     assert evaluations["teacher_guided"] > 0
     assert all(np.isfinite(row["loss"]) and row["loss"] > 0 for row in trace.rows())
+
+
+def test_networks_that_take_turns_make_the_same_video(pair: ModelPair) -> None:
+    taking_turns = load(pair.spec, "cpu", offload=True)
+    assert torch.equal(made(taking_turns)[0], made(pair)[0])
+    assert np.array_equal(*(p.decode_video(torch.ones(1, 4, 4, 8, 8)) for p in (pair, taking_turns)))
+
+
+def test_a_lora_makes_the_first_turbo_of_videocrafter2(home: Path, spec: PairSpec) -> None:
+    pair = load(replace(pair_spec("turbo-v1", (str(home),)), frames=4, height=64, width=64), "cpu")
+    base, student = pair.teacher.unet.state_dict(), pair.student.unet.state_dict()
+    factors = iter(public.lora())
+    changed = {name for name, t in student.items() if name not in base or not torch.equal(base[name], t)}
+    expected = [name for name, t in student.items() if name.endswith("weight") and t.ndim in (2, 4, 5)]
+    assert changed == set(expected)
+    for name, up, down in zip(expected, factors, factors, strict=True):
+        before = base.get(name, torch.zeros_like(student[name]))
+        added = torch.einsum("or,ri->oi", up.flatten(1), down.flatten(1)).view(before.shape)
+        assert torch.allclose(student[name], before + added, atol=1e-5), name
+    assert pair.student.scales.motion is None
+    assert pair.student.solver.timesteps(8) == [999 - 120 * k for k in range(8)]
+    assert bool(torch.isfinite(made(pair)[0]).all())
+
+
+def test_a_lora_that_does_not_fit_is_named_by_what_it_adds_to() -> None:
+    base, factors = public.model_ckpt(), public.lora()
+    name = "input_blocks.1.1.proj_in.weight"
+    at = 2 * list(factor_shapes(public.LORA_CONFIG)).index(name)
+    wrong = [*factors[:at], factors[at][:-1], *factors[at + 1 :]]
+    with pytest.raises(UserError, match=name.replace(".", r"\.") + ":up wrong shape"):
+        load_student(base, wrong)
+    with pytest.raises(UserError, match=r"1 of 1150 factors, out\.2\.weight:down missing"):
+        load_student(base, factors[:-1])
+    with pytest.raises(UserError, match="factor 1150 unexpected"):
+        load_student(base, [*factors, factors[0]])
+
+
+def test_the_lora_s_full_size_is_the_published_file_s() -> None:
+    shapes = factor_shapes(UNetConfig(scale_width=256)).values()
+    assert len(shapes) == 575
+    assert 4 * sum(up.numel() + down.numel() for up, down in shapes) == 468_568_704  # bytes, of 469 MB
 
 
 def test_student_and_teacher_are_told_what_they_were_trained_with(pair: ModelPair) -> None:
@@ -81,58 +131,23 @@ def test_text_is_read_before_the_last_layer(pair: ModelPair, spec: PairSpec) -> 
     assert not torch.allclose(before, pair.encode_text(["a fox", ""]))
 
 
-def test_a_plain_videocrafter_is_no_student(spec: PairSpec, tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "turbo-v2").mkdir()
-    for name in ("model.ckpt", "unet_mg.pt"):
-        torch.save({"state_dict": public.model_ckpt()}, tmp_path / "turbo-v2" / name)
-    monkeypatch.setenv("MOTIONECHO_WEIGHTS", str(tmp_path))
+def test_a_plain_videocrafter_is_no_student() -> None:
     with pytest.raises(UserError, match=r"no time_cond_proj\.weight; it is a plain VideoCrafter2"):
-        load(spec, "cpu")
+        load_student(public.model_ckpt(), public.unet_state())
 
 
-def test_absent_weights_are_named_with_where_to_get_them(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("MOTIONECHO_WEIGHTS", str(tmp_path))
-    expected = rf"{tmp_path}/turbo-v2/model\.ckpt; copy hf://VideoCrafter/VideoCrafter2/model\.ckpt there, or"
-    with pytest.raises(UserError, match=expected):
-        pair_spec("turbo-v2").weights()
-    with pytest.raises(UserError, match=expected):
-        load_pair("turbo-v2", "cpu")
+def test_random_weights_are_of_the_published_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(shapes, seed: int) -> dict[str, torch.Tensor]:
+        return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
-
-def test_weights_behind_a_url_are_copied_once(home, spec, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("MOTIONECHO_WEIGHTS", f"file://{home}/")
-    with pytest.raises(UserError, match="missing"):
-        spec.paths()  # asking where the weights are fetches none
-    pulled = spec.pull()
-    assert spec.home.is_relative_to(tmp_path)
-    for component, path in pulled.items():
-        assert path.read_bytes() == (home / spec.files[component]).read_bytes()
-    before = {path: path.stat().st_mtime_ns for path in pulled.values()}
-    assert load(spec, "cpu").student.unet.config.channels == 32
-    assert {path: path.stat().st_mtime_ns for path in pulled.values()} == before
-    monkeypatch.setenv("MOTIONECHO_WEIGHTS", f"file://{tmp_path}/nowhere")
-    with pytest.raises(UserError, match=r"there are no weights at file://.*/nowhere/turbo-v2/model\.ckpt"):
-        spec.pull()
-    assert not any(spec.home.rglob("*.part*"))
-
-
-def test_random_weights_are_said_to_be_random(monkeypatch) -> None:
-    monkeypatch.setenv("MOTIONECHO_WEIGHTS", "random")
-    assert pair_spec("turbo-v2").weights() == {"videocrafter2": "random", "turbo": "random"}
-    assert "random" not in pair_spec("toy").weights().values()
-
-
-def test_a_large_file_is_hashed_once_and_again_when_it_changes(home, spec, monkeypatch) -> None:
-    monkeypatch.setattr(registry, "LARGE", 1)
-    file, first = home / "turbo-v2" / "unet_mg.pt", spec.weights()
-    note = file.with_name("unet_mg.pt.sha256")
-    noted = note.read_text().split()
-    assert noted[0] == first["turbo"]
-    note.write_text(" ".join(["0" * 64, *noted[1:]]))
-    assert spec.weights()["turbo"] == "0" * 64  # believed while size and time hold
-    file.touch()
-    assert spec.weights() == first
+    monkeypatch.setattr(random, "random_tensors", without_memory)
+    base = random.random_videocrafter2()
+    load_vae(base)
+    load_text(base)
+    assert load_student(base, random.random_student()).config.motion_width == 256
+    assert [t.shape for t in random.random_student(lora=True)] == [
+        shape for ends in factor_shapes(UNetConfig(scale_width=256)).values() for shape in ends
+    ]
 
 
 def test_presets_are_settings(spec: PairSpec) -> None:

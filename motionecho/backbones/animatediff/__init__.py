@@ -1,0 +1,1 @@
+"""AnimateDiff and its distilled AnimateDiff-Lightning, on any base of Stable Diffusion 1.5."""

@@ -1,0 +1,82 @@
+"""Loads AnimateDiff as the teacher and AnimateDiff-Lightning as the student, on one base."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from motionecho.backbones.animatediff import loading, text
+from motionecho.backbones.animatediff.loading import load_motion_unet, load_vae
+from motionecho.backbones.checkpoint import State, read, shapes
+from motionecho.backbones.device import resolve_device, resolve_dtype
+from motionecho.backbones.motion_unet import MotionUNet
+from motionecho.backbones.offload import one_at_a_time
+from motionecho.backbones.pair import ModelPair
+from motionecho.backbones.random import random_tensors
+from motionecho.backbones.spec import PairSpec
+from motionecho.schedules import EulerTrailing, NoiseSchedule
+
+SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012, "linear")
+Files = Mapping[str, State]
+
+
+def load(spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False) -> ModelPair:
+    """Build the pair; float16 on a GPU and float32 on a CPU unless asked otherwise."""
+    place = resolve_device(device)
+    kind = resolve_dtype(dtype, torch.float16 if place.type == "cuda" else torch.float32)
+    if spec.is_random:
+        return assemble(spec, random_files(), place, kind, offload)
+    paths = spec.pull()  # a missing file is named before anything is built
+    return assemble(spec, {key: read(path) for key, path in paths.items()}, place, kind, offload)
+
+
+def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
+    """What loads each network from its file, on the CPU; each raises Misfit where tensors do not fit."""
+    base = cache(lambda: read(files["base/unet"]))
+    return {
+        "teacher": lambda: load_motion_unet(base(), read(files["teacher"])),
+        "student": lambda: load_motion_unet(base(), read(files["student"])),
+        "autoencoder": lambda: load_vae(read(files["base/vae"])),
+        "text encoder": lambda: text.load_text(read(files["base/text"])),
+    }
+
+
+def assemble(
+    spec: PairSpec, files: Files, device: torch.device, dtype: torch.dtype, offload: bool = False
+) -> ModelPair:
+    """The pair of five files; raises Misfit naming the tensors of one that does not fit."""
+    home = torch.device("cpu") if offload else device
+    # cast as tensors, for diffusers warns of casting a module; the base once, for both networks use it
+    placed = {key: {name: t.to(home, dtype) for name, t in state.items()} for key, state in files.items()}
+    student, teacher = (
+        MotionUNet(
+            load_motion_unet(placed["base/unet"], placed[role]), SCHEDULE, EulerTrailing(), spec.layers
+        )
+        for role in ("student", "teacher")
+    )
+    vae = load_vae(placed["base/vae"])
+    vae.enable_slicing()  # frame by frame: a clip's activations at full size would fill a small card
+    encoder = text.load_text(placed["base/text"])
+    encoder.tower.to(home)
+    pair = ModelPair(
+        spec, student, teacher, vae, encoder, latent_shift=0.0, latent_scale=loading.LATENT_SCALE, device=home
+    )
+    return one_at_a_time(pair, device, encoder.tower) if offload else pair
+
+
+def random_files(seed: int = 0) -> dict[str, State]:
+    """Random weights in the layout of the public files, at full size."""
+    newer, older = loading.empty_unet(middle=True), loading.empty_unet(middle=False)
+    wanted = {
+        "base/unet": loading.base_shapes(newer),
+        "base/vae": shapes(loading.empty_vae().state_dict()),
+        "base/text": text.public_shapes(text.empty_text()),
+        "teacher": loading.module_shapes(older),  # AnimateDiff v3 has none in the middle
+        "student": loading.module_shapes(newer),
+    }
+    drawn = {key: random_tensors(its, seed + k) for k, (key, its) in enumerate(wanted.items())}
+    return {
+        key: {name: tensor for name, tensor in state.items() if not name.endswith(loading.POSITIONS)}
+        for key, state in drawn.items()
+    }  # positions are sines

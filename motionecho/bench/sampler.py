@@ -1,0 +1,103 @@
+"""What a video costs: seconds, memory and network evaluations of every way to sample, on this device."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from motionecho.backbones.pair import ModelPair
+from motionecho.config import EchoConfig
+from motionecho.echo import generate
+from motionecho.inversion import Motion, invert
+from motionecho.trace import Trace
+
+T = TypeVar("T")
+PROMPT = "a red star on a blue background"  # in words that every pair knows
+# Random networks do not denoise: strong guidance would carry their latents away. What it costs is the same.
+STEADY = {"gradient": "unit_rms", "student_strength": 0.1, "teacher_strength": 0.1,
+          "teacher_guidance_scale": 1.5}  # fmt: skip
+MODES: dict[str, dict[str, Any]] = {
+    "plain": {"activation": "never", "student_strength": 0.0},
+    "guided": {"activation": "never"},
+    "teacher always": {"activation": "always"},
+    "adaptive": {"activation": "adaptive", "threshold_unit": "loss"},
+}
+
+
+def measure(
+    pair: ModelPair, steps: Sequence[int], repeats: int = 3, changes: dict[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield one row for every number of steps and mode, after the row of the inversion of a reference.
+
+    Seconds are the median of `repeats` videos from prompt to frames, after one that is not counted; memory
+    is the device's peak in GiB, None where torch does not count it. Adaptive runs have the thresholds at
+    which the teacher serves about half of its steps, found by a run in which it serves all.
+    """
+    config = pair.spec.defaults.updated((STEADY if pair.spec.is_random else {}) | (changes or {}))
+    size = (pair.spec.frames, pair.spec.height, pair.spec.width, 3)
+    clip = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
+    _timed(pair, lambda: invert(pair, clip, config.updated({"inversion_steps": 1})))
+    seconds, peak, motion = _timed(pair, lambda: invert(pair, clip, config))
+    yield {"steps": config.inversion_steps, "mode": "inversion", "seconds": seconds, "peak_gib": peak}
+
+    for number in steps:
+        for mode, its in MODES.items():
+            row = config.updated({"steps": number} | its | _own(config, mode))
+            if mode == "adaptive":
+                row = row.updated(_halfway(pair, motion, row))
+            _video(pair, motion, row)
+            runs = [_timed(pair, partial(_video, pair, motion, row)) for _ in range(repeats)]
+            trace = runs[-1][2]
+            yield {
+                "steps": number,
+                "mode": mode,
+                "seconds": round(statistics.median(run[0] for run in runs), 4),
+                "peak_gib": runs[-1][1],
+                **trace.evaluations(),
+                "forwards": trace.forward_equivalents(),
+                "activated": sum(step.active for step in trace.steps),
+                "delta_1": row.activation_threshold if mode == "adaptive" else None,
+                "delta_2": row.truncation_threshold if mode == "adaptive" else None,
+            }
+
+
+def _own(config: EchoConfig, mode: str) -> dict[str, Any]:
+    """A pair whose student is not guided by default is guided in the row that measures just that."""
+    return {"student_strength": 0.1} if mode == "guided" and config.student_strength == 0 else {}
+
+
+def _video(pair: ModelPair, motion: Motion, config: EchoConfig) -> Trace:
+    latents, (trace,) = generate(pair, [motion], [PROMPT], [0], config)
+    pair.decode_video(latents)
+    return trace
+
+
+def _halfway(pair: ModelPair, motion: Motion, config: EchoConfig) -> dict[str, float]:
+    """Thresholds between the losses of a run in which neither of them counts."""
+    trace = _video(pair, motion, config.updated({"activation_threshold": 0.0, "truncation_threshold": 0.0}))
+    served = [step for step in trace.steps if step.active]
+    means = [step.window_mean for step in served if step.window_mean is not None]
+    losses = [step.teacher_loss for step in served if step.teacher_loss is not None]
+    return {
+        "activation_threshold": statistics.median_low(means) if len(means) > 1 else 0.0,
+        "truncation_threshold": statistics.median(losses) if losses else 0.0,
+    }
+
+
+def _timed(pair: ModelPair, action: Callable[[], T]) -> tuple[float, float | None, T]:
+    """Seconds, peak memory in GiB and result of an action."""
+    cuda = pair.device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize(pair.device)
+        torch.cuda.reset_peak_memory_stats(pair.device)
+    began = time.perf_counter()
+    result = action()
+    if cuda:
+        torch.cuda.synchronize(pair.device)
+    seconds = time.perf_counter() - began
+    peak = torch.cuda.max_memory_allocated(pair.device) / 2**30 if cuda else None
+    return round(seconds, 4), None if peak is None else round(peak, 2), result

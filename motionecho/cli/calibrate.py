@@ -1,0 +1,134 @@
+"""`motionecho calibrate`: delta_1 and delta_2 for a pair, from runs over some samples of a manifest."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from motionecho.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    DtypeOption,
+    FitOption,
+    JsonOption,
+    ManifestArgument,
+    PairOption,
+    PresetOption,
+    SetOption,
+)
+from motionecho.cli.settings import Resolved, resolve
+from motionecho.cli.talk import count, put, put_json, say, table
+from motionecho.errors import UserError
+
+if TYPE_CHECKING:
+    from motionecho.calibrate import Point, Run
+    from motionecho.inversion import Motion
+    from motionecho.manifest import Sample
+    from motionecho.video import Clip
+
+
+def calibrate(
+    manifest: ManifestArgument,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="The settings file. [default: PAIR-calibrated.yaml]")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Samples to use.")] = 8,
+    keep: Annotated[
+        float, typer.Option("--keep", min=0, max=1, help="Share of the teacher's gain in fidelity to keep.")
+    ] = 0.95,
+    pair: PairOption = None,
+    preset: PresetOption = None,
+    changes: SetOption = None,
+    config: ConfigOption = None,
+    fit: FitOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find delta_1 and delta_2: print fidelity against teacher evaluations, write settings for --config."""
+    from motionecho.atomic import replacing
+    from motionecho.calibrate import cheapest, curve
+    from motionecho.manifest import Sample, read_manifest
+
+    resolved = resolve(
+        pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype
+    )
+    rows = read_manifest(manifest)
+    samples = [row for row in rows if isinstance(row, Sample)][:limit]
+    if not samples:
+        raise UserError(f'no row of "{manifest}" can run: see motionecho manifest validate {manifest}')
+    echo = resolved.settings.echo
+    say(f"{count(len(samples), 'sample')}, 5 settings each, unit of the thresholds: {echo.threshold_unit}")
+    points: list[Point] = []
+    for point in curve(samples, echo, runner(resolved)):
+        points.append(point)
+        found = f"fidelity {point.fidelity.mean:.3f} at {point.cost:.1f} forward equivalents"
+        say(f"{point.candidate.name}: {found}")
+    best = cheapest(points, keep)
+    path = out or f"{resolved.spec.name}-calibrated.yaml"
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        stream.write(settings_text(resolved, best, manifest, len(samples)))
+    if json:
+        put_json(settings=path, chosen=best.candidate.name, points=[asdict(point) for point in points])
+    else:
+        put(table([line(point) for point in points]))
+        put(path)
+    say(f"chosen: {best.candidate.name}; use it with --config {path}")
+
+
+def runner(resolved: Resolved) -> "Run":
+    """One sample and settings to motion fidelity and trace; models load once, a reference inverts once."""
+    from motionecho.backbones.registry import load_pair
+    from motionecho.echo import generate
+    from motionecho.files import fetch
+    from motionecho.inversion import invert
+    from motionecho.metrics import Item, load_metrics
+    from motionecho.video import read_clip
+
+    spec, settings = resolved.spec, resolved.settings
+    models = load_pair(spec.name, settings.device, settings.dtype)
+    (metric,), _ = load_metrics(["motion_fidelity"], settings.device)
+    known: dict[Any, tuple[Clip, Motion]] = {}
+
+    def run(sample: "Sample", used: Any) -> tuple[float | None, Any]:
+        name = sample.reference, sample.window
+        if name not in known:
+            with fetch(sample.reference) as path:
+                clip = read_clip(path, spec.frames, spec.height, spec.width, sample.window, settings.fit)
+            known[name] = clip, invert(models, clip.frames, used)
+        clip, motion = known[name]
+        negative = [sample.negative_prompt or ""]
+        latents, traces = generate(models, [motion], [sample.prompt], [sample.seed], used, negative)
+        video = models.decode_video(latents)[0]
+        figure = metric(Item(video, clip.frames, sample.prompt, spec.fps))["mf_traj"]
+        return (float(figure) if isinstance(figure, float) else None), traces[0]
+
+    return run
+
+
+def line(point: "Point") -> dict[str, Any]:
+    """A point as a row of the printed curve."""
+    changes, fidelity = point.candidate.changes, point.fidelity
+    return {
+        "teacher": point.candidate.name,
+        "delta_1": changes.get("activation_threshold"),
+        "delta_2": changes.get("truncation_threshold"),
+        "mf_traj": fidelity.mean,
+        "low": fidelity.low,
+        "high": fidelity.high,
+        "active": f"{point.activated:.0%}",
+        "teacher forwards": round(point.teacher, 1),
+        "all forwards": round(point.cost, 1),
+    }
+
+
+def settings_text(resolved: Resolved, best: "Point", manifest: str, samples: int) -> str:
+    """The settings file: what differs from the pair's own, and where it comes from."""
+    import yaml
+
+    chosen = resolved.settings.echo.updated(best.candidate.changes).to_dict()
+    own = resolved.spec.defaults.to_dict()
+    always = ("activation", "threshold_unit", "activation_threshold", "truncation_threshold", "window")
+    echo = {name: value for name, value in chosen.items() if name in always or value != own[name]}
+    head = f"# found by motionecho calibrate on {count(samples, 'sample')} of {manifest}\n"
+    return head + yaml.safe_dump({"pair": resolved.spec.name, "echo": echo}, sort_keys=False)

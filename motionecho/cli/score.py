@@ -1,0 +1,165 @@
+"""`motionecho score` and `compare`: figures of videos that exist, and of two sets beside each other."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from motionecho.cli.batch import conclude, verdict
+from motionecho.cli.options import (
+    AddressOption,
+    DeviceOption,
+    FitOption,
+    JsonOption,
+    WorkersOption,
+)
+from motionecho.cli.progress import Display
+from motionecho.cli.settings import FITS, METRICS, check_metrics
+from motionecho.cli.talk import count, put, put_json, say, stderr, table
+from motionecho.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from motionecho.scores import Comparison
+    from motionecho.stats import Estimate
+
+SETS = ("kid", "cmmd", "fid")  # over all videos at once, against their references
+BOOKKEEPING = ("mf_tracks_", "mf_kept_", "mf_frames", "cost_seconds_", "sanity_")  # in --json only
+
+
+def score(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A run, a results table, or any table with a video column; path or URL.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="Folder or URL of the scores. [default: RUN/scores, scores/<name>]"),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A metric, or of the whole set kid, cmmd or fid; repeatable."),
+    ] = None,
+    fit: FitOption = None,
+    device: DeviceOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
+    deadline: Annotated[float, typer.Option("--deadline", min=1, help="Seconds a video may take.")] = 600.0,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed videos again.")] = False,
+    allow_failures: Annotated[
+        bool, typer.Option("--allow-failures", help="Exit with 0 although videos failed.")
+    ] = False,
+    allow_small_fid: Annotated[
+        bool,
+        typer.Option("--allow-small-fid", help="FID of fewer than 50 videos: mostly bias."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Score the videos of SOURCE. The same command again continues; a new metric repeats no figure."""
+    asked = metric or [*METRICS]
+    sets = [name for name in SETS if name in asked]
+    names = [*check_metrics([name for name in asked if name not in SETS], SETS), *sets]
+    if fit is not None and fit not in FITS:
+        raise UserError(f'unknown fit "{fit}"{nearest(fit, FITS)}; use {", ".join(FITS)}')
+
+    from motionecho.scores import gather, summarize, tally
+    from pipelines import score as pipeline
+    from pipelines.engine import Engine
+    from pipelines.score_sets import score_sets
+
+    found = pipeline.read_source(source)
+    scoring = pipeline.Scoring.of(names, fit or found.fit or "crop", device or "auto")
+    url = out or pipeline.default_place(found, Path(source).stem)
+    _banner(found, scoring, source, url)
+    if not scoring.metrics:
+        raise UserError("none of the metrics can run here, for the reasons above")
+    engine = Engine(
+        address=address, workers=workers, deadline_s=deadline, limit=limit, retry_failed=retry_failed,
+        max_failure_rate=1.0,
+    )  # fmt: skip
+    with Display(stderr(), source, url) as display:
+        summary, records = pipeline.run(found, scoring, url, engine, display.update)
+    conclude(summary, url)
+    code = verdict(summary, allow_failures)
+    distances = score_sets(sets, records, scoring, url, allow_small_fid)
+    rows = gather([*found.records(), *records])
+    means, statuses = summarize(rows), tally(rows)
+    if json:
+        put_json(
+            scores=url, exit_code=int(code), **asdict(summary), metrics=scoring.metrics,
+            skipped=scoring.skipped, sets=distances, statuses=statuses, without_video=found.without,
+            means={name: asdict(mean) for name, mean in means.items()},
+        )  # fmt: skip
+    else:
+        measured = [distance_row(name, row) for name, row in distances.items() if name in row]
+        for rows_of_one in filter(None, (estimates(means), measured)):
+            put(table(rows_of_one))
+        put(url)
+    for name, row in distances.items():
+        if name not in row:
+            say(f"{name}: {row.get('reason', row['status'])}")
+    for name, counts in statuses.items():
+        if set(counts) != {"ok"}:
+            say(f"{name}: " + ", ".join(f"{number} {status}" for status, number in counts.items()))
+    raise typer.Exit(code)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A run, scores or results.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same of another.", show_default=False)],
+    json: JsonOption = False,
+) -> None:
+    """Compare B with A sample by sample: mean difference with its 95 % interval, how often B is higher."""
+    from motionecho.scores import compare as pair_up
+    from motionecho.scores import read_scores
+
+    result = pair_up(read_scores(a), read_scores(b))
+    if json:
+        put_json(a=a, b=b, **asdict(result))
+    elif result.figures:
+        put(table(differences(result)))
+    alone = f"{result.alone[0]} of A, {result.alone[1]} of B"
+    say(f"{count(result.pairs, 'pair')} by {result.by}; without a partner: {alone}")
+    for metric, (one, two) in result.unlike.items():
+        say(f"not comparable: {metric} is by other means in A ({one}) than in B ({two})")
+    if not result.figures:
+        say("no figure is in both")
+
+
+def estimates(means: "dict[str, Estimate]") -> list[dict[str, Any]]:
+    """Rows of the summary table: figure, mean, interval, n."""
+    return [
+        {"figure": name, "mean": e.mean, "low": e.low, "high": e.high, "n": e.n}
+        for name, e in means.items()
+        if not name.startswith(BOOKKEEPING)
+    ]
+
+
+def distance_row(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A set metric as a row of its table."""
+    return {"set": name, "value": row[name], "low": row.get("low"), "high": row.get("high"),
+            "videos": row["videos"], "references": row["references"]}  # fmt: skip
+
+
+def differences(result: "Comparison") -> list[dict[str, Any]]:
+    """Rows of the comparison: both means, their difference with its interval, how often B is higher, n."""
+    return [
+        {"figure": name, "A": d.mean_a, "B": d.mean_b, "B-A": d.difference.mean, "low": d.difference.low,
+         "high": d.difference.high, "B higher": round(d.wins, 3), "n": d.difference.n}
+        for name, d in result.figures.items()
+        if not name.startswith(BOOKKEEPING)
+    ]  # fmt: skip
+
+
+def _banner(found: Any, scoring: Any, source: str, url: str) -> None:
+    without = f" ({found.without} more have no video)" if found.without else ""
+    say(f"source     {source}: {count(len(found.rows), 'video')}{without}", f"out        {url}")
+    for name in found.missing:
+        say(f"note       no row has a {name}: metrics that need it say so in their status")
+    for name, reason in scoring.skipped.items():
+        say(f"skipped    {name}: {reason}")

@@ -1,0 +1,30 @@
+"""What a sample cost, out of its record: seconds by stage, inversion apart, and network evaluations."""
+
+from motionecho.records import Record
+
+
+def cost(record: Record) -> dict[str, float]:
+    """Figures named cost_*; empty for a record without a trace.
+
+    cost_seconds              sampling and decoding of the video: what one more prompt costs
+    cost_seconds_<stage>      every stage and lap the worker timed
+    cost_seconds_invert       only where this sample made its motion; all others found it in the store
+    cost_forward_equivalents  network evaluations in forward passes, a guided one counting as 3
+    cost_<kind>               network evaluations by kind: student, student_guided, teacher, teacher_guided
+    """
+    if not record.trace:
+        return {}
+    seconds = dict(record.seconds)
+    if not (record.motion or {}).get("sha256"):
+        seconds.pop("invert", None)
+    figures = {f"cost_seconds_{stage}": float(value) for stage, value in seconds.items()}
+    laps = [seconds[name] for name in ("generate_sample", "generate_decode") if name in seconds]
+    if laps:
+        figures = {"cost_seconds": float(sum(laps))} | figures
+    equivalents = sum(t["forward_equivalents"] for t in record.tries) or record.trace.get(
+        "forward_equivalents"
+    )
+    if equivalents is not None:
+        figures["cost_forward_equivalents"] = float(equivalents)
+    counts = record.trace.get("evaluations", {})
+    return figures | {f"cost_{kind}": float(number) for kind, number in counts.items()}

@@ -1,0 +1,163 @@
+"""What the work left will cost, from samples made before: of this run, of another one, or of a pilot."""
+
+import secrets
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from statistics import fmean, stdev
+
+from motionecho import files
+from motionecho.config import RunSettings
+from motionecho.errors import UserError
+from motionecho.keys import differences
+from motionecho.records import Record
+from motionecho.store import CREATE_PATIENCE_S, RunStore
+from pipelines.engine import Engine
+from pipelines.generate import STAGES, run
+from pipelines.plan import Work
+
+RECORDS = 1000  # read at most, which is plenty for a mean
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Means of `n` finished samples: device-seconds of a sample and of an inversion, bytes of their files.
+
+    A device-second is one of a GPU, or of a CPU core. `spread` is the standard deviation of a sample's.
+    """
+
+    n: int
+    unit: str  # "GPU" or "CPU"
+    device: str
+    sample_s: float
+    spread: float | None
+    inversion_s: float | None  # None where no sample made a motion
+    sample_bytes: float
+    motion_bytes: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Device-hours for the work left, with a 95 % interval of the mean where there is one, and bytes."""
+
+    unit: str
+    hours: float
+    low: float | None
+    high: float | None
+    bytes: int
+    n: int
+    basis: str
+
+
+def estimate(work: Work, cost: Cost) -> Estimate:
+    """Scale measured costs up to the work that is left."""
+    plan = work.plan
+    missing = plan.motions - plan.motions_cached
+    seconds = plan.todo * cost.sample_s + missing * (cost.inversion_s or 0.0)
+    margin = None if cost.spread is None else 1.96 * plan.todo * cost.spread / cost.n**0.5
+    basis = f"{cost.n} sample{'s' * (cost.n != 1)} {cost.source} on {cost.device}"
+    if missing and cost.inversion_s is None:
+        basis += "; inversions left out, as none of them made one"
+    return Estimate(
+        unit=cost.unit,
+        hours=round(seconds / 3600, 4),
+        low=None if margin is None else round(max(0.0, seconds - margin) / 3600, 4),
+        high=None if margin is None else round((seconds + margin) / 3600, 4),
+        bytes=round(plan.todo * cost.sample_bytes + missing * cost.motion_bytes),
+        n=cost.n,
+        basis=basis,
+    )
+
+
+def of_run(url: str, settings: RunSettings | None = None) -> Cost | None:
+    """Costs by the records of a run, None where it has none; differing `settings` are named in the source.
+
+    Raises UserError where there is no run while `settings` ask for a comparison with it.
+    """
+    store = RunStore(url, CREATE_PATIENCE_S)
+    about = store.run()
+    if about is None:
+        if settings is not None:
+            raise UserError(f'there is no run at "{url}": no run.json in it')
+        return None
+    source = "of this run"
+    if settings is not None:
+        changed = differences(about["identity"]["settings"], settings.to_dict() | {"device": None})
+        source = f"of {store.url}" + (f" (other settings: {'; '.join(changed)})" if changed else "")
+    return measured(islice((r for r in store.records() if r.ok), RECORDS), source)
+
+
+def pilot(work: Work, settings: RunSettings, url: str, engine: Engine, n: int, factory: str = STAGES) -> Cost:
+    """Make `n` samples of the work left in a temporary place, throw them away, and say what they cost.
+
+    Raises UserError where none of them succeeded.
+    """
+    chosen = work.todo[:: max(1, len(work.todo) // n)][:n]
+    small = replace(
+        work,
+        tasks={t.key: t for t in chosen},
+        todo=chosen,
+        bad=[],
+        index={},
+        motions=set(),
+        retry_failed=False,
+    )
+    with _elsewhere(url, engine) as place:
+        run("", settings, place, replace(engine, motions=None), work=small, factory=factory)
+        records = list(RunStore(place).records())
+    cost = measured((record for record in records if record.ok), "of a pilot")
+    if cost is None:
+        error = (records[0].error or {}) if records else {}
+        raise UserError(f"no sample of the pilot succeeded: {error.get('message', 'no worker could start')}")
+    return cost
+
+
+def measured(records: Iterable[Record], source: str) -> Cost | None:
+    """Means over finished samples."""
+    done = list(records)
+    if not done:
+        return None
+    own = [_weight(r) * (sum(r.seconds.get(s, 0.0) for s in ("generate", "score"))) for r in done]
+    makers = [record for record in done if record.motion and "bytes" in record.motion]
+    devices = dict.fromkeys(str(record.where.get("device") or "unknown devices") for record in done)
+    return Cost(
+        n=len(done),
+        unit="CPU" if _cores(done[0]) else "GPU",
+        device=", ".join(devices),
+        sample_s=fmean(own),
+        spread=stdev(own) if len(own) > 1 else None,
+        inversion_s=fmean(_weight(r) * r.seconds.get("invert", 0.0) for r in makers) if makers else None,
+        sample_bytes=fmean(sum((blob or {}).get("bytes", 0) for blob in (r.video, r.stats)) for r in done),
+        motion_bytes=fmean((r.motion or {})["bytes"] for r in makers) if makers else 0.0,
+        source=source,
+    )
+
+
+def _weight(record: Record) -> float:
+    """How many GPUs, or else CPU cores, the sample's worker had."""
+    return _cores(record) or float(record.where.get("gpus", 1.0))
+
+
+def _cores(record: Record) -> int:
+    """CPU cores that computed, 0 where a GPU did."""
+    name, _, threads = str(record.where.get("device", "cpu")).partition(", threads: ")
+    return 0 if name != "cpu" else int(threads or 1)
+
+
+@contextmanager
+def _elsewhere(url: str, engine: Engine) -> Iterator[str]:
+    """A place for a while that all workers reach: beside the run where other machines may take part."""
+    if "://" not in url and engine.address in (None, "local"):
+        with tempfile.TemporaryDirectory(prefix="motionecho-pilot-") as folder:
+            yield folder
+        return
+    place = f"{url.rstrip('/')}-pilot-{secrets.token_hex(4)}"
+    fs, path = files.open_url(place)
+    try:
+        yield place
+    finally:
+        if fs.exists(path):
+            fs.rm(path, recursive=True)

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+
+from motionecho.cli import ablation
+from motionecho.cli.outcome import Exit
+from tests.cli.conftest import Cli
+
+
+def test_a_sweep_leaves_table_samples_and_plot(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ablation.SWEEPS, "steps", (1, 2))
+    size = ("--pairs", "2", "--seeds", "1", "--out", tmp_path, "--device", "cpu")
+    done = cli("bench", "ablation", "--sweep", "N", "--json", *size)
+    assert done.code == Exit.OK, done.err
+    assert [sample["row"] for sample in done.json["samples"]] == ["steps = 1"] * 2 + ["steps = 2"] * 2
+    assert (tmp_path / "ablation.csv").read_text().count("\n") == 5
+    assert "| steps = 2 |" in (tmp_path / "ablation.md").read_text()
+    assert (tmp_path / "ablation.png").exists() == ("no plot" not in done.err)
+
+
+def test_a_sweep_that_is_not_there(cli: Cli, tmp_path: Path) -> None:
+    done = cli("bench", "ablation", "--sweep", "warm_up", "--out", tmp_path)
+    assert (done.code, 'no sweep of "warm_up"' in done.sentence()) == (Exit.USAGE, True)

@@ -1,0 +1,48 @@
+"""The canary of a real pair: equal work agrees, and whatever would make other videos does not."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from motionecho.backbones.pair import ModelPair
+from motionecho.errors import CanaryMismatch
+from motionecho.store import RunStore
+from pipelines.canary import canary, check, disagreement
+
+
+@pytest.fixture(scope="module")
+def pair() -> ModelPair:
+    return tiny.pair()
+
+
+def test_the_same_pair_agrees_and_leaves_one_trace(pair: ModelPair, tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path))
+    check(store, pair, "first")
+    before = (tmp_path / "canary.json").read_bytes()
+    check(store, tiny.pair(), "second")
+    assert (tmp_path / "canary.json").read_bytes() == before
+
+
+def test_other_weights_are_named_by_their_part(pair: ModelPair, tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path))
+    check(store, pair, "cpu on one")
+    with pytest.raises(
+        CanaryMismatch, match=r"\(cpu on two\).*first did \(cpu on one\): the teacher is .*% off"
+    ):
+        check(store, replace(pair, teacher=tiny.backbone(5)), "cpu on two")
+    other = tiny.pair()
+    with torch.no_grad():
+        other.vae.decoder.conv_out.weight.mul_(1.1)
+    assert "the decoder is" in (disagreement(canary(pair), canary(other)) or "")
+
+
+def test_another_dtype_and_what_is_not_finite_disagree(pair: ModelPair) -> None:
+    first = canary(pair)
+    half = first | {"dtype": "torch.bfloat16"}
+    assert disagreement(first, half) == "dtype bfloat16 and not float32"
+    broken: dict[str, Any] = first | {"parts": first["parts"] | {"student": [float("nan")] * 64}}
+    assert "the student is nan% off" in (disagreement(first, broken) or "")

@@ -1,0 +1,193 @@
+"""Scoring what exists: every kind of source and of bad row, resuming by score key, a run's cost."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from motionecho.errors import UserError
+from motionecho.manifest import BadRow
+from motionecho.records import Record
+from motionecho.results import to_parquet
+from motionecho.scores import gather, summarize, tally
+from motionecho.store import RunStore
+from motionecho.video import write_video
+from pipelines.engine import Engine, Summary
+from pipelines.score import Scoring, Source, default_place, read_source, run, survey
+
+ENGINE = Engine(workers=1, max_failure_rate=1.0)
+
+
+def film(path: Path, frames: int = 8, size: tuple[int, int] = (64, 64), step: float = 2.0) -> Path:
+    """A textured strip that slides sideways."""
+    world = np.random.default_rng(0).integers(0, 255, (size[0] // 8, 64, 3), np.uint8)
+    world = world.repeat(8, 0).repeat(8, 1)
+    shown = [world[:, 200 + int(k * step) : 200 + int(k * step) + size[1]] for k in range(frames)]
+    write_video(path, np.stack(shown), 8.0, None)
+    return path
+
+
+def table(path: Path, *rows: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    film(tmp_path / "reference.mp4")
+    film(tmp_path / "same.mp4")
+    film(tmp_path / "short_wide.mp4", frames=4, size=(48, 96))
+    film(tmp_path / "long.mp4", frames=30)
+    (tmp_path / "text.mp4").write_text("no video at all")
+    return tmp_path
+
+
+def score(source: str, out: Path, *names: str) -> tuple[Summary, dict[str, Record]]:
+    found = read_source(source)
+    summary, records = run(found, Scoring.of(names, "crop", "cpu"), str(out), ENGINE)
+    return summary, {record.id: record for record in records}
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_bad_rows_are_named_and_the_others_scored(folder: Path) -> None:
+    """Other lengths and sizes than the reference's are figures, not failures."""
+    rows = [
+        {"id": "same", "video": "same.mp4", "reference": "reference.mp4", "prompt": "a strip"},
+        {"id": "short", "video": "short_wide.mp4", "reference": "reference.mp4"},
+        {"id": "long", "video": "long.mp4", "reference": "reference.mp4"},
+        {"id": "alone", "video": "same.mp4"},
+        {"id": "gone", "video": "gone.mp4", "reference": "reference.mp4"},
+        {"id": "text", "video": "text.mp4", "reference": "reference.mp4"},
+        {"id": "no reference file", "video": "same.mp4", "reference": "gone.mp4"},
+        {"id": "no video", "reference": "reference.mp4"},
+    ]
+    summary, records = score(
+        table(folder / "t.csv", *rows), folder / "out", "motion_fidelity", "text_alignment"
+    )
+    assert (summary.committed, summary.failed, summary.left) == (4, 4, 0)
+    assert records["same"].scores["motion_fidelity"]["mf_traj"] > 0.99
+    assert records["short"].scores["motion_fidelity"]["mf_frames"] == 4
+    assert records["long"].scores["motion_fidelity"]["mf_frames"] == 8, "no frame of the reference twice"
+    assert records["alone"].scores["motion_fidelity"]["motion_fidelity_status"] == "no_reference"
+    assert "text_alignment" in records["same"].skipped
+    failed = {r.id: r.error["message"] for r in RunStore(str(folder / "out")).records() if r.error}
+    assert failed["no video"] == "video is empty: name the video to score"
+    assert "gone.mp4" in failed["gone"]
+    assert "text.mp4" in failed["text"]
+    assert "gone.mp4" in failed["no reference file"]
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_only_what_is_new_is_scored(folder: Path) -> None:
+    rows = [{"id": name, "video": "same.mp4", "reference": "reference.mp4"} for name in ("one", "two")]
+    first, _ = score(table(folder / "t.csv", *rows[:1]), folder / "out", "sanity")
+    more, _ = score(table(folder / "t.csv", *rows), folder / "out", "sanity")
+    assert (first.committed, more.committed, more.already_done) == (1, 1, 1)
+
+    place = RunStore(str(folder / "out"))
+    sanity = {r.id: r.scores["sanity"] for r in place.records()}
+    source = read_source(str(folder / "t.csv"))
+    work, known = survey(source, Scoring.of(["sanity", "motion_fidelity"], "crop", "cpu"), place.url)
+    assert {task.metrics for task in work.todo} == {("motion_fidelity",)}, "sanity is known by its score key"
+    assert len(known) == 1, "both rows show the same video: one figure"
+    _, both = score(str(folder / "t.csv"), folder / "out", "sanity", "motion_fidelity")
+    assert {name: r.scores["sanity"] for name, r in both.items()} == sanity
+    (again, _), (rows_now) = score(str(folder / "t.csv"), folder / "out", "sanity"), gather(place.records())
+    assert (again.committed, again.already_done) == (0, 2)
+    assert [set(row.statuses) for row in rows_now] == [{"sanity", "motion_fidelity"}] * 2
+
+
+def test_a_changed_video_prompt_or_fit_is_another_score(folder: Path) -> None:
+    rows = [{"id": "one", "video": "same.mp4", "reference": "reference.mp4", "prompt": "a strip"}]
+    scoring = Scoring.of(["sanity"], "crop", "cpu")
+
+    def key(scoring: Scoring = scoring, **changes: str) -> str:
+        source = read_source(table(folder / "t.csv", *[row | changes for row in rows]))
+        return survey(source, scoring, str(folder / "out"))[0].todo[0].key
+
+    same = key()
+    assert key(licence="CC0") == same
+    others = [
+        key(video="long.mp4"),
+        key(prompt="a band"),
+        key(start="0.2"),
+        key(Scoring.of(["sanity"], "pad", "cpu")),
+    ]
+    assert len({same, *others}) == 5
+    film(folder / "same.mp4", step=3.0)
+    assert key() not in {same, *others}
+
+
+@pytest.fixture
+def made(folder: Path) -> RunStore:
+    """A run with one video and one failure."""
+    store = RunStore(str(folder / "run"))
+    store.create({"settings": {"fit": "pad"}}, {})
+    blob = store.put_blob(store.video_uri("ab" * 16, "1-a"), str(folder / "same.mp4"))
+    inputs = {"id": "one", "reference": str(folder / "reference.mp4"), "prompt": "a strip", "seed": 7}
+    good = Record(
+        key="ab" * 16,
+        id="one",
+        status="ok",
+        inputs=inputs,
+        video=blob,
+        scores={"x": {"x": 0.5}},
+        trace={"forward_equivalents": 9},
+        seconds={"generate_sample": 2.0, "generate_decode": 0.5, "invert": 4.0},
+    )
+    bad = Record(
+        key="cd" * 16, id="two", status="failed", inputs=inputs | {"id": "two"}, error={"class": "BadSample"}
+    )
+    store.commit(good)
+    store.commit(bad)
+    store.compact([good, bad])
+    return store
+
+
+@pytest.mark.usefixtures("embedded_ray")
+def test_a_run_and_its_results_table_are_sources(made: RunStore, folder: Path) -> None:
+    source = read_source(made.url)
+    assert (len(source.rows), source.without, source.fit) == (1, 1, "pad")
+    place = default_place(source, "ignored")
+    assert place == f"{made.url}/scores"
+    summary, records = run(source, Scoring.of(["motion_fidelity"], "pad", "cpu"), place, ENGINE)
+    assert (summary.committed, records[0].inputs["seed"]) == (1, 7)
+    assert len(list(made.records())) == 2, "the run's own records are not touched"
+
+    part = next(Path(made.url, "results").glob("*.parquet"))
+    assert _rows(read_source(str(part))) == _rows(source)
+    with pytest.raises(UserError, match="holds scores, not videos"):
+        read_source(place)
+
+
+def _rows(source: Source) -> list[tuple[str | None, str, str, int]]:
+    return [(r.video, r.reference, r.prompt, r.seed) for r in source.rows if not isinstance(r, BadRow)]
+
+
+def test_what_cannot_be_a_source(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='lacks "video"; its columns are: reference, prompt'):
+        read_source(table(tmp_path / "m.csv", {"reference": "a.mp4", "prompt": "b"}))
+    with pytest.raises(UserError, match="neither a run nor a"):
+        read_source(str(tmp_path / "nothing"))
+    (tmp_path / "failed.parquet").write_bytes(to_parquet([{"id": "a", "result_status": "failed"}]))
+    assert read_source(str(tmp_path / "failed.parquet")) == Source([], without=1)
+
+
+def test_figures_of_a_run_its_cost_and_what_no_metric_could_say(made: RunStore) -> None:
+    rows = gather(made.records())
+    means = summarize(rows)
+    assert {name: means[name].mean for name in means} == {
+        "x": 0.5,
+        "cost_seconds": 2.5,
+        "cost_seconds_generate_sample": 2.0,
+        "cost_seconds_generate_decode": 0.5,
+        "cost_forward_equivalents": 9.0,
+    }, "the motion was in the store: no inversion"
+    assert (means["x"].low, means["x"].n) == (None, 1)
+    assert tally(rows) == {"x": {"ok": 1}}
