@@ -7,7 +7,7 @@ from motionecho.errors import UserError, misspelt
 from motionecho.records import OUTCOME_PREFIX
 
 REQUIRED = ("reference", "prompt")
-OPTIONAL = ("id", "seed", "negative_prompt", "start", "duration", "fps")
+OPTIONAL = ("id", "seed", "negative_prompt", "start", "duration", "fps", "video")
 ALIASES = {
     "video_path": "reference", "video": "reference", "ref_video": "reference", "reference_video": "reference",
     "new_prompt": "prompt", "caption": "prompt", "text": "prompt", "text_prompt": "prompt",
@@ -19,10 +19,12 @@ ALIASES = {
 def column_names(path: str, columns: Sequence[str], required: Sequence[str] = REQUIRED) -> dict[str, str]:
     """Map each column of the table at `path` to its canonical name, outcome columns left out.
 
+    `video` is one that exists, to be scored, where that is required or another column names the reference;
+    otherwise it is the reference, as for other tools.
+
     Raises UserError where two columns mean the same, one is misspelt, or one of `required` is missing.
     """
-    known = [*REQUIRED, *OPTIONAL, *required, *ALIASES, *EchoConfig.names()]
-    aliases = {alias: name for alias, name in ALIASES.items() if alias not in required}
+    known = [*REQUIRED, *OPTIONAL, *ALIASES, *EchoConfig.names()]
     names: dict[str, str] = {}
     for column in columns:
         if column.startswith(OUTCOME_PREFIX):
@@ -33,7 +35,10 @@ def column_names(path: str, columns: Sequence[str], required: Sequence[str] = RE
                 f'manifest "{path}": column "{column}" is probably meant to be "{close}"; '
                 "rename it, or name it less alike to have it carried through"
             )
-        names[column] = aliases.get(column, column)
+        names[column] = ALIASES.get(column, column)
+    references = [column for column, name in names.items() if name == "reference"]
+    if "video" in references and ("video" in required or len(references) > 1):
+        names["video"] = "video"
     for name in dict.fromkeys(names.values()):
         same = [f'"{column}"' for column in names if names[column] == name]
         if len(same) > 1:

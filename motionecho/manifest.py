@@ -18,7 +18,7 @@ from motionecho.columns import OPTIONAL, REQUIRED, column_names
 from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, UserError
 from motionecho.keys import digest
-from motionecho.sweeps import ID_LENGTH, expand, seed_of
+from motionecho.sweeps import ID_LENGTH, TEXTS, expand, seed_of
 from motionecho.tables import RawRow, read_table
 from motionecho.video import Window
 
@@ -27,7 +27,6 @@ MEANING = {
     "prompt": "say what the video shows",
     "video": "name the video to score",
 }
-TEXTS = ("reference", "prompt", "negative_prompt", "video")
 LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed up
 
 
@@ -149,7 +148,7 @@ def _parse(
     written_down = {"reference": written, "prompt": prompt, "negative_prompt": negative}
     content = written_down | {"seed": seed} | times | overrides | ({"video": video} if video else {})
     name = _text("id", str(cells["id"])) if "id" in cells else digest(content)[:ID_LENGTH]
-    taken = {*REQUIRED, *OPTIONAL, *required, *overrides}
+    taken = {*REQUIRED, *OPTIONAL, *overrides}
     return Sample(
         id=name,
         reference=resolve_reference(written, folder) if written else "",

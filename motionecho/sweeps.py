@@ -16,7 +16,7 @@ from motionecho.keys import digest
 
 ID_LENGTH = 12
 MOST = 10_000  # videos of one row: beyond it, a list was mixed up
-TEXTS = ("reference", "prompt", "negative_prompt")
+TEXTS = ("reference", "prompt", "negative_prompt", "video")
 LISTS = ("layers",)  # settings whose value is a list itself: several of them are a list of lists
 PLAIN = re.compile(r"[\w.-]{1,24}")
 

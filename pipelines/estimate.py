@@ -15,7 +15,7 @@ from motionecho.keys import differences
 from motionecho.records import Record
 from motionecho.store import CREATE_PATIENCE_S, RunStore
 from pipelines.engine import Engine
-from pipelines.generate import STAGES, run
+from pipelines.generate import STAGES, identity, run
 from pipelines.plan import Work
 
 RECORDS = 1000  # read at most, which is plenty for a mean
@@ -85,7 +85,10 @@ def of_run(url: str, settings: RunSettings | None = None) -> Cost | None:
         return None
     source = "of this run"
     if settings is not None:
-        changed = differences(about["identity"]["settings"], settings.to_dict() | {"device": None})
+        there = about["identity"].get("settings")
+        if there is None:
+            raise UserError(f'"{store.url}" holds scores, and no samples that were made')
+        changed = differences(there, identity(settings)["settings"])
         source = f"of {store.url}" + (f" (other settings: {'; '.join(changed)})" if changed else "")
     return measured(islice((r for r in store.records() if r.ok), RECORDS), source)
 

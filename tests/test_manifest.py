@@ -87,6 +87,15 @@ def test_aliases_of_other_tools(tmp_path: Path, row: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
+def test_a_video_beside_a_reference_is_one_that_exists(tmp_path: Path) -> None:
+    row = {"reference": "a.mp4", "prompt": "a cat", "video": "made.mp4"}
+    (sample,) = good(write(tmp_path / "m.jsonl", [row]))
+    assert (Path(sample.reference).name, Path(sample.video or "").name) == ("a.mp4", "made.mp4")
+    assert sample.extra == {}
+    (other,) = good(write(tmp_path / "m.jsonl", [{"video": "a.mp4", "prompt": "a cat"}]))
+    assert (Path(other.reference).name, other.video) == ("a.mp4", None)
+
+
 def test_a_list_is_a_sweep(tmp_path: Path) -> None:
     row = {"id": "horse", "reference": "a.mp4", "prompt": "a cat", "tags": ["x", "y"]}
     swept = good(write(tmp_path / "m.parquet", [row | {"seed": [1, 2], "steps": [4, 8]}]))
@@ -191,7 +200,11 @@ def test_duplicates_name_the_row_they_repeat(tmp_path: Path) -> None:
         ("m.csv", "", "no rows"),
         ("m.csv", "reference,prompt\n", "no rows"),
         ("m.csv", "film,prompt\na,b\n", 'lacks "reference"; its columns are: film, prompt'),
-        ("m.csv", "video,ref_video,prompt\na,b,c\n", '"video" and "ref_video", which all mean "reference"'),
+        (
+            "m.csv",
+            "video_path,ref_video,prompt\na,b,c\n",
+            '"video_path" and "ref_video", which all mean "reference"',
+        ),
         ("m.csv", "reference,prompt,prompt\na,b,c\n", "appears twice"),
         ("m.csv", "reference,prompt,teacher_wieght\na,b,1\n", 'meant to be "teacher_weight"'),
         ("m.csv", "reference,video_path,prompt\na,b,c\n", "keep one of them"),

@@ -105,7 +105,7 @@ def test_places_that_are_urls(cli: Cli, folder: Path) -> None:
         (["clips", "--prompts", "walk.csv", "-o", "m.csv"], '"walk" may be'),
         (["clips", "--prompts", "hors.csv", "-o", "m.csv"], 'row 1: there is no video "hors"'),
         (["clips", "--prompts", "hors.csv", "--join", "vid", "-o", "m.csv"], 'no column "vid"'),
-        (["twice.csv", "-o", "m.csv"], 'has "video" and "reference", which all mean "reference"'),
+        (["twice.csv", "-o", "m.csv"], 'has "video_path" and "reference", which all mean "reference"'),
         (["wrong.csv", "-o", "m.csv"], "row 2: setting steps"),
         (["wrong.csv", "--prompts", "prompts.txt", "-o", "m.csv"], "are for folders"),
         (["seeded.csv", "--seeds", "2", "-o", "m.csv"], "row 1 has seed=7"),
@@ -117,7 +117,7 @@ def test_mistakes_are_one_sentence_and_write_nothing(
     for name, text in {
         "there.csv": "old", "walk.csv": "video,prompt\nwalk,a cat\n",
         "hors.csv": "video,prompt\nhors,a cat\n",
-        "twice.csv": "video,reference,prompt\na,b,c\n", "seeded.csv": "video,prompt,seed\na,b,7\n",
+        "twice.csv": "video_path,reference,prompt\na,b,c\n", "seeded.csv": "video,prompt,seed\na,b,7\n",
         "wrong.csv": "video,prompt,steps\na,b,4\na,b,many\n",
     }.items():  # fmt: skip
         (folder / name).write_text(text)

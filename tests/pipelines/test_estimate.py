@@ -75,6 +75,9 @@ def test_records_and_pilot_are_sources(manifest: Manifest, tmp_path: Path) -> No
     own = of_run(out)
     assert own is not None
     assert (own.n, own.source) == (2, "of this run")
+    same = of_run(out, SETTINGS)
+    assert same is not None
+    assert same.source == f"of {out}", "no difference where there is none"
     other = RunSettings(pair="toy", echo=EchoConfig(steps=5))
     like = of_run(out, other)
     assert like is not None
