@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 	$(BIN)/motionecho batch submit manifests/demo.parquet --out runs/demo
 
 test: lint
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
