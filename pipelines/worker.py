@@ -42,11 +42,11 @@ class Worker:
     def load(self) -> dict[str, Any] | Failure:
         """Make the stages; return where this is, or why it cannot work."""
         try:
-            module, function = self.factory.split(":")
-            factory: Factory = getattr(importlib.import_module(module), function)
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning steals shared cores
             if self.threads:
                 os.environ["OMP_NUM_THREADS"] = str(self.threads)
+            module, function = self.factory.split(":")
+            factory: Factory = getattr(importlib.import_module(module), function)
             self.stages = factory(self.names, self.settings, self.url)
             context = ray.get_runtime_context()
             where = {"host": socket.gethostname(), "node": context.get_node_id()} | _device(self.threads)

@@ -7,6 +7,7 @@ from motionecho.cli.outcome import Exit
 from tests.cli.conftest import Cli
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_table_samples_and_plot(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

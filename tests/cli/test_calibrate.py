@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import pytest
 import yaml
 
 from motionecho.cli.outcome import Exit
 from tests.cli.conftest import Cli
 
 
+@pytest.mark.slow
 def test_writes_settings_that_config_takes(cli: Cli, tmp_path: Path, clip: Path) -> None:
     (tmp_path / "m.csv").write_text(f"reference,prompt\n{clip},a red star on a blue background\n")
     quick = ("--set", "steps=2", "--set", "inversion_steps=2", "--limit", "1")

@@ -102,7 +102,7 @@ def test_the_readme_lists_every_exit_code() -> None:
 
 
 def _break(monkeypatch: pytest.MonkeyPatch, problem: BaseException) -> None:
-    def broken(name: str) -> None:
+    def broken(*_: object) -> None:
         raise problem
 
     monkeypatch.setattr(settings, "pair_spec", broken)
