@@ -34,6 +34,13 @@ def pair():
     return load_pair("toy", "cpu")
 
 
+@pytest.mark.parametrize(("asked", "is_dtype"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_every_network_is_of_the_dtype_asked_and_not_of_its_files(asked, is_dtype):
+    loaded = load_pair("toy", "cpu", asked)
+    for network in (loaded.student.unet, loaded.teacher.unet, loaded.vae):
+        assert {parameter.dtype for parameter in network.parameters()} == {is_dtype}
+
+
 def test_prompts_are_read_or_refused_by_word() -> None:
     assert tokenize("An orange star, on the blue background.") == tokenize(
         "a orange star on a blue background"
