@@ -58,8 +58,7 @@ def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], nn.Module]]:
 
 def strictly(net: Net, file: Path) -> Net:
     """The network with the tensors of a file in float32; raises Misfit naming those that do not fit."""
-    tensors = {
-        name: tensor.float() for name, tensor in read(file).items()
-    }  # a CPU is slow in the file's fp16
+    # the file is fp16 to be small, in which a CPU is several times slower
+    tensors = {name: tensor.float() for name, tensor in read(file).items()}
     require_match(shapes(net.state_dict()), tensors, f"the pair's {file.stem}")
     return filled(net, tensors)
