@@ -36,8 +36,9 @@ def load_motion_unet(base: State, modules: State) -> UNetMotionModel:
     widths, text_width = inferred(lambda: _widths(base), lambda: base_shapes(empty_unet()), base)
     net = empty_unet(widths, text_width, middle, _length(modules))
     require_match(base_shapes(net), base, BASE)
+    like = next(iter(base.values()))  # where and as what the rest is
     absent = {
-        name: SinusoidalPositionalEmbedding(shape[2], shape[1]).pe
+        name: SinusoidalPositionalEmbedding(shape[2], shape[1]).pe.to(like)
         for name, shape in module_shapes(net).items()
         if name.endswith(POSITIONS) and name not in modules
     }

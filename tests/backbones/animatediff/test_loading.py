@@ -48,6 +48,12 @@ def test_positions_that_a_file_leaves_out_are_the_sines() -> None:
             assert torch.equal(tensor, STATES["student"][name])
 
 
+def test_positions_that_a_file_leaves_out_are_of_the_dtype_of_the_rest() -> None:
+    base = {name: t.half() for name, t in STATES["base/unet"].items()}
+    without = {name: t.half() for name, t in STATES["student"].items() if not name.endswith("pos_embed.pe")}
+    assert {t.dtype for t in loading.load_motion_unet(base, without).state_dict().values()} == {torch.float16}
+
+
 @pytest.mark.parametrize(("key", "name"), [
     ("base/unet", "conv_in.weight"), ("base/unet", "down_blocks.0.resnets.0.conv1.bias"),
     ("base/unet", "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"),
