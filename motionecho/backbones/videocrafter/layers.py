@@ -1,30 +1,40 @@
 """The layers of the LVDM UNet; parameters carry the public checkpoints' names, misspelling included, and are
 declared in the public order, which T2V-Turbo's nameless LoRA relies on.
 
-A batch of b videos of f frames travels as x [b*f, c, h, w]; every layer is called as layer(x, signal).
+A batch of b videos of f frames travels as x [b, f, h, w, c], channels last: tokens of any attention are
+a view of it, and convolutions run in the layout that tensor cores want. Layers are called (x, signal).
 """
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from motionecho.backbones.checkpoint import GROUPS
 from motionecho.backbones.videocrafter.signal import Signal
 
-
-def as_video(x: Tensor, batch: int) -> Tensor:
-    """[b*f, c, h, w] to [b, c, f, h, w]."""
-    return x.unflatten(0, (batch, -1)).transpose(1, 2)
+Conv = Any  # a convolution; nn.Sequential forgets what its members are
 
 
-def as_frames(video: Tensor) -> Tensor:
-    """[b, c, f, h, w] to [b*f, c, h, w]."""
-    return video.transpose(1, 2).flatten(0, 1)
+def conv_in_frames(x: Tensor, layer: Conv, bias: bool = True) -> Tensor:
+    """Convolve every frame; without its bias where the next layer adds that on its way."""
+    frames = x.flatten(0, 1).permute(0, 3, 1, 2)
+    out = F.conv2d(frames, layer.weight, layer.bias if bias else None, layer.stride, layer.padding)
+    return out.permute(0, 2, 3, 1).contiguous().unflatten(0, x.shape[:2])
+
+
+def conv_over_time(x: Tensor, layer: Conv) -> Tensor:
+    """Convolve over frames, without the bias."""
+    out = F.conv3d(x.permute(0, 4, 1, 2, 3), layer.weight, None, layer.stride, layer.padding)
+    return out.permute(0, 2, 3, 4, 1).contiguous()
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens [n, queries, width] to a source [n, keys, source_width].
+    """Multi-head attention of tokens to a source.
 
-    Over time, it answers to a probe that names it; the UNet sets `name`.
+    Within a frame tokens are [n, queries, width]; over time they are [b, f, pixels, width], and the layer
+    answers to a probe that names it; the UNet sets `name`.
     """
 
     def __init__(self, width: int, source_width: int, heads: int, head_width: int, over_time: bool):
@@ -38,16 +48,24 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor, signal: Signal) -> Tensor:
         query, key, value = (
-            projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [n, heads, tokens, head_width]
+            projected.unflatten(-1, (self.heads, -1))
             for projected in (self.to_q(x), self.to_k(source), self.to_v(source))
         )
-        if self.over_time and signal.wants(self.name):
-            weights = (query.float() @ key.float().mT * query.shape[-1] ** -0.5).softmax(-1)
-            signal.show(self.name, weights)
-            mixed = weights.to(value.dtype) @ value
+        if not self.over_time:
+            query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+            mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+        elif signal.wants(self.name):
+            mixed = self._shown(query, key, value, signal)
         else:
-            mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.to_out[0](mixed.transpose(1, 2).flatten(2))
+            mixed = signal.ops.attend_over_time(query, key, value)
+        return self.to_out[0](mixed.flatten(-2))
+
+    def _shown(self, query: Tensor, key: Tensor, value: Tensor, signal: Signal) -> Tensor:
+        """Attention over time, [b, f, p, heads, d], with its map shown to the probe."""
+        query, key, value = (part.permute(0, 2, 3, 1, 4) for part in (query, key, value))
+        weights = (query.float() @ key.float().mT * query.shape[-1] ** -0.5).softmax(-1)
+        signal.show(self.name, weights)
+        return (weights.to(value.dtype) @ value).permute(0, 3, 1, 2, 4)
 
 
 class GatedLinear(nn.Module):
@@ -57,18 +75,17 @@ class GatedLinear(nn.Module):
         super().__init__()
         self.proj = nn.Linear(width, 2 * inner)
 
-    def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.proj(x).chunk(2, dim=-1)
-        return value * F.gelu(gate)
+    def forward(self, x: Tensor, signal: Signal) -> Tensor:
+        return signal.ops.geglu(self.proj(x))
 
 
 class FeedForward(nn.Module):
     def __init__(self, width: int):
         super().__init__()
-        self.net = nn.Sequential(GatedLinear(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width))
+        self.net = nn.ModuleList([GatedLinear(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width)])
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+    def forward(self, x: Tensor, signal: Signal) -> Tensor:
+        return self.net[2](self.net[0](x, signal))
 
 
 class Block(nn.Module):
@@ -86,16 +103,17 @@ class Block(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        tokens = self.norm1(x)
+        norm = signal.ops.layer_norm
+        tokens = norm(x, self.norm1)
         x = x + self.attn1(tokens, tokens, signal)
-        tokens = self.norm2(x)
+        tokens = norm(x, self.norm2)
         if self.reads_text:
             # the frames of a video queue up before its text, whose keys and values are made once
-            whole = tokens.unflatten(0, (signal.batch, -1)).flatten(1, 2)
+            whole = tokens.reshape(signal.batch, -1, tokens.shape[-1])
             x = x + self.attn2(whole, signal.text, signal).view_as(x)
         else:
             x = x + self.attn2(tokens, tokens, signal)
-        return x + self.ff(self.norm3(x))
+        return x + self.ff(norm(x, self.norm3), signal)
 
 
 class SpatialTransformer(nn.Module):
@@ -109,9 +127,9 @@ class SpatialTransformer(nn.Module):
         self.proj_out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        tokens = self.norm(x).flatten(2).mT  # [b*f, h*w, c]
-        tokens = self.transformer_blocks[0](self.proj_in(tokens), signal)
-        return x + self.proj_out(tokens).mT.reshape(x.shape)
+        tokens = signal.ops.group_norm(x, self.norm, over_time=False).flatten(0, 1).flatten(1, 2)
+        tokens = self.transformer_blocks[0](self.proj_in(tokens), signal)  # [b*f, h*w, c]
+        return x + self.proj_out(tokens).view(x.shape)
 
 
 class TemporalTransformer(nn.Module):
@@ -129,13 +147,11 @@ class TemporalTransformer(nn.Module):
         self.proj_out = nn.Conv1d(inner, width, 1) if convolutional else nn.Linear(inner, width)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        video = self.norm(as_video(x, signal.batch))  # statistics over f, h and w
-        batch, _, frames, height, width = video.shape
-        tokens = video.permute(0, 3, 4, 2, 1).flatten(0, 2)  # [b*h*w, f, c]
+        tokens = signal.ops.group_norm(x, self.norm, over_time=True).flatten(2, 3)  # [b, f, h*w, c]
         tokens = F.linear(tokens, self.proj_in.weight.flatten(1), self.proj_in.bias)
         tokens = self.transformer_blocks[0](tokens, signal)
         tokens = F.linear(tokens, self.proj_out.weight.flatten(1), self.proj_out.bias)
-        return x + tokens.view(batch, height, width, frames, -1).permute(0, 3, 4, 1, 2).flatten(0, 1)
+        return x + tokens.view(x.shape)
 
 
 class TemporalConv(nn.Module):
@@ -149,8 +165,12 @@ class TemporalConv(nn.Module):
             for _ in range(3)
         )
 
-    def forward(self, video: Tensor) -> Tensor:
-        return video + self.conv4(self.conv3(self.conv2(self.conv1(video))))
+    def forward(self, x: Tensor, signal: Signal) -> Tensor:
+        y, bias = x, None  # every bias is added by the norm that follows, the last one by the sum
+        for norm, *_, conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+            y = signal.ops.group_norm(y, norm, over_time=True, silu=True, shift=bias)
+            y, bias = conv_over_time(y, conv), conv.bias[None]
+        return signal.ops.join(x, y, bias)
 
 
 def _over_time(width: int) -> nn.Conv3d:
@@ -174,10 +194,15 @@ class ResBlock(nn.Module):
         self.temopral_conv = TemporalConv(width_out)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        shift = self.emb_layers(signal.embedding)[:, None, :, None, None]  # all frames of a video alike
-        hidden = (self.in_layers(x).unflatten(0, (signal.batch, -1)) + shift).flatten(0, 1)
-        hidden = self.skip_connection(x) + self.out_layers(hidden)
-        return as_frames(self.temopral_conv(as_video(hidden, signal.batch)))
+        norm, (first, second) = signal.ops.group_norm, (self.in_layers[-1], self.out_layers[-1])
+        # all frames of a video are shifted alike
+        shift = self.emb_layers(signal.embedding) + first.bias
+        hidden = conv_in_frames(norm(x, self.in_layers[0], over_time=False, silu=True), first, bias=False)
+        hidden = norm(hidden, self.out_layers[0], over_time=False, silu=True, shift=shift)
+        hidden = conv_in_frames(hidden, second, bias=False)
+        if isinstance(self.skip_connection, nn.Conv2d):
+            x = conv_in_frames(x, self.skip_connection)
+        return self.temopral_conv(signal.ops.join(x, hidden, second.bias), signal)
 
 
 class Downsample(nn.Module):
@@ -186,16 +211,20 @@ class Downsample(nn.Module):
         self.op = nn.Conv2d(width, width, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        return self.op(x)
+        return conv_in_frames(x, self.op)
 
 
 class Upsample(nn.Module):
+    """Nearest neighbour, then a convolution."""
+
     def __init__(self, width: int):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+        b, f, h, w, c = x.shape
+        doubled = x[:, :, :, None, :, None].expand(b, f, h, 2, w, 2, c).reshape(b, f, 2 * h, 2 * w, c)
+        return conv_in_frames(doubled, self.conv)
 
 
 class Stage(nn.ModuleList):
@@ -203,5 +232,14 @@ class Stage(nn.ModuleList):
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         for layer in self:
-            x = layer(x) if isinstance(layer, nn.Conv2d) else layer(x, signal)
+            x = conv_in_frames(x, layer) if isinstance(layer, nn.Conv2d) else layer(x, signal)
         return x
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay the weights of convolutions out as their inputs are."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+        if isinstance(layer, nn.Conv3d):
+            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last_3d)

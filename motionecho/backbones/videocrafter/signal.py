@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from motionecho.backbones.protocol import Probe
+from motionecho.backbones.videocrafter import plain_ops
 
 
 class Seen(Exception):
@@ -15,12 +17,16 @@ class Seen(Exception):
 
 @dataclass(frozen=True)
 class Signal:
-    """Of a batch of b videos: embedding [b, e] of time, scale and fps; text states [b, tokens, width]."""
+    """Of a batch of b videos: embedding [b, e] of time, scale and fps; text states [b, tokens, width].
+
+    `ops` does what is neither a matrix product nor a convolution: `plain_ops` or `triton_ops`.
+    """
 
     embedding: Tensor
     text: Tensor
     probe: Probe | None = None
     ends_when_seen: bool = False
+    ops: ModuleType = plain_ops
 
     @property
     def batch(self) -> int:
@@ -30,10 +36,10 @@ class Signal:
         return self.probe is not None and layer in self.probe.layers
 
     def show(self, layer: str, weights: Tensor) -> None:
-        """Hand the probe a layer's map [b*h*w, heads, f, f]; behind the last one no graph is needed."""
+        """Hand the probe a layer's map [b, h*w, heads, f, f]; behind the last one no graph is needed."""
         if self.probe is None:
             return
-        self.probe.maps[layer] = weights.unflatten(0, (self.batch, -1))
+        self.probe.maps[layer] = weights
         if self.probe.complete and self.ends_when_seen:
             raise Seen
         if self.probe.complete:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from motionecho.backbones.checkpoint import GROUPS
 from motionecho.backbones.protocol import Probe
+from motionecho.backbones.videocrafter import plain_ops
 from motionecho.backbones.videocrafter.layers import (
     Attention,
     Downsample,
@@ -19,8 +20,7 @@ from motionecho.backbones.videocrafter.layers import (
     Stage,
     TemporalTransformer,
     Upsample,
-    as_frames,
-    as_video,
+    conv_in_frames,
 )
 from motionecho.backbones.videocrafter.signal import Seen, Signal, sinusoid
 from motionecho.errors import UserError, nearest
@@ -47,7 +47,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig = UNetConfig()):
         super().__init__()
-        self.config = config
+        self.config, self.ops = config, plain_ops
         first, embedding = config.channels, 4 * config.channels
         self.time_embed = _two_layers(first, embedding)
         self.fps_embedding = _two_layers(first, embedding)
@@ -119,7 +119,7 @@ class UNet(nn.Module):
         on the way; behind its last layer no autograd graph is built.
         """
         embedding = self.embed(timesteps, fps, w_embedding, motion_embedding)
-        return self._run(x, Signal(embedding, context.to(self.dtype), self._checked(probe)))
+        return self._run(x, self._signal(embedding, context, probe))
 
     def observe(
         self,
@@ -134,7 +134,7 @@ class UNet(nn.Module):
         """The same pass, ended right after the last probed layer."""
         embedding = self.embed(timesteps, fps, w_embedding, motion_embedding)
         try:
-            self._run(x, Signal(embedding, context.to(self.dtype), self._checked(probe), ends_when_seen=True))
+            self._run(x, self._signal(embedding, context, probe, ends_when_seen=True))
         except Seen:
             return
 
@@ -155,7 +155,7 @@ class UNet(nn.Module):
     def _run(self, x: Tensor, signal: Signal) -> Tensor:
         grad_mode = torch.is_grad_enabled()
         try:
-            hidden = self.input_blocks[0](as_frames(x.to(self.dtype)), signal)
+            hidden = self.input_blocks[0](x.to(self.dtype).permute(0, 2, 3, 4, 1).contiguous(), signal)
             hidden = self.init_attn(hidden, signal)
             skips = [hidden]
             for stage in self.input_blocks[1:]:
@@ -163,17 +163,20 @@ class UNet(nn.Module):
                 skips.append(hidden)
             hidden = self.middle_block(hidden, signal)
             for stage in self.output_blocks:
-                hidden = stage(torch.cat([hidden, skips.pop()], dim=1), signal)
-            return as_video(self.out(hidden), signal.batch)
+                hidden = stage(torch.cat([hidden, skips.pop()], dim=-1), signal)
+            hidden = signal.ops.group_norm(hidden, self.out[0], over_time=False, silu=True)
+            return conv_in_frames(hidden, self.out[-1]).permute(0, 4, 1, 2, 3)
         finally:
             torch.set_grad_enabled(grad_mode)
 
-    def _checked(self, probe: Probe | None) -> Probe | None:
+    def _signal(
+        self, embedding: Tensor, context: Tensor, probe: Probe | None, ends_when_seen: bool = False
+    ) -> Signal:
         for layer in probe.layers if probe else ():
             if layer not in self.probeable:
                 close = nearest(layer, self.probeable)
                 raise UserError(f'"{layer}" is no temporal attention layer of this model{close}')
-        return probe
+        return Signal(embedding, context.to(self.dtype), probe, ends_when_seen, self.ops)
 
 
 def _two_layers(width: int, width_out: int) -> nn.Sequential:

@@ -1,0 +1,44 @@
+"""What the UNet's layers do besides multiplying matrices, in plain torch: videos x are [b, f, h, w, c].
+
+`triton_ops` has the same functions as fused kernels. Weights are never trained here: gradients are taken with
+respect to activations alone.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def group_norm(
+    x: Tensor, norm: nn.GroupNorm, over_time: bool, silu: bool = False, shift: Tensor | None = None
+) -> Tensor:
+    """Normalise x + shift within groups of channels, per video (`over_time`) or per frame; SiLU after it.
+
+    `shift` [1 or b, c] is what a layer before left to add: the bias of a convolution, an embedding.
+    """
+    if shift is not None:
+        x = x + shift[:, None, None, None]
+    lead = (0, 0) if over_time else (0, 1)
+    flat = x.flatten(*lead).movedim(-1, 1)  # [b, c, f, h, w] or [b*f, c, h, w]
+    y = F.group_norm(flat, norm.num_groups, norm.weight, norm.bias, norm.eps).movedim(1, -1)
+    return (F.silu(y) if silu else y).reshape(x.shape)
+
+
+def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+def geglu(x: Tensor) -> Tensor:
+    """[..., 2n] to [..., n]: the first half, gated by the exact GELU of the second."""
+    value, gate = x.chunk(2, dim=-1)
+    return value * F.gelu(gate)
+
+
+def attend_over_time(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Every pixel attends to itself in all frames: [b, f, p, heads, d] each, to the same shape."""
+    query, key, value = (part.permute(0, 2, 3, 1, 4) for part in (query, key, value))  # [b, p, heads, f, d]
+    return F.scaled_dot_product_attention(query, key, value).permute(0, 3, 1, 2, 4)
+
+
+def join(x: Tensor, y: Tensor, bias: Tensor | None) -> Tensor:
+    """x + y + bias [c]."""
+    return x + y if bias is None else x + (y + bias)

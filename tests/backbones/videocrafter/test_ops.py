@@ -1,0 +1,86 @@
+"""Fused kernels do what plain torch does, forward and backward: on a GPU, else in Triton's interpreter."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is defined
+if importlib.util.find_spec("triton") is None:
+    pytest.skip("triton is not installed", allow_module_level=True)
+
+from motionecho.backbones.videocrafter import plain_ops, triton_ops
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+VIDEOS, FRAMES, HEIGHT, WIDTH = 2, 5, 6, 3
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
+
+
+def randomised(norm: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        for number, parameter in enumerate(norm.parameters()):
+            parameter.copy_(1 + drawn(*parameter.shape, seed=number))
+    return norm.requires_grad_(False)
+
+
+def assert_same(function: Callable[..., Tensor], fused: Callable[..., Tensor], *inputs: Tensor) -> None:
+    """Values and gradients of all inputs agree, in float32 to rounding."""
+    outcomes = []
+    for run in (function, fused):
+        leaves = [part.clone().requires_grad_() for part in inputs]
+        out = run(*leaves)
+        outcomes.append((out, *torch.autograd.grad((out * drawn(*out.shape, seed=9)).sum(), leaves)))
+    for plain, kernel in zip(*outcomes, strict=True):
+        torch.testing.assert_close(kernel, plain, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("over_time", [False, True])
+@pytest.mark.parametrize("silu", [False, True])
+@pytest.mark.parametrize("shifts", [None, 1, VIDEOS])
+@pytest.mark.parametrize("channels", [32, 96])
+def test_group_norm(over_time: bool, silu: bool, shifts: int | None, channels: int) -> None:
+    norm = randomised(nn.GroupNorm(32, channels)).to(DEVICE)
+    shift = None if shifts is None else drawn(shifts, channels, seed=5)
+    x = 3 * drawn(VIDEOS, FRAMES, HEIGHT, WIDTH, channels) + 1
+    assert_same(
+        lambda v: plain_ops.group_norm(v, norm, over_time, silu, shift),
+        lambda v: triton_ops.group_norm(v, norm, over_time, silu, shift),
+        x,
+    )
+
+
+def test_group_norm_of_many_rows_sums_in_blocks() -> None:
+    norm = randomised(nn.GroupNorm(32, 32)).to(DEVICE)
+    x = drawn(1, 8, 12, 12, 32) + 2
+    assert_same(
+        lambda v: plain_ops.group_norm(v, norm, True), lambda v: triton_ops.group_norm(v, norm, True), x
+    )
+
+
+def test_layer_norm() -> None:
+    norm = randomised(nn.LayerNorm(48)).to(DEVICE)
+    x = 2 * drawn(3, 7, 48) - 1
+    assert_same(lambda v: plain_ops.layer_norm(v, norm), lambda v: triton_ops.layer_norm(v, norm), x)
+
+
+def test_geglu() -> None:
+    assert_same(plain_ops.geglu, triton_ops.geglu, 2 * drawn(5, 19, 2 * 40))
+
+
+@pytest.mark.parametrize("frames", [3, 16, 20])
+def test_attention_over_time(frames: int) -> None:
+    parts = [drawn(2, frames, 5, 2, 16, seed=seed) for seed in range(3)]
+    assert_same(plain_ops.attend_over_time, triton_ops.attend_over_time, *parts)
+
+
+def test_sum_with_bias() -> None:
+    bias = drawn(24, seed=3)
+    x, y = drawn(3, 5, 24), drawn(3, 5, 24, seed=1)
+    assert_same(lambda a, b: plain_ops.join(a, b, bias), lambda a, b: triton_ops.join(a, b, bias), x, y)
