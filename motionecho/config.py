@@ -151,6 +151,7 @@ class RunSettings:
     gate: str | None = None  # a quality gate as `gate.Gate` writes it
     weights: tuple[str, ...] = ()  # where they are looked for; their sha256 is what decides results
     offload: bool = False  # networks take turns on the device
+    eager: bool = False  # plain torch on a GPU too
 
     def to_dict(self) -> dict[str, Any]:
         lists = {"metrics": list(self.metrics), "weights": list(self.weights)}

@@ -98,7 +98,7 @@ def make_loop(
 def identity(settings: RunSettings) -> dict[str, Any]:
     """What has to be equal for a run to be continued: all that decides results, not where it computes."""
     values = settings.to_dict()
-    for where in ("device", "weights", "offload"):  # of the weights, their sha256 counts
+    for where in ("device", "weights", "offload", "eager"):  # of the weights, their sha256 counts
         values.pop(where)
     weights = pair_spec(settings.pair, settings.weights).weights()
     return {"settings": values, "weights": weights, "code_epoch": CODE_EPOCH}

@@ -69,7 +69,9 @@ class Bench:
     @cached_property
     def pair(self) -> Any:
         settings = self.settings
-        return load_pair(settings.pair, settings.device, settings.dtype, settings.weights, settings.offload)
+        return load_pair(
+            settings.pair, settings.device, settings.dtype, settings.weights, settings.offload, settings.eager
+        )
 
     def reference(self, task: Task) -> Clip:
         """The reference as the pair sees it; BadSample where the file changed since the run was planned."""

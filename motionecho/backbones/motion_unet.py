@@ -67,11 +67,11 @@ class MotionUNet:
         for name in self._probeable:
             unet.get_submodule(name).set_processor(_TemporalAttention(name, self))
 
-    def denoise(self, z: Tensor, t: int, text: Tensor, probe: Probe | None = None) -> Tensor:
+    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
         self._begin(z, probe)
         grad_mode = torch.is_grad_enabled()
         try:
-            timestep = torch.full((len(z),), t, device=z.device)
+            timestep = torch.as_tensor(t, device=z.device).expand(len(z))
             context = text.to(self.unet.dtype).repeat_interleave(z.shape[2], 0)
             out = self.unet(z.to(self.unet.dtype), timestep, context).sample.float()
         finally:
@@ -79,9 +79,9 @@ class MotionUNet:
             self.probe = None
         if self.prediction == "eps":
             return out
-        return self.schedule.alpha(t) * out + self.schedule.sigma(t) * z.detach()
+        return self.schedule.alpha(int(t)) * out + self.schedule.sigma(int(t)) * z.detach()
 
-    def observe(self, z: Tensor, t: int, text: Tensor, probe: Probe) -> None:
+    def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
         self._stop_when_seen = True
         try:
             self.denoise(z, t, text, probe)

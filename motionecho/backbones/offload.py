@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from motionecho.backbones.pair import ModelPair
-from motionecho.backbones.protocol import Backbone, Probe
-from motionecho.schedules import NoiseSchedule, Solver
+from motionecho.backbones.protocol import Probe
+from motionecho.backbones.wrapped import Wrapped
 
 
 @dataclass
@@ -31,33 +31,16 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Seated:
+class Seated(Wrapped):
     """A backbone that takes the seat whenever it is asked something."""
 
-    backbone: Backbone
     seat: Seat
 
-    @property
-    def unet(self) -> nn.Module:
-        return self.backbone.unet
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        return self.backbone.schedule
-
-    @property
-    def solver(self) -> Solver:
-        return self.backbone.solver
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return self.backbone.layers
-
-    def denoise(self, z: Tensor, t: int, text: Tensor, probe: Probe | None = None) -> Tensor:
+    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
         self.seat.take(self.unet)
         return self.backbone.denoise(z, t, text, probe)
 
-    def observe(self, z: Tensor, t: int, text: Tensor, probe: Probe) -> None:
+    def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
         self.seat.take(self.unet)
         self.backbone.observe(z, t, text, probe)
 

@@ -27,6 +27,8 @@ class Probe:
 class Backbone(Protocol):
     """A denoiser over video latents z [b, c, f, h, w] (float32) at an integer timestep t in [0, 999].
 
+    A timestep may be a tensor on the device, without dimensions, so that passes are alike for all.
+
     `text` is whatever the pair's text encoder made, batch first: [b, tokens, width].
     """
 
@@ -42,10 +44,10 @@ class Backbone(Protocol):
     @property
     def layers(self) -> tuple[str, ...]: ...
 
-    def denoise(self, z: Tensor, t: int, text: Tensor, probe: Probe | None = None) -> Tensor:
+    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
         """Predict the noise eps, float32, shaped as z; fill `probe` on the way."""
         ...
 
-    def observe(self, z: Tensor, t: int, text: Tensor, probe: Probe) -> None:
+    def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
         """Fill `probe` by a forward pass that ends right after the last probed layer."""
         ...

@@ -34,6 +34,7 @@ def load_pair(
     dtype: str = "auto",
     weights: tuple[str, ...] = (),
     offload: bool = False,
+    eager: bool = False,
 ) -> "ModelPair":
     """Load a pair's weights onto a device, fetching those that are not on this node.
 
@@ -41,7 +42,7 @@ def load_pair(
     networks wait in main memory and take turns on the device.
     """
     spec = pair_spec(name, weights)
-    return importlib.import_module(spec.module).load(spec, device, dtype, offload)
+    return importlib.import_module(spec.module).load(spec, device, dtype, offload, eager)
 
 
 def check_pair(spec: PairSpec) -> "dict[str, list[Mismatch]]":

@@ -12,6 +12,7 @@ from motionecho.cli.options import (
     ConfigOption,
     DeviceOption,
     DtypeOption,
+    EagerOption,
     FitOption,
     GateOption,
     GateTriesOption,
@@ -58,6 +59,7 @@ def submit(
     gate_tries: GateTriesOption = None,
     weights: WeightsOption = None,
     offload: OffloadOption = None,
+    eager: EagerOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
     deadline: Annotated[
         float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")
@@ -93,7 +95,8 @@ def submit(
     """Make every video of MANIFEST. The same manifest submitted to the same place continues the run."""
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, metrics=metric or (), fit=fit,
-        device=device, dtype=dtype, weights=weights, offload=offload, gate=gate, gate_tries=gate_tries,
+        device=device, dtype=dtype, weights=weights, offload=offload, eager=eager,
+        gate=gate, gate_tries=gate_tries,
     )  # fmt: skip
     url = out or f"runs/{Path(manifest).stem}"
 

@@ -7,6 +7,7 @@ import typer
 from motionecho.cli.options import (
     DeviceOption,
     DtypeOption,
+    EagerOption,
     JsonOption,
     OffloadOption,
     PairOption,
@@ -32,11 +33,18 @@ def sampler(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     offload: OffloadOption = None,
+    eager: EagerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Seconds and memory a video: plain, guided, with the teacher always, and adaptive."""
     resolved = resolve(
-        pair=pair, changes=changes or (), device=device, dtype=dtype, weights=weights, offload=offload
+        pair=pair,
+        changes=changes or (),
+        device=device,
+        dtype=dtype,
+        weights=weights,
+        offload=offload,
+        eager=eager,
     )
     numbers = _numbers(steps)
 
@@ -46,7 +54,9 @@ def sampler(
     from motionecho.provenance import versions
 
     settings, spec = resolved.settings, resolved.spec
-    models = load_pair(spec.name, settings.device, settings.dtype, settings.weights, settings.offload)
+    models = load_pair(
+        spec.name, settings.device, settings.dtype, settings.weights, settings.offload, settings.eager
+    )
     about = {
         "pair": spec.name,
         "weights": "random" if spec.is_random else list(spec.weights_at) or "as published",
@@ -54,6 +64,7 @@ def sampler(
         "device": _device(str(models.device)),
         "dtype": str(next(models.student.unet.parameters()).dtype).removeprefix("torch."),
         "offload": settings.offload,
+        "eager": settings.eager,
         "repeats": repeats,
         "changes": changes or [],
         "versions": versions(),

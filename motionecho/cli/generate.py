@@ -12,6 +12,7 @@ from motionecho.cli.options import (
     ConfigOption,
     DeviceOption,
     DtypeOption,
+    EagerOption,
     FitOption,
     GateOption,
     GateTriesOption,
@@ -63,13 +64,14 @@ def generate(
     gate_tries: GateTriesOption = None,
     weights: WeightsOption = None,
     offload: OffloadOption = None,
+    eager: EagerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make one video that follows the motion of REF and shows PROMPT."""
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype,
         gate=gate, gate_tries=gate_tries,
-        weights=weights, offload=offload,
+        weights=weights, offload=offload, eager=eager,
     )  # fmt: skip
     _check_out(out)
     clock = Clock()
@@ -86,7 +88,9 @@ def generate(
     from motionecho.video import write_video
 
     settings, spec = resolved.settings, resolved.spec
-    models = load_pair(spec.name, settings.device, settings.dtype, settings.weights, settings.offload)
+    models = load_pair(
+        spec.name, settings.device, settings.dtype, settings.weights, settings.offload, settings.eager
+    )
     clock.lap("load")
     motion = invert(models, clip.frames, settings.echo)
     clock.lap("invert")

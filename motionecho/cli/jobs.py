@@ -51,6 +51,7 @@ def submit_job(
         "dtype": settings.dtype,
         "weights": list(settings.weights),
         "offload": settings.offload,
+        "eager": settings.eager,
         "gate": settings.gate,
         "gate_tries": None,
         "engine_file": ship_engine(ctx.params["engine_file"], store),

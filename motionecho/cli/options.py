@@ -44,6 +44,10 @@ OffloadOption = Annotated[
     bool | None,
     typer.Option("--offload", help="Networks take turns on the device: slower, for small cards."),
 ]
+EagerOption = Annotated[
+    bool | None,
+    typer.Option("--eager", help="Plain torch, without fused kernels and CUDA graphs: slower, to compare."),
+]
 OutOption = Annotated[
     str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
 ]

@@ -1,7 +1,7 @@
 """From options to RunSettings: defaults, then the pair's own, a preset, a config file, single options.
 
 A config file is YAML with any of: pair, preset, metrics, fit, device, dtype, weights (a list of places),
-offload, gate, and `echo:` with settings.
+offload, eager, gate, and `echo:` with settings.
 `motionecho config show --explain` prints every setting with the place its value came from.
 """
 
@@ -24,7 +24,19 @@ from motionecho.cli.talk import put, put_json, say, table
 from motionecho.config import EchoConfig, RunSettings, resolve_name
 from motionecho.errors import UserError, nearest
 
-FILE_KEYS = ("pair", "preset", "metrics", "fit", "device", "dtype", "weights", "offload", "gate", "echo")
+FILE_KEYS = (
+    "pair",
+    "preset",
+    "metrics",
+    "fit",
+    "device",
+    "dtype",
+    "weights",
+    "offload",
+    "eager",
+    "gate",
+    "echo",
+)
 FITS = ("crop", "resize", "pad")
 METRICS = ("sanity", "motion_fidelity", "text_alignment", "temporal_consistency")
 METRICS_OF = {"toy": ("sanity", "motion_fidelity", "toy_text")}  # CLIP has not seen the likes of its videos
@@ -55,6 +67,7 @@ def resolve(
     gate_tries: int | None = None,
     weights: Sequence[str] | None = None,
     offload: bool | None = None,
+    eager: bool | None = None,
 ) -> Resolved:
     """Merge all sources of settings; raises UserError on anything unknown or out of range."""
     file = read_config(config) if config else {}
@@ -77,6 +90,7 @@ def resolve(
         gate=read_gate(gate or file.get("gate"), gate_tries),
         weights=spec.weights_at,
         offload=bool(file.get("offload") if offload is None else offload),
+        eager=bool(file.get("eager") if eager is None else eager),
     )
     if spec.is_random:
         say(f"RANDOM WEIGHTS: pair {spec.name} will make noise, not videos; its records say so")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -42,6 +42,14 @@ class Prediction:
     gradient: Tensor | None = None
 
 
+@runtime_checkable
+class Predicts(Protocol):
+    """A backbone with a faster `predict` of its own."""
+
+    def predict(self, z: Tensor, t: int, text: Tensor, guidance: MotionGuidance, target: Target,
+                above: Tensor | float | None) -> Prediction: ...  # fmt: skip
+
+
 def predict(backbone: Backbone, z: Tensor, t: int, text: Tensor, guidance: MotionGuidance | None = None,
             target: Target | None = None, above: Tensor | float | None = None) -> Prediction:  # fmt: skip
     """Predict the noise and, with guidance, the motion loss G(z_t) of the conditional branch.
@@ -51,6 +59,8 @@ def predict(backbone: Backbone, z: Tensor, t: int, text: Tensor, guidance: Motio
     """
     if guidance is None or target is None:
         return Prediction(backbone.denoise(z, t, text))
+    if isinstance(backbone, Predicts):
+        return backbone.predict(z, t, text, guidance, target, above)
     probe = Probe(guidance.layers)
     with torch.set_grad_enabled(above is not None):
         z = z.detach().requires_grad_(above is not None)

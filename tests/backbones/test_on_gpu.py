@@ -12,6 +12,7 @@ from motionecho.backbones.checkpoint import shapes
 from motionecho.backbones.motion_unet import MotionUNet
 from motionecho.backbones.protocol import Backbone, Probe
 from motionecho.backbones.random import random_tensors
+from motionecho.backbones.recorded import Recorded
 from motionecho.backbones.registry import load_pair
 from motionecho.backbones.videocrafter.backbone import VideoCrafter
 from motionecho.backbones.videocrafter.loading import load_unet, published_shapes
@@ -97,3 +98,19 @@ def test_networks_that_take_turns_take_less_memory() -> None:
         peaks.append(torch.cuda.max_memory_allocated())
         del pair
     assert peaks[1] < peaks[0]
+
+
+def test_recorded_passes_are_the_eager_ones(family) -> None:
+    build, text_width = family
+    eager = build(torch.float16)
+    fast = Recorded(eager, torch.cuda.graph_pool_handle())
+    first = [seen(backbone, text_width) for backbone in (eager, fast, fast)]  # recorded, then replayed
+    generator = torch.Generator().manual_seed(2)
+    z = torch.randn(1, 4, FRAMES, HEIGHT, WIDTH, generator=generator).to("cuda")
+    text = torch.randn(1, 77, text_width, generator=generator).to("cuda")
+    with torch.no_grad():
+        # other timesteps than the recording's, and a plain pass between guided ones
+        plain = [(eager.denoise(z, t, text), fast.denoise(z, t, text)) for t in (900, 20)]
+    again = seen(fast, text_width)
+    for one, other in [*plain, *zip(first[0] * 3, first[1] + first[2] + again, strict=True)]:
+        assert (one - other).norm() <= 1e-2 * one.norm()

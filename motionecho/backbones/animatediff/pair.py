@@ -14,6 +14,7 @@ from motionecho.backbones.motion_unet import MotionUNet
 from motionecho.backbones.offload import one_at_a_time
 from motionecho.backbones.pair import ModelPair
 from motionecho.backbones.random import random_tensors
+from motionecho.backbones.recorded import recorded
 from motionecho.backbones.spec import PairSpec
 from motionecho.schedules import EulerTrailing, NoiseSchedule
 
@@ -21,14 +22,16 @@ SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012, "linear")
 Files = Mapping[str, State]
 
 
-def load(spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False) -> ModelPair:
+def load(
+    spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False, eager: bool = False
+) -> ModelPair:
     """Build the pair; float16 on a GPU and float32 on a CPU unless asked otherwise."""
     place = resolve_device(device)
     kind = resolve_dtype(dtype, torch.float16 if place.type == "cuda" else torch.float32)
     if spec.is_random:
-        return assemble(spec, random_files(), place, kind, offload)
+        return assemble(spec, random_files(), place, kind, offload, eager)
     paths = spec.pull()  # a missing file is named before anything is built
-    return assemble(spec, {key: read(path) for key, path in paths.items()}, place, kind, offload)
+    return assemble(spec, {key: read(path) for key, path in paths.items()}, place, kind, offload, eager)
 
 
 def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
@@ -43,7 +46,12 @@ def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
 
 
 def assemble(
-    spec: PairSpec, files: Files, device: torch.device, dtype: torch.dtype, offload: bool = False
+    spec: PairSpec,
+    files: Files,
+    device: torch.device,
+    dtype: torch.dtype,
+    offload: bool = False,
+    eager: bool = False,
 ) -> ModelPair:
     """The pair of five files; raises Misfit naming the tensors of one that does not fit."""
     home = torch.device("cpu") if offload else device
@@ -62,7 +70,9 @@ def assemble(
     pair = ModelPair(
         spec, student, teacher, vae, encoder, latent_shift=0.0, latent_scale=loading.LATENT_SCALE, device=home
     )
-    return one_at_a_time(pair, device, encoder.tower) if offload else pair
+    if offload:
+        return one_at_a_time(pair, device, encoder.tower)
+    return pair if eager else recorded(pair)
 
 
 def random_files(seed: int = 0) -> dict[str, State]:

@@ -21,8 +21,10 @@ from motionecho.schedules import Consistency
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def load(spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False) -> ModelPair:
-    """Build the pair; float32 unless asked otherwise, since it is small enough everywhere."""
+def load(
+    spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False, eager: bool = False
+) -> ModelPair:
+    """Build the pair; float32 unless asked otherwise, since it is small enough everywhere; always eager."""
     place, kind = resolve_device(device), resolve_dtype(dtype, torch.float32)
     home = torch.device("cpu") if offload else place
     files = spec.paths()  # a missing file is named before anything is built

@@ -28,13 +28,12 @@ class EmbeddedScales:
     motion: float | None = 0.05
     motion_from: int = 500
 
-    def embeddings(self, t: int, batch: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """Embeddings [batch, 256] of the text scale and of the motion scale at timestep t."""
-        text = scale_embedding(torch.full((batch,), self.text, device=device))
+    def embeddings(self, timesteps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings [b, 256] of the text scale and of the motion scale at timesteps [b]."""
+        text = scale_embedding(torch.full(timesteps.shape, self.text, device=timesteps.device))
         if self.motion is None:
             return text, None
-        motion = self.motion if t >= self.motion_from else 0.0
-        return text, scale_embedding(torch.full((batch,), motion, device=device))
+        return text, scale_embedding(torch.where(timesteps >= self.motion_from, self.motion, 0.0))
 
 
 @dataclass
@@ -48,15 +47,16 @@ class VideoCrafter:
     fps: int = 8
     scales: EmbeddedScales | None = None
 
-    def denoise(self, z: Tensor, t: int, text: Tensor, probe: Probe | None = None) -> Tensor:
+    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
         return self.unet(z, **self._told(z, t, text), probe=probe).float()
 
-    def observe(self, z: Tensor, t: int, text: Tensor, probe: Probe) -> None:
+    def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
         self.unet.observe(z, **self._told(z, t, text), probe=probe)
 
-    def _told(self, z: Tensor, t: int, text: Tensor) -> dict[str, Any]:
-        told = {"timesteps": torch.full((len(z),), t, device=z.device), "context": text, "fps": self.fps}
+    def _told(self, z: Tensor, t: int | Tensor, text: Tensor) -> dict[str, Any]:
+        timesteps = torch.as_tensor(t, device=z.device).expand(len(z))
+        told = {"timesteps": timesteps, "context": text, "fps": self.fps}
         if self.scales is None:
             return told
-        scale, motion = self.scales.embeddings(t, len(z), z.device)
+        scale, motion = self.scales.embeddings(timesteps)
         return told | {"w_embedding": scale, "motion_embedding": motion}

@@ -166,7 +166,11 @@ class TemporalConv(nn.Module):
         )
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        y, bias = x, None  # every bias is added by the norm that follows, the last one by the sum
+        # every bias is added by the norm that follows, the last one by the sum
+        y: Tensor = x
+        bias: Tensor | None = None
+        norm: Any
+        conv: Conv
         for norm, *_, conv in (self.conv1, self.conv2, self.conv3, self.conv4):
             y = signal.ops.group_norm(y, norm, over_time=True, silu=True, shift=bias)
             y, bias = conv_over_time(y, conv), conv.bias[None]

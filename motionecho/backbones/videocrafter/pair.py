@@ -1,5 +1,6 @@
 """Loads VideoCrafter2 as the teacher and one of its T2V-Turbos as the student."""
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from motionecho.backbones.checkpoint import State, component, read, unpickled
 from motionecho.backbones.device import resolve_device, resolve_dtype
 from motionecho.backbones.offload import one_at_a_time
 from motionecho.backbones.pair import ModelPair
+from motionecho.backbones.recorded import recorded
 from motionecho.backbones.spec import PairSpec
 from motionecho.backbones.videocrafter import vae as autoencoder
 from motionecho.backbones.videocrafter.backbone import SOLVER, SOLVER_V1, EmbeddedScales, VideoCrafter
@@ -17,11 +19,13 @@ from motionecho.backbones.videocrafter.loading import load_unet
 from motionecho.backbones.videocrafter.lora import merged
 from motionecho.backbones.videocrafter.random import random_student, random_videocrafter2
 from motionecho.backbones.videocrafter.text import TextEncoder, load_text
-from motionecho.backbones.videocrafter.unet import UNet
+from motionecho.backbones.videocrafter.unet import UNet, fused
 from motionecho.errors import UserError
 
 
-def load(spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False) -> ModelPair:
+def load(
+    spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False, eager: bool = False
+) -> ModelPair:
     """Build the pair; float16 on a GPU and float32 on a CPU unless asked otherwise."""
     place = resolve_device(device)
     kind = resolve_dtype(dtype, torch.float16 if place.type == "cuda" else torch.float32)
@@ -30,7 +34,7 @@ def load(spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: boo
     else:
         paths = spec.pull()  # a missing file is named before anything is built
         teacher, student = read(paths["teacher"]), unpickled(paths["student"])
-    return assemble(spec, teacher, student, place, kind, offload)
+    return assemble(spec, teacher, student, place, kind, offload, eager)
 
 
 def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
@@ -60,12 +64,18 @@ def assemble(
     device: torch.device,
     dtype: torch.dtype,
     offload: bool = False,
+    eager: bool = False,
 ) -> ModelPair:
     """The pair of two checkpoints; raises UserError naming the tensors of one that does not fit."""
     home = torch.device("cpu") if offload else device
     teacher, student = load_unet(videocrafter2), load_student(videocrafter2, turbo)
     second = student.config.motion_width is not None
     scales = EmbeddedScales(motion=EmbeddedScales.motion if second else None)
+
+    def placed(net: UNet) -> UNet:
+        fast = device.type == "cuda" and not eager and importlib.util.find_spec("triton") is not None
+        return fused(net.to(home, dtype)) if fast else net.to(home, dtype)
+
     # cast as tensors: diffusers warns of casting a module
     parts = component(videocrafter2, autoencoder.PREFIX)
     vae = autoencoder.load_vae({name: t.to(home, dtype) for name, t in parts.items()})
@@ -73,14 +83,14 @@ def assemble(
     text = load_text(videocrafter2)
     pair = ModelPair(
         spec,
-        student=VideoCrafter(
-            student.to(home, dtype), SOLVER if second else SOLVER_V1, fps=spec.fps, scales=scales
-        ),
-        teacher=VideoCrafter(teacher.to(home, dtype), fps=spec.fps),
+        student=VideoCrafter(placed(student), SOLVER if second else SOLVER_V1, fps=spec.fps, scales=scales),
+        teacher=VideoCrafter(placed(teacher), fps=spec.fps),
         vae=vae,
         text=TextEncoder(text.tower.to(home, dtype), text.tokenizer),
         latent_shift=0.0,
         latent_scale=autoencoder.LATENT_SCALE,
         device=home,
     )
-    return one_at_a_time(pair, device, text.tower) if offload else pair
+    if offload:
+        return one_at_a_time(pair, device, text.tower)
+    return pair if eager else recorded(pair)

@@ -20,6 +20,7 @@ from motionecho.backbones.videocrafter.layers import (
     Stage,
     TemporalTransformer,
     Upsample,
+    channels_last,
     conv_in_frames,
 )
 from motionecho.backbones.videocrafter.signal import Seen, Signal, sinusoid
@@ -177,6 +178,15 @@ class UNet(nn.Module):
                 close = nearest(layer, self.probeable)
                 raise UserError(f'"{layer}" is no temporal attention layer of this model{close}')
         return Signal(embedding, context.to(self.dtype), probe, ends_when_seen, self.ops)
+
+
+def fused(net: UNet) -> UNet:
+    """The same network on fused kernels, its weights laid out as they are read; needs a GPU and triton."""
+    from motionecho.backbones.videocrafter import triton_ops
+
+    net.ops = triton_ops
+    channels_last(net)
+    return net
 
 
 def _two_layers(width: int, width_out: int) -> nn.Sequential:
