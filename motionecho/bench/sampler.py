@@ -34,8 +34,8 @@ def measure(
     """Yield one row for every number of steps and mode, after the row of the inversion of a reference.
 
     Seconds are the median of `repeats` videos from prompt to frames, after one that is not counted; memory
-    is the device's peak in GiB, None where torch does not count it. Adaptive runs have the thresholds at
-    which the teacher serves about half of its steps, found by a run in which it serves all.
+    is the peak of what torch holds of the device in GiB, None where it does not count. Adaptive runs have
+    the thresholds at which the teacher serves about half of its steps, found by a run in which it serves all.
     """
     config = pair.spec.defaults.updated((STEADY if pair.spec.is_random else {}) | (changes or {}))
     size = (pair.spec.frames, pair.spec.height, pair.spec.width, 3)
@@ -99,5 +99,6 @@ def _timed(pair: ModelPair, action: Callable[[], T]) -> tuple[float, float | Non
     if cuda:
         torch.cuda.synchronize(pair.device)
     seconds = time.perf_counter() - began
-    peak = torch.cuda.max_memory_allocated(pair.device) / 2**30 if cuda else None
+    # reserved, since what a recorded pass needs is allocated once and then only held
+    peak = torch.cuda.max_memory_reserved(pair.device) / 2**30 if cuda else None
     return round(seconds, 4), None if peak is None else round(peak, 2), result
