@@ -39,6 +39,8 @@ class Loop:
         self.pools, self.store, self.engine, self.life = pools, store, engine, life
         self.make_record, self.on_change = make_record, on_change
         self.queues: list[deque[Job]] = [deque(jobs), *(deque[Job]() for _ in pools[1:])]
+        # a sample past this pool has a video to be committed; before it, an interrupted run loses nothing
+        self.maker = next((index for index, pool in enumerate(pools) if "generate" in pool.spec.stages), 0)
         self.later: list[tuple[float, int, Job]] = []  # a heap of retries by the time they are due
         self.order = count()
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="store")
@@ -68,7 +70,7 @@ class Loop:
         return self.tally
 
     def drain(self, reason: str | None = None) -> None:
-        """Begin no further sample; what is under way goes through all its stages and is committed."""
+        """Begin no further video; one that is under way goes through all its stages and is committed."""
         self.draining, self.stopped = True, self.stopped or reason
 
     def kill(self) -> None:
@@ -85,8 +87,8 @@ class Loop:
             return True
         waiting = {index for index, queue in enumerate(self.queues) if queue}
         waiting |= {job.group for _, _, job in self.later}
-        if self.draining:  # a sample that some pool has finished is under way; one that none has is not
-            waiting = {group for group in waiting if group > 0 and not self.pools[group].trouble}
+        if self.draining:
+            waiting = {group for group in waiting if group > self.maker and not self.pools[group].trouble}
         return bool(waiting)
 
     def _requeue(self, now: float) -> None:
@@ -97,7 +99,7 @@ class Loop:
     def _dispatch(self, now: float) -> None:
         coming = 0 if self.draining else len(self.later)
         for index, (pool, queue) in enumerate(zip(self.pools, self.queues, strict=True)):
-            if self.draining and index == 0:
+            if self.draining and index <= self.maker:
                 coming += len(pool.busy())
                 continue
             coming += len(queue) + len(pool.busy())  # what is or will be this pool's to do

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from motionecho import files
 from motionecho.backbones.registry import load_pair, pair_spec
@@ -86,13 +87,34 @@ class Bench:
         return self.clips.get((task.reference_sha256, sample.window), read)
 
     def motion(self, task: Task) -> Motion:
-        """The inverted reference out of the store, on the pair's device."""
+        """The inverted reference out of the store, on the pair's device; made anew where the file is damaged.
 
-        def load() -> Motion:
+        Left as it is, such a file would fail every sample of its reference, in every run that shares it.
+        """
+        try:
+            return self._cached(task)
+        except (SafetensorError, KeyError, BadSample):  # cut short, another's file, or swept away
+            self.invert(task, self.store.put_blob)
+            return self._cached(task)
+
+    def _cached(self, task: Task) -> Motion:
+        def read() -> Motion:
             with self.store.fetch(self.store.motion_uri(task.motion_key)) as path:
                 return Motion.load(path, self.pair.device)
 
-        return self.motions.get(task.motion_key, load)
+        return self.motions.get(task.motion_key, read)
+
+    def invert(self, task: Task, publish: Callable[[str, str], dict[str, Any]]) -> dict[str, Any]:
+        """Invert the reference, publish its motion, and say what was published."""
+        motion = invert(self.pair, self.reference(task).frames, task.config)
+        facts = motion_metadata(
+            task.config, key=task.motion_key, pair=self.spec.name, reference_sha256=task.reference_sha256
+        )
+        header = {"motionecho": json.dumps(facts, sort_keys=True)}  # one entry: several come in any order
+        with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
+            local = os.path.join(folder, "motion.safetensors")
+            motion.save(local, header)
+            return publish(self.store.motion_uri(task.motion_key), local)
 
     def prefetch(self, names: tuple[str, ...], task: Task) -> None:
         """Read what a coming task needs; what fails here fails again, and is told, when its turn comes."""
@@ -102,7 +124,7 @@ class Bench:
                 self.reference(task)
         with suppress(Exception):
             if "generate" in names and self.store.exists(uri):
-                self.motion(task)
+                self._cached(task)
 
 
 class Invert:
@@ -115,15 +137,7 @@ class Invert:
         bench, uri = self.bench, self.bench.store.motion_uri(task.motion_key)
         if bench.motions.has(task.motion_key) or bench.store.exists(uri):
             return {"motion": {"uri": uri}}
-        motion = invert(bench.pair, bench.reference(task).frames, task.config)
-        facts = motion_metadata(
-            task.config, key=task.motion_key, pair=bench.spec.name, reference_sha256=task.reference_sha256
-        )
-        header = {"motionecho": json.dumps(facts, sort_keys=True)}  # one entry: several come in any order
-        with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
-            local = os.path.join(folder, "motion.safetensors")
-            motion.save(local, header)
-            return {"motion": bench.store.share_blob(uri, local)}
+        return {"motion": bench.invert(task, bench.store.share_blob)}
 
 
 class Generate:

@@ -118,7 +118,7 @@ def _put(store: RunStore, uri: str, data: bytes) -> dict[str, Any]:
         return store.put_blob(uri, file.name)
 
 
-def drive(manifest: str, out: str) -> None:
+def drive(manifest: str, out: str, pools: str = "one") -> None:
     """A driver to be interrupted and killed: one JSON line a progress, the summary last."""
     from motionecho.config import EchoConfig
     from pipelines.generate import Engine, run
@@ -127,7 +127,7 @@ def drive(manifest: str, out: str) -> None:
         print(json.dumps(dataclasses.asdict(values)), flush=True)
 
     settings = RunSettings(pair="toy", echo=EchoConfig())
-    tell(run(manifest, settings, out, Engine(workers=2), tell, factory=FACTORY))
+    tell(run(manifest, settings, out, Engine(workers=2, separate=pools == "separate"), tell, factory=FACTORY))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,22 @@
 """`motionecho batch retry|replay|collect|gc`: what one does with a run that has ended."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
 
 from motionecho.cli.batch import banner, execute
-from motionecho.cli.options import AddressOption, DeviceOption, JsonOption, RunArgument, WorkersOption
+from motionecho.cli.options import (
+    AddressOption,
+    DeviceOption,
+    EagerOption,
+    EngineOption,
+    JsonOption,
+    MotionsOption,
+    OffloadOption,
+    RunArgument,
+    WorkersOption,
+)
 from motionecho.cli.outcome import Exit
 from motionecho.cli.runs import open_run
 from motionecho.cli.talk import count, put, put_json, say, table
@@ -22,6 +32,10 @@ def retry(
     address: AddressOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = None,
+    offload: OffloadOption = None,
+    eager: EagerOption = None,
+    motions: MotionsOption = None,
+    engine_file: EngineOption = None,
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Exit with 0 although samples failed.")
     ] = False,
@@ -30,6 +44,7 @@ def retry(
     """Run just the samples of RUN that failed, with its settings."""
     from pipelines.again import only_failed, settings_of
     from pipelines.engine import Engine, is_job_server
+    from pipelines.resources import read_engine
 
     store = open_run(run)
     place = manifest or (store.progress() or {}).get("manifest")
@@ -39,10 +54,11 @@ def retry(
         raise UserError(
             f"as a job: motionecho batch submit {place} --out {store.url} --retry-failed --address ..."
         )
-    settings = settings_of(store, device)
+    settings = replace(settings_of(store, device), offload=bool(offload), eager=bool(eager))
     work = only_failed(store, place, settings)
     banner(work.plan, place, store.url, settings.pair)
-    engine = Engine(address=address, workers=workers, retry_failed=True)
+    pools = read_engine(engine_file) if engine_file else {}
+    engine = Engine(**pools, address=address, workers=workers, motions=motions, retry_failed=True)
     raise typer.Exit(execute(work, place, settings, store.url, engine, allow_failures, json))
 
 

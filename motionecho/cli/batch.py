@@ -13,6 +13,7 @@ from motionecho.cli.options import (
     DeviceOption,
     DtypeOption,
     EagerOption,
+    EngineOption,
     FitOption,
     GateOption,
     GateTriesOption,
@@ -71,10 +72,7 @@ def submit(
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Exit with 0 although samples failed.")
     ] = False,
-    engine_file: Annotated[
-        str | None,
-        typer.Option("--engine", metavar="FILE.yaml", help="What each stage asks of the cluster."),
-    ] = None,
+    engine_file: EngineOption = None,
     canary: Annotated[
         bool, typer.Option("--canary/--no-canary", help="Every worker proves itself before it makes videos.")
     ] = True,

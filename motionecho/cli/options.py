@@ -51,6 +51,10 @@ EagerOption = Annotated[
 OutOption = Annotated[
     str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
 ]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", metavar="FILE.yaml", help="What each stage asks of the cluster."),
+]
 MotionsOption = Annotated[
     str | None,
     typer.Option("--motions", help="Folder or URL that shares inverted references between runs."),

@@ -11,6 +11,8 @@ from motionecho.cli.options import (
     ConfigOption,
     DeviceOption,
     DtypeOption,
+    EagerOption,
+    EngineOption,
     FitOption,
     GateOption,
     GateTriesOption,
@@ -18,6 +20,7 @@ from motionecho.cli.options import (
     ManifestArgument,
     MetricOption,
     MotionsOption,
+    OffloadOption,
     OutOption,
     PairOption,
     PresetOption,
@@ -42,6 +45,8 @@ def plan(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     weights: WeightsOption = None,
+    offload: OffloadOption = None,
+    eager: EagerOption = None,
     gate: GateOption = None,
     gate_tries: GateTriesOption = None,
     motions: MotionsOption = None,
@@ -58,6 +63,7 @@ def plan(
     ] = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
+    engine_file: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
     """What is done, cached and left, and the hours and bytes it takes. Writes nothing to the run."""
@@ -65,7 +71,8 @@ def plan(
         raise UserError("--like and --pilot are two sources of the same figures; give one of them")
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, metrics=metric or (), fit=fit,
-        device=device, dtype=dtype, weights=weights, gate=gate, gate_tries=gate_tries,
+        device=device, dtype=dtype, weights=weights, offload=offload, eager=eager,
+        gate=gate, gate_tries=gate_tries,
     )  # fmt: skip
     url = out or f"runs/{Path(manifest).stem}"
 
@@ -75,7 +82,8 @@ def plan(
     cost = estimate.of_run(like, resolved.settings) if like else None
     if pilot and work.todo:
         say(f"making {count(min(pilot, len(work.todo)), 'sample')} in a temporary place")
-        engine = generate.Engine(address=address, workers=workers)
+        pools = generate.read_engine(engine_file) if engine_file else {}
+        engine = generate.Engine(**pools, address=address, workers=workers)
         cost = estimate.pilot(work, resolved.settings, url, engine, pilot)
     put_plan(work, manifest, url, cost, json)
 

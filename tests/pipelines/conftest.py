@@ -1,9 +1,11 @@
 """One embedded Ray for all tests of a module, and manifests made of one-line files."""
 
 import csv
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import chaos_runs
 import pytest
 
 from pipelines.cluster import connected
@@ -36,3 +38,18 @@ def manifest(tmp_path: Path) -> Callable[..., str]:
         return str(tmp_path / name)
 
     return write
+
+
+@pytest.fixture
+def cli() -> Iterator[chaos_runs.Start]:
+    """Start `motionecho` with disturbed stages; what still runs in the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str, within: Sequence[str] = ()) -> subprocess.Popen[str]:
+        started.append(chaos_runs.start(*words, within=within))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

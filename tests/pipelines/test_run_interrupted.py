@@ -19,13 +19,19 @@ ROWS = [(f"slow {n}", "ab"[n % 2] + ".mp4") for n in range(12)]
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+def driver(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a driver process of its own on a manifest; what is left of it is killed afterwards."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(manifest: str) -> subprocess.Popen[str]:
+    def start(manifest: str, *words: str) -> subprocess.Popen[str]:
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-        command = [sys.executable, str(ROOT / "tests" / "fake_stages.py"), manifest, str(tmp_path / "out")]
+        command = [
+            sys.executable,
+            str(ROOT / "tests" / "fake_stages.py"),
+            manifest,
+            str(tmp_path / "out"),
+            *words,
+        ]
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
         )
@@ -66,7 +72,7 @@ def check_complete(out: Path) -> None:
 
 
 def test_kill_9_of_the_driver_then_submit_again(
-    driver: Callable[[str], subprocess.Popen[str]], manifest: Manifest, tmp_path: Path
+    driver: Callable[..., subprocess.Popen[str]], manifest: Manifest, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     first = driver(manifest(*ROWS))
@@ -84,11 +90,17 @@ def test_kill_9_of_the_driver_then_submit_again(
     assert again <= 4, "done twice is only what was on the two workers, or had its record on the way"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "pools"), [(signal.SIGINT, "one"), (signal.SIGTERM, "one"), (signal.SIGINT, "separate")]
+)
 def test_first_interrupt_drains(
-    driver: Callable[[str], subprocess.Popen[str]], manifest: Manifest, tmp_path: Path, number: signal.Signals
+    driver: Callable[..., subprocess.Popen[str]],
+    manifest: Manifest,
+    tmp_path: Path,
+    number: signal.Signals,
+    pools: str,
 ) -> None:
-    first = driver(manifest(*ROWS))
+    first = driver(manifest(*ROWS), pools)
     until_done(first, 2)
     os.killpg(first.pid, number)  # as a terminal and `timeout` do: Ray's processes get it too
     ended = last_line(first)
@@ -100,7 +112,7 @@ def test_first_interrupt_drains(
 
 
 def test_second_interrupt_kills(
-    driver: Callable[[str], subprocess.Popen[str]], manifest: Manifest, tmp_path: Path
+    driver: Callable[..., subprocess.Popen[str]], manifest: Manifest, tmp_path: Path
 ) -> None:
     process = driver(manifest(("fine one", "a.mp4"), ("hangs always", "a.mp4"), ("hangs too", "b.mp4")))
     until_done(process, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from motionecho.backbones.registry import pair_spec
 from motionecho.config import RunSettings
@@ -72,6 +73,28 @@ def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: p
     changed = dataclasses.replace(tasks[0], reference_sha256="0" * 64, motion_key="f" * 32)
     with pytest.raises(BadSample, match="changed while the run went on"):
         again["invert"](changed)
+
+
+@pytest.mark.parametrize("damage", ["cut", "another's", "gone"])
+def test_a_damaged_motion_is_made_anew(tasks: list[Task], tmp_path: Path, damage: str) -> None:
+    torch.set_num_threads(1)
+    store = RunStore(str(tmp_path / "run"))
+    task = dataclasses.replace(tasks[0], attempt="1-a")
+    before = build(("invert", "generate"), SETTINGS, store.url)
+    whole = before["invert"](task)["motion"]
+    expected = before["generate"](task)["latent_sha256"]
+    file = Path(store.absolute(whole["uri"]))
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:1000])
+    elif damage == "another's":
+        save_file({"weight": torch.zeros(1)}, file)
+    else:
+        file.unlink()
+
+    stages = build(("generate",), SETTINGS, store.url)
+    stages["prefetch"](task)  # reads ahead, and leaves mending to whoever has the device
+    assert stages["generate"](task)["latent_sha256"] == expected
+    assert file_digest(file) == whole["sha256"]
 
 
 def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_path: Path) -> None:
