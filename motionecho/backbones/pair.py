@@ -43,10 +43,12 @@ class ModelPair:
     def decode_video(self, z: Tensor) -> np.ndarray:
         """Latents [b, c, f, h, w] to frames uint8 [b, f, h, w, 3]."""
         self.ready(self.vae)
-        flat = (z / self.latent_scale + self.latent_shift).transpose(1, 2).flatten(0, 1)
-        video = self.vae.decode(flat.to(self.vae.dtype)).sample.float().clamp(-1, 1)
-        pixels = ((video + 1) * 127.5).round().to(torch.uint8).movedim(1, -1)
-        return pixels.unflatten(0, (len(z), -1)).cpu().numpy()
+        latents = (z / self.latent_scale + self.latent_shift).transpose(1, 2).to(self.vae.dtype)
+        clips = []
+        for frames in latents:  # one clip at a time bounds the memory
+            video = self.vae.decode(frames).sample.float().clamp(-1, 1)
+            clips.append(((video + 1) * 127.5).round().to(torch.uint8).movedim(1, -1))
+        return torch.stack(clips).cpu().numpy()
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Tensor:

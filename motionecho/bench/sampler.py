@@ -1,21 +1,19 @@
 """What a video costs: seconds, memory and network evaluations of every way to sample, on this device."""
 
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 
 from motionecho.backbones.pair import ModelPair
+from motionecho.bench.clock import timed
 from motionecho.config import EchoConfig
 from motionecho.echo import generate
 from motionecho.inversion import Motion, invert
 from motionecho.trace import Trace
 
-T = TypeVar("T")
 PROMPT = "a red star on a blue background"  # in words that every pair knows
 # Random networks do not denoise: strong guidance would carry their latents away. What it costs is the same.
 STEADY = {"gradient": "unit_rms", "student_strength": 0.1, "teacher_strength": 0.1,
@@ -40,8 +38,8 @@ def measure(
     config = pair.spec.defaults.updated((STEADY if pair.spec.is_random else {}) | (changes or {}))
     size = (pair.spec.frames, pair.spec.height, pair.spec.width, 3)
     clip = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
-    _timed(pair, lambda: invert(pair, clip, config.updated({"inversion_steps": 1})))
-    seconds, peak, motion = _timed(pair, lambda: invert(pair, clip, config))
+    timed(lambda: invert(pair, clip, config.updated({"inversion_steps": 1})), pair.device)
+    seconds, peak, motion = timed(lambda: invert(pair, clip, config), pair.device)
     yield {"steps": config.inversion_steps, "mode": "inversion", "seconds": seconds, "peak_gib": peak}
 
     for number in steps:
@@ -50,7 +48,7 @@ def measure(
             if mode == "adaptive":
                 row = row.updated(_halfway(pair, motion, row))
             _video(pair, motion, row)
-            runs = [_timed(pair, partial(_video, pair, motion, row)) for _ in range(repeats)]
+            runs = [timed(partial(_video, pair, motion, row), pair.device) for _ in range(repeats)]
             trace = runs[-1][2]
             yield {
                 "steps": number,
@@ -86,19 +84,3 @@ def _halfway(pair: ModelPair, motion: Motion, config: EchoConfig) -> dict[str, f
         "activation_threshold": statistics.median_low(means) if len(means) > 1 else 0.0,
         "truncation_threshold": statistics.median(losses) if losses else 0.0,
     }
-
-
-def _timed(pair: ModelPair, action: Callable[[], T]) -> tuple[float, float | None, T]:
-    """Seconds, peak memory in GiB and result of an action."""
-    cuda = pair.device.type == "cuda"
-    if cuda:
-        torch.cuda.synchronize(pair.device)
-        torch.cuda.reset_peak_memory_stats(pair.device)
-    began = time.perf_counter()
-    result = action()
-    if cuda:
-        torch.cuda.synchronize(pair.device)
-    seconds = time.perf_counter() - began
-    # reserved, since what a recorded pass needs is allocated once and then only held
-    peak = torch.cuda.max_memory_reserved(pair.device) / 2**30 if cuda else None
-    return round(seconds, 4), None if peak is None else round(peak, 2), result

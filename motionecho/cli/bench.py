@@ -1,6 +1,6 @@
 """`motionecho bench`: what things cost on this machine, measured by one command each."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from motionecho.cli.settings import resolve
 from motionecho.cli.talk import put, put_json, say, table
 from motionecho.errors import UserError
 
+RepeatsOption = Annotated[int, typer.Option("--repeats", min=1, help="Measurements; the median counts.")]
 app = typer.Typer(help="What things cost on this machine.", no_args_is_help=True)
 
 
@@ -37,27 +38,93 @@ def sampler(
     json: JsonOption = False,
 ) -> None:
     """Seconds and memory a video: plain, guided, with the teacher always, and adaptive."""
-    resolved = resolve(
-        pair=pair,
-        changes=changes or (),
-        device=device,
-        dtype=dtype,
-        weights=weights,
-        offload=offload,
-        eager=eager,
-    )
     numbers = _numbers(steps)
 
-    from motionecho.backbones.registry import load_pair
     from motionecho.bench.sampler import measure
     from motionecho.cli.settings import parse_changes
+
+    models, about = _loaded(pair, changes, device, dtype, weights, offload, eager)
+    about |= {"repeats": repeats, "changes": changes or []}
+    rows = []
+    for row in measure(models, numbers, repeats, dict(parse_changes(changes or ()))):
+        rows.append(row)
+        say(f"{row['mode']} {row['steps']}: {row['seconds']} s")
+    _put(about, rows, json)
+
+
+@app.command()
+def vae(
+    pair: PairOption = None,
+    weights: WeightsOption = None,
+    repeats: RepeatsOption = 10,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    offload: OffloadOption = None,
+    eager: EagerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Milliseconds and memory of encoding a reference and decoding a video."""
+    from motionecho.bench.vae import measure
+
+    models, about = _loaded(pair, None, device, dtype, weights, offload, eager)
+    _put(about | {"repeats": repeats}, measure(models, repeats), json)
+
+
+@app.command()
+def compare(
+    reference: Annotated[
+        str, typer.Option("--reference", metavar="DIR", help="A checkout of Ji4chenLi/t2v-turbo.")
+    ],
+    repeats: RepeatsOption = 10,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """VideoCrafter2's passes beside the public code's: same random weights, same process."""
+    import torch
+
+    from motionecho.backbones.device import resolve_device, resolve_dtype
+    from motionecho.bench.compare import compare as rows_of
+    from motionecho.provenance import versions
+
+    place = resolve_device(device or "auto")
+    kind = resolve_dtype(dtype or "auto", torch.float16 if place.type == "cuda" else torch.float32)
+    about = {
+        "device": _device(str(place)),
+        "dtype": str(kind).removeprefix("torch."),
+        "repeats": repeats,
+        "versions": versions(),
+    }
+    rows = []
+    for row in rows_of(reference, place, kind, repeats):
+        rows.append(row)
+        say(f"{row['part']}: {row['public_ms']} and {row['ours_ms']} ms")
+    _put(about, rows, json)
+
+
+def _loaded(
+    pair: str | None,
+    changes: list[str] | None,
+    device: str | None,
+    dtype: str | None,
+    weights: list[str] | None,
+    offload: bool | None,
+    eager: bool | None,
+) -> tuple[Any, dict[str, Any]]:
+    """The pair that the options name, and what to say of it."""
+    resolved = resolve(
+        pair=pair, changes=changes or (), device=device, dtype=dtype, weights=weights, offload=offload,
+        eager=eager,
+    )  # fmt: skip
+
+    from motionecho.backbones.registry import load_pair
     from motionecho.provenance import versions
 
     settings, spec = resolved.settings, resolved.spec
     models = load_pair(
         spec.name, settings.device, settings.dtype, settings.weights, settings.offload, settings.eager
     )
-    about = {
+    return models, {
         "pair": spec.name,
         "weights": "random" if spec.is_random else list(spec.weights_at) or "as published",
         "size": [spec.frames, spec.height, spec.width],
@@ -65,14 +132,11 @@ def sampler(
         "dtype": str(next(models.student.unet.parameters()).dtype).removeprefix("torch."),
         "offload": settings.offload,
         "eager": settings.eager,
-        "repeats": repeats,
-        "changes": changes or [],
         "versions": versions(),
     }
-    rows = []
-    for row in measure(models, numbers, repeats, dict(parse_changes(changes or ()))):
-        rows.append(row)
-        say(f"{row['mode']} {row['steps']}: {row['seconds']} s")
+
+
+def _put(about: dict[str, Any], rows: list[dict[str, Any]], json: bool) -> None:
     if json:
         put_json(**about, rows=rows)
         return

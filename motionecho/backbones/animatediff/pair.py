@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 
+from motionecho.backbones import fast_vae
 from motionecho.backbones.animatediff import loading, text
 from motionecho.backbones.animatediff.loading import load_motion_unet, load_vae
 from motionecho.backbones.checkpoint import State, read, shapes
 from motionecho.backbones.device import resolve_device, resolve_dtype
+from motionecho.backbones.fast import kernels
 from motionecho.backbones.motion_unet import MotionUNet
 from motionecho.backbones.offload import one_at_a_time
 from motionecho.backbones.pair import ModelPair
@@ -63,8 +65,8 @@ def assemble(
         )
         for role in ("student", "teacher")
     )
-    vae = load_vae(placed["base/vae"])
-    vae.enable_slicing()  # frame by frame: a clip's activations at full size would fill a small card
+    ops, vae = kernels(device, eager), load_vae(placed["base/vae"])
+    vae = fast_vae.fused(vae, ops) if ops and not offload else fast_vae.frame_by_frame(vae)
     encoder = text.load_text(placed["base/text"])
     encoder.tower.to(home)
     pair = ModelPair(

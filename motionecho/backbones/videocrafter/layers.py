@@ -7,7 +7,6 @@ a view of it, and convolutions run in the layout that tensor cores want. Layers 
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -238,12 +237,3 @@ class Stage(nn.ModuleList):
         for layer in self:
             x = conv_in_frames(x, layer) if isinstance(layer, nn.Conv2d) else layer(x, signal)
         return x
-
-
-def channels_last(network: nn.Module) -> None:
-    """Lay the weights of convolutions out as their inputs are."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
-        if isinstance(layer, nn.Conv3d):
-            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last_3d)

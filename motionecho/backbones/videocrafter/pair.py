@@ -1,14 +1,15 @@
 """Loads VideoCrafter2 as the teacher and one of its T2V-Turbos as the student."""
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
 import torch
 
+from motionecho.backbones import fast_vae
 from motionecho.backbones.checkpoint import State, component, read, unpickled
 from motionecho.backbones.device import resolve_device, resolve_dtype
+from motionecho.backbones.fast import kernels
 from motionecho.backbones.offload import one_at_a_time
 from motionecho.backbones.pair import ModelPair
 from motionecho.backbones.recorded import recorded
@@ -72,14 +73,15 @@ def assemble(
     second = student.config.motion_width is not None
     scales = EmbeddedScales(motion=EmbeddedScales.motion if second else None)
 
+    ops = kernels(device, eager)
+
     def placed(net: UNet) -> UNet:
-        fast = device.type == "cuda" and not eager and importlib.util.find_spec("triton") is not None
-        return fused(net.to(home, dtype)) if fast else net.to(home, dtype)
+        return fused(net.to(home, dtype), ops) if ops else net.to(home, dtype)
 
     # cast as tensors: diffusers warns of casting a module
     parts = component(videocrafter2, autoencoder.PREFIX)
     vae = autoencoder.load_vae({name: t.to(home, dtype) for name, t in parts.items()})
-    vae.enable_slicing()  # frame by frame: a clip's activations at full size would fill a small card
+    vae = fast_vae.fused(vae, ops) if ops and not offload else fast_vae.frame_by_frame(vae)
     text = load_text(videocrafter2)
     pair = ModelPair(
         spec,

@@ -7,8 +7,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from motionecho.backbones import plain_ops
 from motionecho.backbones.protocol import Probe
-from motionecho.backbones.videocrafter import plain_ops
 
 
 class Seen(Exception):

@@ -5,13 +5,15 @@ has less; the deepest level has residual blocks alone.
 """
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
+from motionecho.backbones import plain_ops
 from motionecho.backbones.checkpoint import GROUPS
+from motionecho.backbones.fast import channels_last
 from motionecho.backbones.protocol import Probe
-from motionecho.backbones.videocrafter import plain_ops
 from motionecho.backbones.videocrafter.layers import (
     Attention,
     Downsample,
@@ -20,7 +22,6 @@ from motionecho.backbones.videocrafter.layers import (
     Stage,
     TemporalTransformer,
     Upsample,
-    channels_last,
     conv_in_frames,
 )
 from motionecho.backbones.videocrafter.signal import Seen, Signal, sinusoid
@@ -180,11 +181,9 @@ class UNet(nn.Module):
         return Signal(embedding, context.to(self.dtype), probe, ends_when_seen, self.ops)
 
 
-def fused(net: UNet) -> UNet:
-    """The same network on fused kernels, its weights laid out as they are read; needs a GPU and triton."""
-    from motionecho.backbones.videocrafter import triton_ops
-
-    net.ops = triton_ops
+def fused(net: UNet, ops: ModuleType) -> UNet:
+    """The same network on the kernels of `ops`, its weights laid out as they are read."""
+    net.ops = ops
     channels_last(net)
     return net
 

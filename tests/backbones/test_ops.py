@@ -10,7 +10,7 @@ from torch import Tensor, nn
 if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
 
-from motionecho.backbones.videocrafter import plain_ops, triton_ops
+from motionecho.backbones import plain_ops, triton_ops
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 VIDEOS, FRAMES, HEIGHT, WIDTH = 2, 5, 6, 3

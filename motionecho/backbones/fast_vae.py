@@ -1,0 +1,77 @@
+"""diffusers' autoencoder on a GPU: channels last, all frames of a clip at once, norms and SiLU in one kernel.
+
+The convolutions' biases are added by the kernel that follows, as in the UNet. Same weights, same numbers.
+"""
+
+from types import ModuleType
+from typing import Any
+
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
+from torch import Tensor, nn
+
+from motionecho.backbones.fast import channels_last
+
+Conv = Any
+
+
+def fused(vae: AutoencoderKL, ops: ModuleType) -> AutoencoderKL:
+    """The same network on the kernels of `ops`; its weights keep their values and lose their names."""
+    for half in (vae.encoder, vae.decoder):
+        for parent in list(half.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, ResnetBlock2D):
+                    setattr(parent, name, Residual(child, ops))
+        half.conv_norm_out, half.conv_act = NormSiLU(half.conv_norm_out, ops), nn.Identity()
+    channels_last(vae)
+    return vae
+
+
+def frame_by_frame(vae: AutoencoderKL) -> AutoencoderKL:
+    """The same network, one frame at a time: a clip's activations at full size would fill a small card."""
+    vae.enable_slicing()
+    return vae
+
+
+class NormSiLU(nn.Module):
+    """Group normalisation and SiLU of frames [n, c, h, w], after a shift [1, c]."""
+
+    def __init__(self, norm: nn.GroupNorm, ops: ModuleType):
+        super().__init__()
+        self.norm, self.ops = norm, ops
+
+    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+        return _frames(self.ops.group_norm(_rows(x), self.norm, over_time=False, silu=True, shift=shift))
+
+
+class Residual(nn.Module):
+    """A ResnetBlock2D of an autoencoder: x [n, c, h, w], no time embedding."""
+
+    def __init__(self, block: ResnetBlock2D, ops: ModuleType):
+        super().__init__()
+        self.norm1, self.norm2 = NormSiLU(block.norm1, ops), NormSiLU(block.norm2, ops)
+        self.conv1, self.conv2, self.shortcut = block.conv1, block.conv2, block.conv_shortcut
+        self.ops = ops
+
+    def forward(self, x: Tensor, temb: None = None) -> Tensor:
+        hidden = _convolved(self.norm1(x), self.conv1)
+        hidden = _convolved(self.norm2(hidden, self.conv1.bias[None]), self.conv2)
+        bias = self.conv2.bias
+        if self.shortcut is not None:
+            x, bias = _convolved(x, self.shortcut), bias + self.shortcut.bias
+        return _frames(self.ops.join(_rows(x), _rows(hidden), bias))
+
+
+def _convolved(x: Tensor, conv: Conv) -> Tensor:
+    """Without the bias, which is the next kernel's to add."""
+    return F.conv2d(x, conv.weight, None, conv.stride, conv.padding)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[n, c, h, w] as the video [1, n, h, w, c] of `ops`; a view where x is channels last."""
+    return x.permute(0, 2, 3, 1)[None]
+
+
+def _frames(x: Tensor) -> Tensor:
+    return x[0].permute(0, 3, 1, 2)

@@ -1,0 +1,26 @@
+"""What encoding a reference and decoding a video costs."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from motionecho.backbones.pair import ModelPair
+from motionecho.bench.clock import median_ms, timed
+
+
+def measure(pair: ModelPair, repeats: int = 5) -> list[dict[str, Any]]:
+    """Milliseconds of a clip, frames in and out included, and peak memory in GiB."""
+    spec = pair.spec
+    clip = np.random.default_rng(0).integers(
+        0, 255, (spec.frames, spec.height, spec.width, 3), dtype=np.uint8
+    )
+    latents: torch.Tensor = pair.encode_video(clip)[None]
+    rows = []
+    for part, action in {
+        "encode": lambda: pair.encode_video(clip),
+        "decode": lambda: pair.decode_video(latents),
+    }.items():
+        milliseconds = median_ms(action, pair.device, repeats)
+        rows.append({"part": part, "ms": milliseconds, "peak_gib": timed(action, pair.device)[1]})
+    return rows
