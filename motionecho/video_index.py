@@ -24,6 +24,8 @@ OPEN_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif",
     "protocol_whitelist": "file",
 }
+# PyAV 19 reads odd metadata without being asked to, and no longer takes the word.
+LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 CODEC_OPTIONS = {"max_pixels": str(MAX_FRAME_PIXELS)}
 CUT = "cut out and scale down what you need: ffmpeg -ss START -t SECONDS -i IN -vf scale=-2:720 OUT.mp4"
 REENCODE = "make it again or re-encode it: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4"
@@ -72,7 +74,7 @@ class _Packet:
 def open_video(path: str, name: str | None = None) -> Any:
     """Open a PyAV input, a plain container on the local disk; the caller closes it. Else raise BadSample."""
     try:
-        return av.open(path, options=OPEN_OPTIONS, metadata_errors="replace")
+        return av.open(path, options=OPEN_OPTIONS, **LENIENT)
     except av.FFmpegError as problem:
         raise BadSample(
             f'"{name or path}" is no mp4, mov, mkv, webm, avi or gif, whatever its name, or a part of one; '
