@@ -25,7 +25,7 @@ OPEN_OPTIONS = {
     "protocol_whitelist": "file",
 }
 # PyAV 19 reads odd metadata without being asked to, and no longer takes the word.
-LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 CODEC_OPTIONS = {"max_pixels": str(MAX_FRAME_PIXELS)}
 CUT = "cut out and scale down what you need: ffmpeg -ss START -t SECONDS -i IN -vf scale=-2:720 OUT.mp4"
 REENCODE = "make it again or re-encode it: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4"
