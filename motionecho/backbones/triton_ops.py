@@ -383,11 +383,14 @@ def attend_over_time(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 @triton.jit
-def _join(x_ptr, y_ptr, bias_ptr, out_ptr, count, channels, BLOCK: tl.constexpr):
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+def _join(x_ptr, y_ptr, bias_ptr, out_ptr, count, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    at = start + tl.arange(0, BLOCK)
+    # channels are a constant, whose remainder is a multiplication; of whole positions it would be a division each
+    channel = ((start % CHANNELS).to(tl.int32) + tl.arange(0, BLOCK)) % CHANNELS
     mask = at < count
     total = tl.load(x_ptr + at, mask, 0.0).to(tl.float32) + tl.load(y_ptr + at, mask, 0.0).to(tl.float32)
-    total += tl.load(bias_ptr + at % channels, mask, 0.0).to(tl.float32)
+    total += tl.load(bias_ptr + channel, mask, 0.0).to(tl.float32)
     tl.store(out_ptr + at, total.to(out_ptr.dtype.element_ty), mask)
 
 

@@ -199,13 +199,14 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         norm, (first, second) = signal.ops.group_norm, (self.in_layers[-1], self.out_layers[-1])
         # all frames of a video are shifted alike
-        shift = self.emb_layers(signal.embedding) + first.bias
+        shift = self.emb_layers[1](signal.embedding) + first.bias
         hidden = conv_in_frames(norm(x, self.in_layers[0], over_time=False, silu=True), first, bias=False)
         hidden = norm(hidden, self.out_layers[0], over_time=False, silu=True, shift=shift)
         hidden = conv_in_frames(hidden, second, bias=False)
+        bias = second.bias
         if isinstance(self.skip_connection, nn.Conv2d):
-            x = conv_in_frames(x, self.skip_connection)
-        return self.temopral_conv(signal.ops.join(x, hidden, second.bias), signal)
+            x, bias = conv_in_frames(x, self.skip_connection, bias=False), bias + self.skip_connection.bias
+        return self.temopral_conv(signal.ops.join(x, hidden, bias), signal)
 
 
 class Downsample(nn.Module):

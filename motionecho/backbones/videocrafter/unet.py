@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from motionecho.backbones import plain_ops
@@ -178,7 +179,7 @@ class UNet(nn.Module):
             if layer not in self.probeable:
                 close = nearest(layer, self.probeable)
                 raise UserError(f'"{layer}" is no temporal attention layer of this model{close}')
-        return Signal(embedding, context.to(self.dtype), probe, ends_when_seen, self.ops)
+        return Signal(F.silu(embedding), context.to(self.dtype), probe, ends_when_seen, self.ops)
 
 
 def fused(net: UNet, ops: ModuleType) -> UNet:
