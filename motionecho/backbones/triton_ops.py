@@ -318,17 +318,21 @@ def geglu(x: Tensor) -> Tensor:
 
 @triton.jit
 def _over_time(
-    q_ptr, k_ptr, v_ptr, out_ptr, do_ptr, dq_ptr, dk_ptr, dv_ptr, frames, pixels, heads, scale,
+    q_ptr, k_ptr, v_ptr, out_ptr, do_ptr, dq_ptr, dk_ptr, dv_ptr, frames, pixels, heads, stride, scale,
     FRAMES: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr, BACKWARD: tl.constexpr,
 ):  # fmt: skip
-    """One pixel in one head; forward writes out, backward makes the map again and writes dq, dk, dv."""
+    """One pixel in one head; forward writes out, backward makes the map again and writes dq, dk, dv.
+
+    From pixel to pixel q, k and v are `stride` apart, all else is contiguous.
+    """
     video, pixel, head = tl.program_id(0) // pixels, tl.program_id(0) % pixels, tl.program_id(1)
     frame, channel = tl.arange(0, FRAMES), tl.arange(0, WIDTH)
     mask = (frame < frames)[:, None] & (channel < WIDTH)[None, :]
-    start = ((video.to(tl.int64) * frames * pixels + pixel) * heads + head) * WIDTH
-    at = start + frame.to(tl.int64)[:, None] * pixels * heads * WIDTH + channel[None, :]
-    query, key = tl.load(q_ptr + at, mask, 0.0), tl.load(k_ptr + at, mask, 0.0)
-    value = tl.load(v_ptr + at, mask, 0.0)
+    place = (video.to(tl.int64) * frames + frame[:, None]) * pixels + pixel
+    within = head * WIDTH + channel[None, :]
+    source, at = place * stride + within, place * heads * WIDTH + within
+    query, key = tl.load(q_ptr + source, mask, 0.0), tl.load(k_ptr + source, mask, 0.0)
+    value = tl.load(v_ptr + source, mask, 0.0)
     logits = tl.dot(query, tl.trans(key), input_precision=PRECISION) * scale
     logits = tl.where((frame < frames)[None, :], logits, float("-inf"))
     weights = tl.exp(logits - tl.max(logits, 1)[:, None])
@@ -353,14 +357,14 @@ class _OverTime(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Ctx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         ctx.save_for_backward(query, key, value)
-        out = torch.empty_like(query)
+        out = query.new_empty(query.shape)
         _OverTime.launch((query, key, value), (out, query, query, query, query), backward=False)
         return out
 
     @staticmethod
     def backward(ctx: Ctx, d_out: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         saved = ctx.saved_tensors
-        slopes = tuple(torch.empty_like(part) for part in saved)
+        slopes = tuple(part.new_empty(part.shape) for part in saved)
         _OverTime.launch(saved, (saved[0], d_out.contiguous(), *slopes), backward=True)
         return slopes
 
@@ -369,14 +373,23 @@ class _OverTime(torch.autograd.Function):
         b, f, p, heads, width = parts[0].shape
         precision = "ieee" if parts[0].dtype == torch.float32 else "tf32"
         _over_time[(b * p, heads)](
-            *parts, *others, f, p, heads, width**-0.5, max(16, triton.next_power_of_2(f)), width, precision,
+            *parts, *others, f, p, heads, parts[0].stride(2), width**-0.5, max(16, triton.next_power_of_2(f)), width, precision,
             backward, num_warps=1,
         )  # fmt: skip
 
 
 def attend_over_time(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """As in plain_ops; the head width has to be a power of two of at least 16."""
-    return _OverTime.apply(query.contiguous(), key.contiguous(), value.contiguous())
+    parts = [query, key, value]
+    if not all(_pixels_apart(part, query.stride(2)) for part in parts):
+        parts = [part.contiguous() for part in parts]
+    return _OverTime.apply(*parts)
+
+
+def _pixels_apart(x: Tensor, stride: int) -> bool:
+    """Whether x [b, f, p, heads, d] is contiguous but for a stride between pixels, as a slice of channels is."""
+    _, frames, pixels, _, width = x.shape
+    return x.stride() == (frames * pixels * stride, pixels * stride, stride, width, 1)
 
 
 # --- sums

@@ -77,6 +77,16 @@ def test_attention_over_time(frames: int) -> None:
     assert_same(plain_ops.attend_over_time, triton_ops.attend_over_time, *parts)
 
 
+def test_attention_over_time_of_slices() -> None:
+    """Queries, keys and values as one projection leaves them, side by side."""
+    whole = drawn(2, 4, 5, 3, 2, 16)
+    assert_same(
+        lambda v: plain_ops.attend_over_time(*v.unbind(3)),
+        lambda v: triton_ops.attend_over_time(*v.unbind(3)),
+        whole,
+    )
+
+
 def test_sum_with_bias() -> None:
     bias = drawn(24, seed=3)
     x, y = drawn(3, 5, 24), drawn(3, 5, 24, seed=1)

@@ -7,6 +7,7 @@ a view of it, and convolutions run in the layout that tensor cores want. Layers 
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,12 +45,18 @@ class Attention(nn.Module):
         self.to_k = nn.Linear(source_width, inner, bias=False)
         self.to_v = nn.Linear(source_width, inner, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(inner, width)])
+        self.to_qkv: nn.Linear | None = None
+
+    def merge(self) -> None:
+        """Where tokens attend to themselves: one projection in place of three, which read them three times."""
+        parts = [self.to_q.weight, self.to_k.weight, self.to_v.weight]
+        inner, width = parts[0].shape
+        self.to_qkv = nn.Linear(width, 3 * inner, bias=False, device="meta")
+        self.to_qkv.weight = nn.Parameter(torch.cat(parts), requires_grad=False)
+        del self.to_q, self.to_k, self.to_v
 
     def forward(self, x: Tensor, source: Tensor, signal: Signal) -> Tensor:
-        query, key, value = (
-            projected.unflatten(-1, (self.heads, -1))
-            for projected in (self.to_q(x), self.to_k(source), self.to_v(source))
-        )
+        query, key, value = self._projected(x, source)
         if not self.over_time:
             query, key, value = (part.transpose(1, 2) for part in (query, key, value))
             mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
@@ -58,6 +65,12 @@ class Attention(nn.Module):
         else:
             mixed = signal.ops.attend_over_time(query, key, value)
         return self.to_out[0](mixed.flatten(-2))
+
+    def _projected(self, x: Tensor, source: Tensor) -> tuple[Tensor, ...]:
+        if self.to_qkv is not None:
+            return self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        parts = (self.to_q(x), self.to_k(source), self.to_v(source))
+        return tuple(part.unflatten(-1, (self.heads, -1)) for part in parts)
 
     def _shown(self, query: Tensor, key: Tensor, value: Tensor, signal: Signal) -> Tensor:
         """Attention over time, [b, f, p, heads, d], with its map shown to the probe."""
@@ -100,6 +113,11 @@ class Block(nn.Module):
         self.ff = FeedForward(width)
         self.attn2 = Attention(width, text_width or width, heads, head_width, not self.reads_text)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
+
+    def merge(self) -> None:
+        """Of each attention to the tokens themselves, merge the projections."""
+        for attention in (self.attn1,) if self.reads_text else (self.attn1, self.attn2):
+            attention.merge()
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         norm = signal.ops.layer_norm

@@ -17,6 +17,7 @@ from motionecho.backbones.fast import channels_last
 from motionecho.backbones.protocol import Probe
 from motionecho.backbones.videocrafter.layers import (
     Attention,
+    Block,
     Downsample,
     ResBlock,
     SpatialTransformer,
@@ -183,8 +184,12 @@ class UNet(nn.Module):
 
 
 def fused(net: UNet, ops: ModuleType) -> UNet:
-    """The same network on the kernels of `ops`, its weights laid out as they are read."""
+    """The same network on the kernels of `ops`, its weights laid out, and those of attention merged, as they are
+    read: they keep their values and lose their names."""
     net.ops = ops
+    for layer in net.modules():
+        if isinstance(layer, Block):
+            layer.merge()
     channels_last(net)
     return net
 
