@@ -27,6 +27,12 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
+def add_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """x + y, and that normalised."""
+    total = x + y
+    return total, layer_norm(total, norm)
+
+
 def geglu(x: Tensor) -> Tensor:
     """[..., 2n] to [..., n]: the first half, gated by the exact GELU of the second."""
     value, gate = x.chunk(2, dim=-1)

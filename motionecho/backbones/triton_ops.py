@@ -208,19 +208,24 @@ def group_norm(
     return _GroupNorm.apply(x.contiguous(), norm, items, silu, shift)
 
 
-# --- layer normalisation
+# --- layer normalisation, a sum before it
 
 
 @triton.jit
 def _layer_norm(
-    x_ptr, dy_ptr, weight_ptr, bias_ptr, kept_ptr, y_ptr, rows, channels, eps,
-    ROWS: tl.constexpr, COLS: tl.constexpr, BACKWARD: tl.constexpr,
+    x_ptr, more_ptr, dy_ptr, weight_ptr, bias_ptr, kept_ptr, sum_ptr, y_ptr, rows, channels, eps,
+    ROWS: tl.constexpr, COLS: tl.constexpr, MORE: tl.constexpr, BACKWARD: tl.constexpr,
 ):  # fmt: skip
+    """y = norm(x); with MORE, forward adds it to x first, backward adds it to the gradient."""
     row, col = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, COLS)
     inside = col < channels
     mask = (row < rows)[:, None] & inside[None, :]
     at = row.to(tl.int64)[:, None] * channels + col[None, :]
+    kind = y_ptr.dtype.element_ty
     x = tl.load(x_ptr + at, mask, 0.0).to(tl.float32)
+    more = tl.zeros([ROWS, COLS], tl.float32)
+    if MORE:
+        more = tl.load(more_ptr + at, mask, 0.0).to(tl.float32)
     weight = tl.load(weight_ptr + col, inside, 0.0).to(tl.float32)[None, :]
     if BACKWARD:
         mean = tl.load(kept_ptr + 2 * row, row < rows, 0.0)[:, None]
@@ -228,43 +233,75 @@ def _layer_norm(
         normal = tl.where(mask, (x - mean) * rstd, 0.0)
         slope = tl.load(dy_ptr + at, mask, 0.0).to(tl.float32) * weight
         along = tl.sum(slope * normal, 1)[:, None] / channels
-        out = (slope - tl.sum(slope, 1)[:, None] / channels - normal * along) * rstd
+        out = (slope - tl.sum(slope, 1)[:, None] / channels - normal * along) * rstd + more
     else:
+        if MORE:
+            total = (x + more).to(kind)
+            tl.store(sum_ptr + at, total, mask)
+            x = total.to(tl.float32)  # as the backward pass will read it
         mean = tl.sum(x, 1)[:, None] / channels
         centred = tl.where(mask, x - mean, 0.0)
         rstd = 1.0 / tl.sqrt(tl.sum(centred * centred, 1)[:, None] / channels + eps)
         out = centred * rstd * weight + tl.load(bias_ptr + col, inside, 0.0).to(tl.float32)[None, :]
         tl.store(kept_ptr + 2 * row[:, None], mean, (row < rows)[:, None])
         tl.store(kept_ptr + 2 * row[:, None] + 1, rstd, (row < rows)[:, None])
-    tl.store(y_ptr + at, out.to(y_ptr.dtype.element_ty), mask)
+    tl.store(y_ptr + at, out.to(kind), mask)
+
+
+def _launch_layer_norm(
+    x: Tensor, more: Tensor | None, dy: Tensor, norm: nn.LayerNorm, kept: Tensor, total: Tensor,
+    backward: bool,
+) -> Tensor:  # fmt: skip
+    y, rows, per_program = torch.empty_like(x), len(kept), 4
+    _layer_norm[(triton.cdiv(rows, per_program),)](
+        x, x if more is None else more, dy, norm.weight, norm.bias, kept, total, y, rows, x.shape[-1],
+        norm.eps, per_program, triton.next_power_of_2(x.shape[-1]), more is not None, backward,
+    )  # fmt: skip
+    return y
+
+
+def _moments_of_rows(x: Tensor) -> Tensor:
+    return x.new_empty((x.numel() // x.shape[-1], 2), dtype=torch.float32)
 
 
 class _LayerNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Ctx, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        kept = x.new_empty((x.numel() // x.shape[-1], 2), dtype=torch.float32)
-        y = _LayerNorm.launch(x, x, norm, kept, backward=False)
+        kept = _moments_of_rows(x)
         ctx.norm = norm
         ctx.save_for_backward(x, kept)
-        return y
+        return _launch_layer_norm(x, None, x, norm, kept, x, backward=False)
 
     @staticmethod
     def backward(ctx: Ctx, dy: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         x, kept = ctx.saved_tensors
-        return _LayerNorm.launch(x, dy.contiguous(), ctx.norm, kept, backward=True), None
+        return _launch_layer_norm(x, None, dy.contiguous(), ctx.norm, kept, x, backward=True), None
+
+
+class _AddNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Ctx, x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+        total, kept = torch.empty_like(x), _moments_of_rows(x)
+        normal = _launch_layer_norm(x, y, x, norm, kept, total, backward=False)
+        ctx.norm = norm
+        ctx.save_for_backward(total, kept)
+        return total, normal
 
     @staticmethod
-    def launch(x: Tensor, dy: Tensor, norm: nn.LayerNorm, kept: Tensor, backward: bool) -> Tensor:
-        y, rows, per_program = torch.empty_like(x), len(kept), 4
-        _layer_norm[(triton.cdiv(rows, per_program),)](
-            x, dy, norm.weight, norm.bias, kept, y, rows, x.shape[-1], norm.eps,
-            per_program, triton.next_power_of_2(x.shape[-1]), backward,
-        )  # fmt: skip
-        return y
+    def backward(ctx: Ctx, d_total: Tensor, dy: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        total, kept = ctx.saved_tensors
+        slope = _launch_layer_norm(
+            total, d_total.contiguous(), dy.contiguous(), ctx.norm, kept, total, backward=True
+        )
+        return slope, slope, None
 
 
 def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     return _LayerNorm.apply(x.contiguous(), norm)
+
+
+def add_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    return _AddNorm.apply(x.contiguous(), y.contiguous(), norm)
 
 
 # --- gated linear unit
@@ -373,8 +410,8 @@ class _OverTime(torch.autograd.Function):
         b, f, p, heads, width = parts[0].shape
         precision = "ieee" if parts[0].dtype == torch.float32 else "tf32"
         _over_time[(b * p, heads)](
-            *parts, *others, f, p, heads, parts[0].stride(2), width**-0.5, max(16, triton.next_power_of_2(f)), width, precision,
-            backward, num_warps=1,
+            *parts, *others, f, p, heads, parts[0].stride(2), width**-0.5,
+            max(16, triton.next_power_of_2(f)), width, precision, backward, num_warps=1,
         )  # fmt: skip
 
 
@@ -387,7 +424,7 @@ def attend_over_time(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _pixels_apart(x: Tensor, stride: int) -> bool:
-    """Whether x [b, f, p, heads, d] is contiguous but for a stride between pixels, as a slice of channels is."""
+    """Whether x [b, f, p, heads, d] is dense but for a stride between pixels, as slices of channels are."""
     _, frames, pixels, _, width = x.shape
     return x.stride() == (frames * pixels * stride, pixels * stride, stride, width, 1)
 
@@ -399,7 +436,7 @@ def _pixels_apart(x: Tensor, stride: int) -> bool:
 def _join(x_ptr, y_ptr, bias_ptr, out_ptr, count, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
     start = tl.program_id(0).to(tl.int64) * BLOCK
     at = start + tl.arange(0, BLOCK)
-    # channels are a constant, whose remainder is a multiplication; of whole positions it would be a division each
+    # by a constant a remainder is a multiplication, and 32 bits hold what is within a block
     channel = ((start % CHANNELS).to(tl.int32) + tl.arange(0, BLOCK)) % CHANNELS
     mask = at < count
     total = tl.load(x_ptr + at, mask, 0.0).to(tl.float32) + tl.load(y_ptr + at, mask, 0.0).to(tl.float32)

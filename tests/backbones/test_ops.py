@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import torch
@@ -65,6 +66,17 @@ def test_layer_norm() -> None:
     norm = randomised(nn.LayerNorm(48)).to(DEVICE)
     x = 2 * drawn(3, 7, 48) - 1
     assert_same(lambda v: plain_ops.layer_norm(v, norm), lambda v: triton_ops.layer_norm(v, norm), x)
+
+
+@pytest.mark.parametrize("kept", [(0, 1), (0,), (1,)])
+def test_sum_and_its_layer_norm(kept: tuple[int, ...]) -> None:
+    norm = randomised(nn.LayerNorm(48)).to(DEVICE)
+    x, y = 2 * drawn(3, 7, 48) - 1, drawn(3, 7, 48, seed=1)
+
+    def of(ops: ModuleType) -> Callable[..., Tensor]:
+        return lambda a, b: torch.stack([ops.add_norm(a, b, norm)[k] for k in kept])
+
+    assert_same(of(plain_ops), of(triton_ops), x, y)
 
 
 def test_geglu() -> None:

@@ -48,7 +48,7 @@ class Attention(nn.Module):
         self.to_qkv: nn.Linear | None = None
 
     def merge(self) -> None:
-        """Where tokens attend to themselves: one projection in place of three, which read them three times."""
+        """Where tokens attend to themselves: one projection for three, which read them three times."""
         parts = [self.to_q.weight, self.to_k.weight, self.to_v.weight]
         inner, width = parts[0].shape
         self.to_qkv = nn.Linear(width, 3 * inner, bias=False, device="meta")
@@ -120,17 +120,17 @@ class Block(nn.Module):
             attention.merge()
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        norm = signal.ops.layer_norm
-        tokens = norm(x, self.norm1)
-        x = x + self.attn1(tokens, tokens, signal)
-        tokens = norm(x, self.norm2)
+        ops = signal.ops
+        tokens = ops.layer_norm(x, self.norm1)
+        x, tokens = ops.add_norm(x, self.attn1(tokens, tokens, signal), self.norm2)
         if self.reads_text:
             # the frames of a video queue up before its text, whose keys and values are made once
             whole = tokens.reshape(signal.batch, -1, tokens.shape[-1])
-            x = x + self.attn2(whole, signal.text, signal).view_as(x)
+            seen = self.attn2(whole, signal.text, signal).view_as(x)
         else:
-            x = x + self.attn2(tokens, tokens, signal)
-        return x + self.ff(norm(x, self.norm3), signal)
+            seen = self.attn2(tokens, tokens, signal)
+        x, tokens = ops.add_norm(x, seen, self.norm3)
+        return x + self.ff(tokens, signal)
 
 
 class SpatialTransformer(nn.Module):

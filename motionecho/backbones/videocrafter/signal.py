@@ -17,8 +17,9 @@ class Seen(Exception):
 
 @dataclass(frozen=True)
 class Signal:
-    """Of a batch of b videos: embedding [b, e] of time, scale and fps, after the SiLU that every residual block
-    would start with; text states [b, tokens, width].
+    """Of a batch of b videos: embedding [b, e] of time, scale and fps; text states [b, tokens, width].
+
+    The embedding has passed the SiLU that every residual block would start with.
 
     `ops` does what is neither a matrix product nor a convolution: `plain_ops` or `triton_ops`.
     """

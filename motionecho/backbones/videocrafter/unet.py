@@ -184,8 +184,10 @@ class UNet(nn.Module):
 
 
 def fused(net: UNet, ops: ModuleType) -> UNet:
-    """The same network on the kernels of `ops`, its weights laid out, and those of attention merged, as they are
-    read: they keep their values and lose their names."""
+    """The same network on the kernels of `ops`, its weights laid out as they are read.
+
+    Those of self-attention are merged, and lose their names.
+    """
     net.ops = ops
     for layer in net.modules():
         if isinstance(layer, Block):

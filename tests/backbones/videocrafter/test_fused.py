@@ -1,4 +1,4 @@
-"""The UNet on fused kernels, its projections merged, predicts what the plain one does, gradient and maps too."""
+"""The UNet on fused kernels, projections merged, is the plain one: prediction, maps and gradient."""
 
 import importlib.util
 
