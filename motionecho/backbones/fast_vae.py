@@ -1,6 +1,7 @@
 """diffusers' autoencoder on a GPU: channels last, all frames of a clip at once, norms and SiLU in one kernel.
 
-The convolutions' biases are added by the kernel that follows, as in the UNet. Same weights, same numbers.
+The convolutions' biases are added by the kernel that follows, as in the UNet, and what is to be doubled is
+convolved before that. Same weights, same numbers to rounding.
 """
 
 from types import ModuleType
@@ -8,10 +9,12 @@ from typing import Any
 
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
-from motionecho.backbones.fast import channels_last
+from motionecho.backbones.fast import Doubled, channels_last
 
 Conv = Any
 
@@ -23,6 +26,10 @@ def fused(vae: AutoencoderKL, ops: ModuleType) -> AutoencoderKL:
             for name, child in list(parent.named_children()):
                 if isinstance(child, ResnetBlock2D):
                     setattr(parent, name, Residual(child, ops))
+                elif isinstance(child, Attention):
+                    setattr(parent, name, PixelAttention(child, ops))
+                elif isinstance(child, Upsample2D):
+                    setattr(parent, name, Doubled(child.conv))
         half.conv_norm_out, half.conv_act = NormSiLU(half.conv_norm_out, ops), nn.Identity()
     channels_last(vae)
     return vae
@@ -61,6 +68,26 @@ class Residual(nn.Module):
         if self.shortcut is not None:
             x, bias = _convolved(x, self.shortcut), bias + self.shortcut.bias
         return _frames(self.ops.join(_rows(x), _rows(hidden), bias))
+
+
+class PixelAttention(nn.Module):
+    """Pixels of a frame attend to each other, in one head as wide as the network.
+
+    No flash kernel takes heads of 512; SDPA's memory-efficient one does, without a map (2,560 pixels: .2 GB).
+    """
+
+    def __init__(self, layer: Attention, ops: ModuleType):
+        super().__init__()
+        self.norm, self.out, self.heads, self.ops = layer.group_norm, layer.to_out[0], layer.heads, ops
+        self.projections = nn.ModuleList([layer.to_q, layer.to_k, layer.to_v])
+
+    def forward(self, x: Tensor, temb: None = None) -> Tensor:
+        rows = _rows(x)
+        tokens = self.ops.group_norm(rows, self.norm, over_time=False)[0].flatten(1, 2)  # [n, h*w, c]
+        parts = (project(tokens) for project in self.projections)
+        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return _frames(self.ops.join(rows, F.linear(mixed, self.out.weight).view(rows.shape), self.out.bias))
 
 
 def _convolved(x: Tensor, conv: Conv) -> Tensor:

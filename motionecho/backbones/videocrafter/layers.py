@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from motionecho.backbones.checkpoint import GROUPS
+from motionecho.backbones.fast import Doubled
 from motionecho.backbones.videocrafter.signal import Signal
 
 Conv = Any  # a convolution; nn.Sequential forgets what its members are
@@ -215,15 +216,18 @@ class ResBlock(nn.Module):
         self.temopral_conv = TemporalConv(width_out)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        norm, (first, second) = signal.ops.group_norm, (self.in_layers[-1], self.out_layers[-1])
+        norm = signal.ops.group_norm
+        first: Conv = self.in_layers[-1]
+        second: Conv = self.out_layers[-1]
+        skip: Conv = self.skip_connection
         # all frames of a video are shifted alike
         shift = self.emb_layers[1](signal.embedding) + first.bias
         hidden = conv_in_frames(norm(x, self.in_layers[0], over_time=False, silu=True), first, bias=False)
         hidden = norm(hidden, self.out_layers[0], over_time=False, silu=True, shift=shift)
         hidden = conv_in_frames(hidden, second, bias=False)
         bias = second.bias
-        if isinstance(self.skip_connection, nn.Conv2d):
-            x, bias = conv_in_frames(x, self.skip_connection, bias=False), bias + self.skip_connection.bias
+        if not isinstance(skip, nn.Identity):
+            x, bias = conv_in_frames(x, skip, bias=False), bias + skip.bias
         return self.temopral_conv(signal.ops.join(x, hidden, bias), signal)
 
 
@@ -242,9 +246,17 @@ class Upsample(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.doubled: Doubled | None = None
+
+    def shorten(self) -> None:
+        """Convolve before doubling where no gradient is wanted."""
+        self.doubled = Doubled(self.conv)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         b, f, h, w, c = x.shape
+        if self.doubled is not None and not (torch.is_grad_enabled() and x.requires_grad):
+            frames = self.doubled(x.flatten(0, 1).permute(0, 3, 1, 2))
+            return frames.permute(0, 2, 3, 1).unflatten(0, (b, f))
         doubled = x[:, :, :, None, :, None].expand(b, f, h, 2, w, 2, c).reshape(b, f, 2 * h, 2 * w, c)
         return conv_in_frames(doubled, self.conv)
 

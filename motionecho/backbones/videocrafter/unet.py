@@ -186,12 +186,15 @@ class UNet(nn.Module):
 def fused(net: UNet, ops: ModuleType) -> UNet:
     """The same network on the kernels of `ops`, its weights laid out as they are read.
 
-    Those of self-attention are merged, and lose their names.
+    Those of self-attention are merged, and lose their names; those that follow a doubling are kept in either
+    form, for with and without a gradient.
     """
     net.ops = ops
-    for layer in net.modules():
+    for layer in list(net.modules()):
         if isinstance(layer, Block):
             layer.merge()
+        elif isinstance(layer, Upsample):
+            layer.shorten()
     channels_last(net)
     return net
 
