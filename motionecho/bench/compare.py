@@ -46,15 +46,17 @@ class Size:
     width: int = 64
 
 
+SMALL = Size(UNetConfig(channels=32, head_width=16, text_width=128), (32, 64, 64, 64), 4, 8, 8)
+
+
 def compare(
-    folder: str, device: torch.device, dtype: torch.dtype, repeats: int = 10, size: Size | None = None
+    folder: str, device: torch.device, dtype: torch.dtype, repeats: int = 10, size: Size = Size()
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each of forward, guided and decode: milliseconds of both, how many times faster, and
     how far apart their results are, as a norm relative to the public code's.
 
     Raises UserError where `folder` is no checkout that can be imported.
     """
-    size = size or Size()
     draw = torch.Generator().manual_seed(1)
     shape = (1, 4, size.frames, size.height, size.width)
     z, other = (torch.randn(shape, generator=draw).to(device) for _ in range(2))

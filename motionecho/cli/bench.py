@@ -75,6 +75,9 @@ def compare(
     reference: Annotated[
         str, typer.Option("--reference", metavar="DIR", help="A checkout of Ji4chenLi/t2v-turbo.")
     ],
+    small: Annotated[
+        bool, typer.Option("--small", help="Tiny networks, to see that it runs.", show_default=False)
+    ] = False,
     repeats: RepeatsOption = 10,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
@@ -84,19 +87,23 @@ def compare(
     import torch
 
     from motionecho.backbones.device import resolve_device, resolve_dtype
+    from motionecho.bench.compare import SMALL, Size
     from motionecho.bench.compare import compare as rows_of
     from motionecho.provenance import versions
 
     place = resolve_device(device or "auto")
     kind = resolve_dtype(dtype or "auto", torch.float16 if place.type == "cuda" else torch.float32)
+    size = SMALL if small else Size()
     about = {
+        "size": [size.frames, 8 * size.height, 8 * size.width],
+        "widths": [size.unet.channels, size.vae[0]],
         "device": _device(str(place)),
         "dtype": str(kind).removeprefix("torch."),
         "repeats": repeats,
         "versions": versions(),
     }
     rows = []
-    for row in rows_of(reference, place, kind, repeats):
+    for row in rows_of(reference, place, kind, repeats, size):
         rows.append(row)
         say(f"{row['part']}: {row['public_ms']} and {row['ours_ms']} ms")
     _put(about, rows, json)
