@@ -100,12 +100,13 @@ def test_first_interrupt_drains(
     number: signal.Signals,
     pools: str,
 ) -> None:
-    first = driver(manifest(*ROWS), pools)
+    rows = [(f"slow {n}", "ab"[n % 2] + ".mp4") for n in range(90)]  # the signal has to come before the end
+    first = driver(manifest(*rows), pools)
     until_done(first, 2)
     os.killpg(first.pid, number)  # as a terminal and `timeout` do: Ray's processes get it too
     ended = last_line(first)
     assert ended["interrupted"] is True
-    assert ended["left"] == len(ROWS) - int(str(ended["committed"])) > 0
+    assert ended["left"] == len(rows) - int(str(ended["committed"])) > 0
     counted = fake_stages.calls(str(tmp_path / "out"))
     generated = [name for name in counted if name.startswith("generate")]
     assert len(generated) == ended["committed"], "what was under way is finished, not thrown away"
