@@ -35,7 +35,11 @@ def ops(kind: str) -> ModuleType:
     return triton_ops
 
 
-@pytest.mark.parametrize("kind", ["plain", "triton"])
+@pytest.mark.parametrize(
+    "kind",
+    # half a minute in Triton's interpreter
+    ["plain", pytest.param("triton", marks=[] if ON_GPU else pytest.mark.slow)],
+)
 def test_the_same_latents_and_frames(vae: AutoencoderKL, kind: str) -> None:
     fast = fused(copy.deepcopy(vae), ops(kind))
     video, latents = torch.randn(2, 3, 16, 24).to(vae.device), torch.randn(2, 4, 2, 3).to(vae.device)
