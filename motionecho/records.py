@@ -42,7 +42,7 @@ class Record:
     seconds: dict[str, float] = field(default_factory=dict)
     strikes: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
-    where: dict[str, Any] = field(default_factory=dict)  # host, node, device
+    where: dict[str, Any] = field(default_factory=dict)  # host, node, pid, device
     versions: dict[str, str] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)  # sha256 of every file, or "random"
     committed_at: str = ""

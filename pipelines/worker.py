@@ -49,7 +49,8 @@ class Worker:
             factory: Factory = getattr(importlib.import_module(module), function)
             self.stages = factory(self.names, self.settings, self.url)
             context = ray.get_runtime_context()
-            where = {"host": socket.gethostname(), "node": context.get_node_id()} | _device(self.threads)
+            where = {"host": socket.gethostname(), "node": context.get_node_id(), "pid": os.getpid()}
+            where |= _device(self.threads)
             if self.canary and "canary" in self.stages:
                 self.stages["canary"](f"{where.get('device', 'cpu')} on {where['host']}")
             gpus = context.get_assigned_resources().get("GPU")

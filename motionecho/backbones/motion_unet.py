@@ -79,7 +79,8 @@ class MotionUNet:
             self.probe = None
         if self.prediction == "eps":
             return out
-        return self.schedule.alpha(int(t)) * out + self.schedule.sigma(int(t)) * z.detach()
+        alpha, sigma = self.schedule.rates(timestep)
+        return alpha * out + sigma * z.detach()
 
     def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
         self._stop_when_seen = True

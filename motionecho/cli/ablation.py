@@ -66,7 +66,7 @@ def _run(
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    models = load_pair("toy", device or "auto")
+    models = load_pair("toy", device or "auto", eager=True)  # shrinking batches replay little
     say(f"{count(len(rows), 'row')} of {count(pairs, 'pair')} x {count(seeds, 'seed')} on {models.device}")
     task = Task.draw(models, pairs, "test", models.spec.defaults)
     samples: list[dict[str, Any]] = []

@@ -1,12 +1,27 @@
-"""`motionecho bench driver`: what the engine itself costs, without any model."""
+"""`motionecho bench driver|pipeline`: what the engine costs without any model, and with one."""
 
+import os
 import tempfile
 from typing import Annotated
 
 import typer
 
-from motionecho.cli.options import AddressOption, JsonOption, WorkersOption
-from motionecho.cli.talk import put, put_json, say
+from motionecho.cli.options import (
+    AddressOption,
+    DeviceOption,
+    DtypeOption,
+    EagerOption,
+    JsonOption,
+    MetricOption,
+    OffloadOption,
+    PairOption,
+    SetOption,
+    WeightsOption,
+    WorkersOption,
+)
+from motionecho.cli.progress import Display
+from motionecho.cli.settings import resolve
+from motionecho.cli.talk import put, put_json, say, stderr
 
 
 def driver(
@@ -41,3 +56,47 @@ def driver(
             f"{rows} rows, {done} done: plan {resumed['plan_s']:g} s, resume {resumed['resume_s']:g} s more, "
             f"peak memory {resumed['peak_gib']:g} GiB"
         )
+
+
+def pipeline(
+    pair: PairOption = None,
+    weights: WeightsOption = None,
+    samples: Annotated[int, typer.Option("--samples", min=2, help="Videos to make.")] = 48,
+    references: Annotated[int, typer.Option("--references", min=1, help="Clips to invert.")] = 4,
+    changes: SetOption = None,
+    metric: MetricOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    offload: OffloadOption = None,
+    eager: EagerOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="A new run's URL to commit to. [default: a local folder]")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Samples a second of a whole batch of a pair, the workers' busy share, and where the time goes."""
+    resolved = resolve(
+        pair=pair, changes=changes or (), metrics=metric or (), device=device, dtype=dtype, weights=weights,
+        offload=offload, eager=eager,
+    )  # fmt: skip
+    from motionecho.store import RunStore
+    from pipelines import generate
+    from pipelines.engine import Engine
+    from pipelines.pace import pace, write_manifest
+
+    with tempfile.TemporaryDirectory(prefix="motionecho-bench-") as folder:
+        manifest = write_manifest(folder, samples, references)
+        url = store or os.path.join(folder, "run")
+        with Display(stderr(), manifest, url) as display:
+            generate.run(
+                manifest, resolved.settings, url, Engine(address=address, workers=workers), display.update
+            )
+        found = {"pair": resolved.spec.name} | pace(RunStore(url).records())
+    if json:
+        put_json(**found)
+        return
+    for name, value in found.items():
+        text = ", ".join(f"{key} {its:g}" for key, its in value.items()) if isinstance(value, dict) else value
+        put(f"{name:<13} {text}")

@@ -75,16 +75,17 @@ def test_half_precision_at_full_width_is_single_precision_s(family) -> None:
 def test_the_embedded_pair_makes_the_cpu_s_video() -> None:
     frames = np.random.default_rng(0).integers(0, 255, (16, 64, 64, 3), dtype=np.uint8)
     latents = []
-    for device, offload in (("cpu", False), ("cuda", False), ("cuda", True)):
-        pair = load_pair("toy", device, offload=offload)
-        config = pair.spec.config(changes={"steps": 2, "inversion_steps": 2})
+    for device, how in (("cpu", {}), ("cuda", {"eager": True}), ("cuda", {}), ("cuda", {"offload": True})):
+        pair = load_pair("toy", device, **how)
+        config = pair.spec.config(changes={"steps": 2, "inversion_steps": 2, "activation": "always"})
         motion = invert(pair, frames, config)
         made, _ = generate(pair, [motion], ["a red star on a blue background"], [3], config)
         assert pair.decode_video(made).shape == (1, 16, 64, 64, 3)
         latents.append(made.cpu())
     assert all(bool(torch.isfinite(one).all()) for one in latents)
     assert (latents[0] - latents[1]).norm() / latents[0].norm() < 0.1
-    assert (latents[1] - latents[2]).norm() / latents[1].norm() < 1e-3
+    for other in latents[2:]:
+        assert (latents[1] - other).norm() / latents[1].norm() < 1e-3
 
 
 def test_networks_that_take_turns_take_less_memory() -> None:
@@ -92,7 +93,7 @@ def test_networks_that_take_turns_take_less_memory() -> None:
     for offload in (False, True):
         gc.collect()  # what tests before have left
         before = torch.cuda.memory_allocated()
-        pair = load_pair("toy", "cuda", offload=offload)
+        pair = load_pair("toy", "cuda", offload=offload, eager=True)
         torch.cuda.reset_peak_memory_stats()
         with torch.no_grad():
             z = torch.randn(1, 4, 16, 8, 8, device="cuda")

@@ -24,3 +24,13 @@ def test_a_sweep_leaves_table_samples_and_plot(
 def test_a_sweep_that_is_not_there(cli: Cli, tmp_path: Path) -> None:
     done = cli("bench", "ablation", "--sweep", "warm_up", "--out", tmp_path)
     assert (done.code, 'no sweep of "warm_up"' in done.sentence()) == (Exit.USAGE, True)
+
+
+@pytest.mark.slow
+def test_a_batch_is_measured(cli: Cli) -> None:
+    less = ("--set", "steps=1", "--set", "inversion_steps=2", "--metric", "none", "--device", "cpu")
+    done = cli("bench", "pipeline", "--samples", "3", "--references", "2", "--json", *less)
+    assert done.code == Exit.OK, done.err
+    assert (done.json["samples"], done.json["workers"]) == (3, 1)
+    assert 0 < done.json["busy"] <= 1
+    assert done.json["seconds"]["generate"] >= done.json["seconds"]["sample"] > 0

@@ -186,7 +186,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    pair = load_pair("toy")
+    pair = load_pair("toy", eager=True)  # shrinking batches replay little
     task = Task.draw(pair, options.pairs, options.split, pair.spec.defaults)
     usable, skipped = load_metrics(["motion_fidelity"] if options.tracked else [])
     for name, reason in skipped.items():

@@ -13,6 +13,7 @@ from motionecho.backbones.device import resolve_device, resolve_dtype
 from motionecho.backbones.motion_unet import MotionUNet
 from motionecho.backbones.offload import one_at_a_time
 from motionecho.backbones.pair import ModelPair
+from motionecho.backbones.recorded import recorded
 from motionecho.backbones.spec import PairSpec
 from motionecho.backbones.toy.nets import SCHEDULE, TextEncoder, build_unet, build_vae
 from motionecho.backbones.toy.words import tokenize
@@ -24,7 +25,7 @@ Net = TypeVar("Net", bound=nn.Module)
 def load(
     spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False, eager: bool = False
 ) -> ModelPair:
-    """Build the pair; float32 unless asked otherwise, since it is small enough everywhere; always eager."""
+    """Build the pair; float32 unless asked otherwise, since it is small enough everywhere."""
     place, kind = resolve_device(device), resolve_dtype(dtype, torch.float32)
     home = torch.device("cpu") if offload else place
     files = spec.paths()  # a missing file is named before anything is built
@@ -45,7 +46,9 @@ def load(
     )
     pair = ModelPair(spec, student, teacher, placed("vae", build_vae()), encode,
                      facts["latent_shift"], facts["latent_scale"], home)  # fmt: skip
-    return one_at_a_time(pair, place, text) if offload else pair
+    if offload:
+        return one_at_a_time(pair, place, text)
+    return pair if eager else recorded(pair)
 
 
 def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], nn.Module]]:

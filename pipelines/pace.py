@@ -1,0 +1,53 @@
+"""A batch to measure, and how fast it went and how busy its workers were, out of its records alone."""
+
+import csv
+import os
+import statistics
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from motionecho.backbones.toy.motions import FPS
+from motionecho.backbones.toy.render import reference_clip
+from motionecho.bench.sampler import PROMPT
+from motionecho.errors import UserError
+from motionecho.records import Record
+from motionecho.video import write_video
+from pipelines.resources import STAGES
+
+
+def write_manifest(folder: str, samples: int, references: int) -> str:
+    """A manifest of that many seeds, in turn on procedural references written beside it; returns its path."""
+    for seed in range(references):
+        write_video(os.path.join(folder, f"{seed}.mp4"), reference_clip(seed, "linear")[0], FPS, None)
+    rows = [(f"s{seed}", f"{seed % references}.mp4", PROMPT, seed) for seed in range(samples)]
+    path = os.path.join(folder, "manifest.csv")
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("id", "reference", "prompt", "seed"), *rows])
+    return path
+
+
+def pace(records: Iterable[Record]) -> dict[str, Any]:
+    """Samples a second and the workers' busy share, from the first sample's start to the last commit.
+
+    `seconds` are the medians of what a sample took by stage and within it. Raises UserError where fewer
+    than two samples were finished.
+    """
+    done = [record for record in records if record.ok]
+    if len(done) < 2:
+        raise UserError(f"{len(done)} finished samples tell nothing of a pace; ask for at least 2")
+    ends = [datetime.fromisoformat(record.committed_at).timestamp() for record in done]
+    spent = [sum(record.seconds.get(stage, 0.0) for stage in STAGES) for record in done]
+    span = max(ends) - min(end - took for end, took in zip(ends, spent, strict=True))
+    workers = {(record.where.get("node"), record.where.get("pid")) for record in done}
+    laps = {name for record in done for name in record.seconds}
+    return {
+        "samples": len(done),
+        "workers": len(workers),
+        "samples_per_s": round(len(done) / span, 3),
+        "busy": round(sum(spent) / (span * len(workers)), 4),
+        "seconds": {
+            name: round(statistics.median(record.seconds.get(name, 0.0) for record in done), 3)
+            for name in sorted(laps)
+        },
+    }
