@@ -1,4 +1,7 @@
-"""Turns the words of a setting into a torch device and dtype."""
+"""Turns the words of a setting into a torch device and dtype; makes what a device computes repeatable."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -27,3 +30,18 @@ def resolve_dtype(name: str, default: torch.dtype) -> torch.dtype:
     if name not in _DTYPES:
         raise UserError(f'unknown dtype "{name}"{nearest(name, _DTYPES)}; known: auto, {", ".join(_DTYPES)}')
     return _DTYPES[name]
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Convolutions in a backward pass sum in one order: equal inputs give equal bits on every GPU of a kind.
+
+    Forward passes do so anyway; attention's backward pass on long sequences, as full-size networks have
+    them, does not. The flag is torch's own, of the whole process.
+    """
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before

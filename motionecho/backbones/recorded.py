@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from motionecho.backbones.device import repeatable
 from motionecho.backbones.pair import ModelPair
 from motionecho.backbones.protocol import Probe
 from motionecho.backbones.wrapped import Wrapped
@@ -109,7 +110,8 @@ class Recorded(Wrapped):
             return eps, guidance.loss(probe, target)
 
         def backward(energy: Tensor) -> Tensor:
-            return torch.autograd.grad(energy, z, weight)[0]
+            with repeatable():
+                return torch.autograd.grad(energy, z, weight)[0]
 
         _warm_up(lambda: backward(forward()[1]))
         eps, energy = self._record(recording, forward)

@@ -7,6 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from motionecho.backbones.device import repeatable
 from motionecho.backbones.protocol import Backbone, Probe
 
 Target = dict[str, Tensor]  # named tensors; batched ones lead with [b]
@@ -69,7 +70,8 @@ def predict(backbone: Backbone, z: Tensor, t: int, text: Tensor, guidance: Motio
         loss = energy.detach() * LOSS_UNIT
         if above is None or not bool((loss >= above).any()):
             return Prediction(eps, loss)
-        (gradient,) = torch.autograd.grad(energy[loss >= above].sum() * LIFT, z)
+        with repeatable():
+            (gradient,) = torch.autograd.grad(energy[loss >= above].sum() * LIFT, z)
     return Prediction(eps, loss, gradient / LIFT)
 
 
