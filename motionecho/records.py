@@ -42,7 +42,7 @@ class Record:
     seconds: dict[str, float] = field(default_factory=dict)
     strikes: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
-    where: dict[str, Any] = field(default_factory=dict)  # host, node, pid, device
+    where: dict[str, Any] = field(default_factory=dict)  # host, node, pid, device, stages
     versions: dict[str, str] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)  # sha256 of every file, or "random"
     committed_at: str = ""
@@ -51,6 +51,11 @@ class Record:
     @property
     def ok(self) -> bool:
         return self.status == "ok"
+
+    def spent(self, *stages: str) -> float:
+        """Seconds of those of the stages that the worker which made the video ran itself."""
+        own = self.where.get("stages", stages)
+        return sum(self.seconds.get(stage, 0.0) for stage in stages if stage in own)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, indent=1)

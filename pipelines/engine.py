@@ -23,7 +23,8 @@ class Engine:
     max_attempts: failed attempts after which a sample is given up.
     max_failure_rate: share of failed samples, after the first 50, above which the run stops.
     limit: take only the first so many rows of the manifest. retry_failed: run failed samples again.
-    separate: give invert, generate and score pools of their own instead of one process for all three.
+    separate: a pool for each of invert, generate and score, or (False) one process for all three; None is the
+    latter, but where there are GPUs metrics of the CPU have processes of their own: no GPU waits for them.
     backoff_s: first pause before a retry, in seconds; it doubles. infra_attempts: attempts lost to the
     surroundings (a node, the store) after which a sample is given up too.
     canary: let every worker that generates prove itself on a fixed tiny task first.
@@ -38,7 +39,7 @@ class Engine:
     max_failure_rate: float = 0.05
     limit: int | None = None
     retry_failed: bool = False
-    separate: bool = False
+    separate: bool | None = None
     backoff_s: float = 1.0
     infra_attempts: int = 10
     motions: str | None = None

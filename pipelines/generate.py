@@ -7,6 +7,7 @@ Submitting the same manifest to the same place continues the run: what has a rec
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -15,6 +16,7 @@ from motionecho.backbones.registry import pair_spec
 from motionecho.config import RunSettings
 from motionecho.files import absolute
 from motionecho.keys import CODE_EPOCH
+from motionecho.metrics import wants_gpu
 from motionecho.provenance import versions
 from motionecho.records import Record
 from motionecho.store import RunStore
@@ -25,7 +27,7 @@ from pipelines.loop import Loop
 from pipelines.meters import Meters
 from pipelines.outcomes import Recorder
 from pipelines.plan import Plan, Work, survey
-from pipelines.pool import Pool
+from pipelines.pool import Pool, PoolSpec
 from pipelines.progress import Reporter
 from pipelines.resources import laid_over, read_engine
 from pipelines.sheet import publish_sheet
@@ -75,9 +77,11 @@ def make_loop(
     jobs: list[Job], settings: RunSettings, store: RunStore, engine: Engine, reporter: Reporter, factory: str
 ) -> Loop:
     """The DAG: jobs enter the first pool, its results enter the next, the last one's are committed."""
-    specs = pool_specs(ray.cluster_resources().get("GPU", 0), node_cores(), engine.workers, engine.separate)
+    gpus = ray.cluster_resources().get("GPU", 0)
+    score_on_cpu = engine.separate is None and bool(settings.metrics) and not wants_gpu(settings.metrics)
+    specs = pool_specs(gpus, node_cores(), engine.workers, bool(engine.separate), score_on_cpu)
     pools = [
-        Pool(spec, factory, settings, store.url, engine.backoff_s, engine.canary)
+        Pool(spec, factory, _on(spec, gpus, settings), store.url, engine.backoff_s, engine.canary)
         for spec in laid_over(specs, engine.resources)
     ]
     make = Recorder(versions(), pair_spec(settings.pair, settings.weights).weights())
@@ -93,6 +97,11 @@ def make_loop(
             meters.tell(loop)
 
     return Loop(jobs, pools, store, engine, secrets.token_hex(3), record, tell)
+
+
+def _on(spec: PoolSpec, gpus: float, settings: RunSettings) -> RunSettings:
+    """The settings of a pool: its device is the CPU where it has no share of the cluster's GPUs."""
+    return replace(settings, device="cpu") if gpus and not spec.num_gpus else settings
 
 
 def identity(settings: RunSettings) -> dict[str, Any]:

@@ -106,6 +106,8 @@ class Loop:
             pool.tend(now, coming)
             if pool.trouble and not any(seat.where for seat in pool.seats):
                 self.drain(f"no worker could start: {pool.trouble.name}: {pool.trouble.message}")
+            if self._far_ahead(index):
+                continue
             for seat in pool.idle():
                 job = self._next_job(index, seat)
                 if job is None:  # nothing for this one; another may take what failed here
@@ -114,6 +116,11 @@ class Loop:
                     attempt = f"{len(job.strikes) + job.infra + 1}-{self.life}"
                     job.task = replace(job.task, attempt=attempt)
                 pool.give(seat, job, job.task, now, self._look_ahead(index, seat))
+
+    def _far_ahead(self, index: int) -> bool:
+        """True while the next pool has work waiting for all its actors twice: more would only be at risk."""
+        after = index + 1
+        return after < len(self.pools) and len(self.queues[after]) >= 2 * self.pools[after].spec.size
 
     def _next_job(self, index: int, seat: Seat) -> Job | None:
         """Prefer a job that did not fail here and whose reference no one is inverting at this moment.
@@ -183,12 +190,14 @@ class Loop:
     def _judge(self, pool: Pool, seat: Seat, said: dict[str, Any] | Failure, dismiss: bool = False) -> None:
         job: Job = seat.job
         seat.job = seat.ref = None
-        job.where = dict(seat.where or {})
+        here, index = dict(seat.where or {}), self.pools.index(pool)
+        if index <= self.maker or not job.where:  # a record says where its video was made
+            job.where = here
         if isinstance(said, Failure):
-            job.avoid = (self.pools.index(pool), seat.number)
+            job.avoid = (index, seat.number)
             if dismiss or said.kind == "poisoned" or said.name in GONE:
                 pool.dismiss(seat)
-            self._failed(job, said)
+            self._failed(job, said, here)
             return
         seconds = job.result.get("seconds", {}) | said.get("seconds", {})
         job.result |= said | {"seconds": seconds}
@@ -201,9 +210,9 @@ class Loop:
         else:
             self._commit(job, None)
 
-    def _failed(self, job: Job, failure: Failure) -> None:
+    def _failed(self, job: Job, failure: Failure, where: dict[str, Any]) -> None:
         engine = self.engine
-        note = failure.note(attempt=job.task.attempt, **job.where)
+        note = failure.note(attempt=job.task.attempt, **where)
         if failure.kind == "infra":
             job.infra += 1
         else:

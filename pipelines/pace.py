@@ -37,7 +37,7 @@ def pace(records: Iterable[Record]) -> dict[str, Any]:
     if len(done) < 2:
         raise UserError(f"{len(done)} finished samples tell nothing of a pace; ask for at least 2")
     ends = [datetime.fromisoformat(record.committed_at).timestamp() for record in done]
-    spent = [sum(record.seconds.get(stage, 0.0) for stage in STAGES) for record in done]
+    spent = [record.spent(*STAGES) for record in done]
     span = max(ends) - min(end - took for end, took in zip(ends, spent, strict=True))
     workers = {(record.where.get("node"), record.where.get("pid")) for record in done}
     laps = {name for record in done for name in record.seconds}

@@ -1,6 +1,6 @@
 """What each stage asks of the cluster, read from a YAML file and laid over the pools worked out from it.
 
-    separate: true            # a pool for each stage; false: one worker does all three
+    separate: true            # a pool for each stage; false: one worker does all three; see `engine.Engine`
     max_attempts: 3
     stages:
       generate: {workers: 4, gpus: 0.5, cpus: 2, memory: 8GiB, resources: {big_gpu: 1}}

@@ -50,7 +50,7 @@ class Worker:
             self.stages = factory(self.names, self.settings, self.url)
             context = ray.get_runtime_context()
             where = {"host": socket.gethostname(), "node": context.get_node_id(), "pid": os.getpid()}
-            where |= _device(self.threads)
+            where |= {"stages": list(self.names)} | _device(self.threads)
             if self.canary and "canary" in self.stages:
                 self.stages["canary"](f"{where.get('device', 'cpu')} on {where['host']}")
             gpus = context.get_assigned_resources().get("GPU")

@@ -1,7 +1,7 @@
 """Real stages, tiny: they write small files instead of videos, and do on purpose what samples do by accident.
 
 A prompt's first word says what happens: fine, bad, raises, dies, hangs, stumbles (fails its first attempt),
-down (the store fails once), poisons. Calls are counted as files beside the run.
+down (the store fails once), poisons, lags (is scored slowly). Calls are counted as files beside the run.
 """
 
 import dataclasses
@@ -73,6 +73,9 @@ def generate(store: RunStore, task: Task) -> dict[str, Any]:
 
 def score(store: RunStore, task: Task) -> dict[str, Any]:
     assert task.video is not None
+    _count(store, f"score-{task.sample.id}")
+    if task.sample.prompt.startswith("lags"):
+        time.sleep(0.2)
     with store.fetch(task.video) as path:
         size = len(Path(path).read_bytes())
     return {"scores": {"size": {"size_bytes": size}}, "skipped": {"clip": "no weights here"}}
@@ -98,7 +101,7 @@ def misbehave(how: str, attempt: int) -> None:
 
 
 def calls(url: str) -> dict[str, int]:
-    """How often each stage ran on each sample, `invert-<motion key>` and `generate-<id>`."""
+    """How often each stage ran on each sample, `invert-<motion key>`, `generate-<id>`, `score-<id>`."""
     names = [path.name.rsplit(".", 1)[0] for path in Path(url + ".calls").glob("*.*")]
     return {name: names.count(name) for name in sorted(set(names))}
 

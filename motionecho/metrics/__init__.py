@@ -1,7 +1,7 @@
 """Metrics of generated videos: one file a metric, one small protocol, loaded by name."""
 
 from motionecho.metrics.protocol import Item, Metric, MetricUnavailable, Scores
-from motionecho.metrics.registry import METRICS, Shared, load_embedders, load_metrics
+from motionecho.metrics.registry import METRICS, Shared, load_embedders, load_metrics, wants_gpu
 
 __all__ = [
     "METRICS",
@@ -12,4 +12,5 @@ __all__ = [
     "Shared",
     "load_embedders",
     "load_metrics",
+    "wants_gpu",
 ]

@@ -40,6 +40,11 @@ class ClipOptions:
     pretrained: str = "openai"
     allow_download: bool = False
 
+    @property
+    def available(self) -> bool:
+        """Whether weights may be had at all: a checkpoint is named, or a download allowed."""
+        return self.pretrained != type(self).pretrained or self.allow_download
+
     @classmethod
     def from_environment(cls) -> "ClipOptions":
         """Read MOTIONECHO_CLIP_MODEL, MOTIONECHO_CLIP_WEIGHTS and MOTIONECHO_ALLOW_DOWNLOAD."""

@@ -103,6 +103,17 @@ METRICS: dict[str, Callable[[Shared], Metric]] = {
 }
 
 
+def wants_gpu(names: Iterable[str]) -> bool:
+    """True where one of these metrics, as the environment sets it up, runs a network too large for a CPU."""
+    from motionecho.metrics.clip import ClipOptions
+
+    clip = ClipOptions.from_environment()
+    large = {"text_alignment", "temporal_consistency"} if clip.available else set()
+    if os.environ.get(TRACKER) == "cotracker":
+        large.add("motion_fidelity")
+    return bool(large & set(names))
+
+
 def load_metrics(
     names: Iterable[str], device: str = "auto", shared: Shared | None = None
 ) -> tuple[list[Metric], dict[str, str]]:

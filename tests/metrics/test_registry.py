@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from motionecho.errors import BadSample, UserError
-from motionecho.metrics import METRICS, Item, MetricUnavailable, load_metrics
+from motionecho.metrics import METRICS, Item, MetricUnavailable, load_metrics, wants_gpu
 from motionecho.metrics.protocol import Metric, Scores, clean
 from motionecho.metrics.registry import Shared
 
@@ -81,3 +81,14 @@ def test_listing_the_metrics_loads_nothing_heavy() -> None:
     code = f"import sys, motionecho.metrics as m; print(len(m.METRICS), {heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"{len(METRICS)} set()"
+
+
+def test_a_gpu_is_wanted_for_large_networks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MOTIONECHO_CLIP_WEIGHTS", "MOTIONECHO_ALLOW_DOWNLOAD", "MOTIONECHO_TRACKER"):
+        monkeypatch.delenv(name, raising=False)
+    assert not wants_gpu(METRICS)
+    monkeypatch.setenv("MOTIONECHO_TRACKER", "cotracker")
+    assert wants_gpu(["motion_fidelity"])
+    assert not wants_gpu(["sanity", "text_alignment"])
+    monkeypatch.setenv("MOTIONECHO_CLIP_WEIGHTS", "vit.safetensors")
+    assert wants_gpu(["sanity", "text_alignment"])

@@ -120,6 +120,34 @@ def test_pools_fit_the_cluster(
     assert all(each.num_cpus < 1 or each.num_cpus == int(each.num_cpus) for each in apart)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "nodes", "workers", "makers", "scorers"),
+    [
+        (8, [64, 64], None, (8, 1, 1), (16, 0, 4)),
+        (2, [8], None, (2, 1, 1), (4, 0, 1)),
+        (2, [16], 4, (4, 0.5, 1), (8, 0, 1)),
+        (1, [2], None, (1, 1, 1), (1, 0, 1)),
+    ],
+)
+def test_scoring_takes_no_gpu_s_time(
+    gpus: float,
+    nodes: list[float],
+    workers: int | None,
+    makers: tuple[float, ...],
+    scorers: tuple[float, ...],
+) -> None:
+    make, score = pool_specs(gpus, nodes, workers, score_on_cpu=True)
+    assert (make.stages, score.stages) == (("invert", "generate"), ("score",))
+    assert (make.size, make.num_gpus, make.num_cpus) == makers
+    assert (score.size, score.num_gpus, score.num_cpus) == scorers
+    assert make.size * make.num_cpus + score.size * score.num_cpus <= sum(nodes)
+
+
+def test_without_gpus_or_cores_to_spare_one_worker_does_all() -> None:
+    assert len(pool_specs(0, [8], None, score_on_cpu=True)) == 1
+    assert len(pool_specs(2, [3], None, score_on_cpu=True)) == 1
+
+
 def test_a_job_server_is_not_joined_in_silence() -> None:
     with pytest.raises(UserError, match="ray://"), connected(Engine(address="http://head:8265")):
         pass

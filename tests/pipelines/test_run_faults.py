@@ -146,6 +146,25 @@ def test_separate_pools_make_the_same_records(manifest: Manifest, tmp_path: Path
     assert all(number == 1 for name, number in count.items() if name.startswith("invert"))
 
 
+def test_a_record_says_where_its_video_was_made(manifest: Manifest, tmp_path: Path) -> None:
+    engine = dataclasses.replace(ENGINE, workers=1, separate=True)
+    go(manifest(("fine one", "a.mp4")), tmp_path / "out", engine)
+    record = by_id(tmp_path / "out")["fine-one"]
+    assert record.where["stages"] == ["generate"]
+    assert record.spent("invert", "generate", "score") == record.seconds["generate"]
+
+
+def test_no_pool_runs_far_ahead_of_the_next(manifest: Manifest, tmp_path: Path) -> None:
+    engine = dataclasses.replace(ENGINE, workers=1, separate=True)
+    go(manifest(*[(f"lags {n}", "a.mp4") for n in range(12)]), tmp_path / "out", engine)
+    marks = [(path.stat().st_mtime, path.name) for path in Path(f"{tmp_path / 'out'}.calls").iterdir()]
+    lead, most = 0, 0
+    for _, name in sorted(marks):
+        lead += name.startswith("generate-") - name.startswith("score-")
+        most = max(most, lead)
+    assert 1 < most <= 4, "two wait for their scores, one is just made, one is being made"
+
+
 def test_runs_share_motions(manifest: Manifest, tmp_path: Path) -> None:
     rows = [("fine one", "a.mp4"), ("fine two", "b.mp4")]
     engine = dataclasses.replace(ENGINE, motions=str(tmp_path / "motions"))
