@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from motionecho.metrics.protocol import Item, Scores
 from motionecho.metrics.trackers import DisTracker, Tracker
 from motionecho.metrics.tracklets import (
+    COMPARED,
     MIN_COMMON,
     MIN_VALID,
     NEAR,
@@ -44,7 +45,7 @@ class MotionFidelity:
     mf_traj_near   the same among tracklets near each other: sees where things move, zoom in from zoom out
     mf_*_floor     the same figure for a still clip of the video's first frame with slight noise or, when
                    `unrelated` reference tracks are given, the mean of the video against those
-    mf_kept_*, mf_tracks_*, mf_speed_*   followed share, count, and mean motion in frame diagonals a frame
+    mf_kept_*, mf_tracks_*, mf_speed_*   followed share, count, and mean motion in frame diagonals a step
 
     Trackers differ in level: never compare with figures of another tracker, CoTracker in papers included.
     """
@@ -55,7 +56,7 @@ class MotionFidelity:
 
     @property
     def setting(self) -> str:
-        return f"{self.tracker.settings} valid{MIN_VALID:g} common{MIN_COMMON:g} near{NEAR:g}"
+        return f"{self.tracker.settings} valid{MIN_VALID:g} common{MIN_COMMON:g} near{NEAR:g} at{COMPARED}"
 
     @property
     def version(self) -> str:
@@ -69,20 +70,22 @@ class MotionFidelity:
             missing: Status = "no_reference" if item.reference is None else "too_few_frames"
             return row | {status: missing}
         video, reference = self.tracker.track(item.video), self.tracker.track(item.reference)
-        frames = min(video.frames, reference.frames)
+        frames = min(video.frames, reference.frames, COMPARED)
         result = fidelity(video, reference)
         row |= {"mf_frames": frames, **_scores(result), status: result.status}
         row |= _followed("video", video, frames) | _followed("reference", reference, frames)
         if result.status == "ok":
-            kind, lowest = self._floor(item.video[0], video, reference)
+            kind, lowest = self._floor(item.video[0], frames, video, reference)
             row |= {f"{key}_floor": value for key, value in _scores(lowest).items() if key != "mf_dmt_oneway"}
             row["mf_floor"] = kind if lowest.status == "ok" else f"{kind} {lowest.status}"
         return row
 
-    def _floor(self, frame: NDArray[np.uint8], video: Tracks, reference: Tracks) -> tuple[str, Fidelity]:
+    def _floor(
+        self, frame: NDArray[np.uint8], frames: int, video: Tracks, reference: Tracks
+    ) -> tuple[str, Fidelity]:
         if self.unrelated:
             return f"unrelated:{len(self.unrelated)}", floor([video], self.unrelated)
-        still = self.tracker.track(static_clip(frame, min(video.frames, reference.frames)))
+        still = self.tracker.track(static_clip(frame, frames))
         return "static", fidelity(still, reference)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+COMPARED = 16  # instants, the paper's; over more, steps shrink to the tracker's noise and every floor sinks
 MIN_TRACKS = 8  # with fewer, a best partner says nothing
 MIN_VALID = 0.6  # share of the frames that a tracklet must have been followed in
 MIN_COMMON = 0.3  # share of the steps that two tracklets must have been followed for together
@@ -158,12 +159,12 @@ def one_way(similarity: Array, subtract_identity: bool = False) -> float | None:
 
 
 def fidelity(video: Tracks, reference: Tracks) -> Fidelity:
-    """Compare two sets of tracklets; the one over more frames is resampled to the count of the other.
+    """Compare two sets of tracklets at as many instants as the shorter has frames, COMPARED at most.
 
     The symmetric scores are halved sums of both directions, to stay in [-1, 1]. Tracklets that never move
     look for no partner (drawn videos have many still ones), and a video in which none moves scores 0.
     """
-    frames = min(video.frames, reference.frames)
+    frames = min(video.frames, reference.frames, COMPARED)
     if frames < 2:
         return Fidelity("too_few_frames")
     ours, theirs = steps(resampled(video, frames)), steps(resampled(reference, frames))

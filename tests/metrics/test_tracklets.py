@@ -194,6 +194,17 @@ def test_the_longer_clip_is_resampled_to_the_shorter() -> None:
     assert np.array_equal(halved.points[:, [0, -1]], slow.points[:, [0, -1]])
 
 
+def test_long_clips_are_compared_at_sixteen_instants() -> None:
+    """Frame by frame such a tracker's noise outweighs the motion; three frames apart it does not."""
+    slow, other = (bundle(line(0.3, length=46), spread=0.3, seed=seed) for seed in (0, 1))
+    result = fidelity(slow, other)
+    assert result == fidelity(resampled(slow, 16), resampled(other, 16))
+    frame_by_frame = one_way(cosine_similarity(steps(slow), steps(other)))
+    assert result.dmt is not None
+    assert frame_by_frame is not None
+    assert result.dmt > frame_by_frame + 0.15
+
+
 def test_resampling_does_not_jump_over_a_lost_point() -> None:
     tracks = bundle(line(1, length=31), count=8)
     valid = tracks.valid.copy()
