@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -66,6 +66,11 @@ class BadRow:
     reason: str
     inputs: dict[str, Any] = field(default_factory=dict)
     column: str | None = None  # where the mistake is, if it is in one cell
+
+
+@dataclass(frozen=True)
+class TakenId(BadRow):
+    """A row whose id another sample has: which of them is meant, only who wrote the manifest can say."""
 
 
 def read_manifest(path: str) -> list[Sample | BadRow]:
@@ -164,16 +169,23 @@ def _parse(
 
 
 def _unique(rows: Iterator[Sample | BadRow]) -> Iterator[Sample | BadRow]:
-    seen: dict[str, list[int]] = {}
+    seen: dict[str, list[Sample]] = {}
     for row in rows:
-        if isinstance(row, Sample) and len(seen.setdefault(row.id, [])) > 0:
-            first, copies = seen[row.id][0], len(seen[row.id])
-            reason = f'it repeats row {first} (id "{row.id}"): give it an id or a seed of its own'
-            yield BadRow(row.row, f"{row.id}~{copies + 1}", reason, row.inputs())
-        else:
+        if isinstance(row, BadRow):
             yield row
-        if isinstance(row, Sample):
-            seen[row.id].append(row.row)
+            continue
+        others = seen.setdefault(row.id, [])
+        if not others:
+            yield row
+        else:
+            first, name = others[0], f"{row.id}~{len(others) + 1}"
+            if replace(row, row=first.row, extra=first.extra) == first:
+                reason = f'it repeats row {first.row} (id "{row.id}"): give it an id or a seed of its own'
+                yield BadRow(row.row, name, reason, row.inputs())
+            else:
+                reason = f'its id "{row.id}" is that of row {first.row}: give it one of its own, or none'
+                yield TakenId(row.row, name, reason, row.inputs(), "id")
+        others.append(row)
 
 
 # --- cells

@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 import time
+from datetime import datetime
 from typing import Any
 
 from motionecho.config import EchoConfig, RunSettings
@@ -30,18 +31,10 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
 
 def throughput(folder: str, samples: int, store: str | None = None, engine: Engine | None = None) -> float:
     """Samples a second from the first to the last commit of a run of no-ops."""
-    manifest = write_manifest(folder, samples)
-    marks: list[tuple[float, int]] = []
-    began = time.monotonic()
-
-    def note(progress: Any) -> None:
-        marks.append((time.monotonic() - began, progress.done))
-
-    engine = engine or Engine(workers=2)
-    run(manifest, SETTINGS, store or os.path.join(folder, "run"), engine, note, factory=FACTORY)
-    going = [mark for mark in marks if mark[1] > 0]
-    (first, early), (last, late) = going[0], next(mark for mark in going if mark[1] == going[-1][1])
-    return (late - early) / (last - first)
+    manifest, url = write_manifest(folder, samples), store or os.path.join(folder, "run")
+    run(manifest, SETTINGS, url, engine or Engine(workers=2), factory=FACTORY)
+    ends = sorted(datetime.fromisoformat(record.committed_at) for record in RunStore(url).records())
+    return (len(ends) - 1) / (ends[-1] - ends[0]).total_seconds()
 
 
 def resuming(folder: str, rows: int, done: int) -> dict[str, float]:

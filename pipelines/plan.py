@@ -12,7 +12,7 @@ from motionecho.backbones.registry import PairSpec, pair_spec
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.errors import MotionEchoError, UserError
 from motionecho.keys import digest, file_digest, motion_key, sample_key
-from motionecho.manifest import BadRow, Sample, read_manifest
+from motionecho.manifest import BadRow, Sample, TakenId, read_manifest
 from motionecho.results import Entry
 from motionecho.store import CREATE_PATIENCE_S, RunStore
 from pipelines.tasks import Task
@@ -98,6 +98,7 @@ def survey(
             same = f'it is the same sample as row {twin.sample.row} (id "{twin.sample.id}")'
             bad.append(BadRow(sample.row, sample.id, f"{same}: give it another seed", sample.inputs()))
 
+    _refuse(manifest_path, bad, len(tasks))
     todo = [task for key, task in tasks.items() if key not in index or (retry_failed and not index[key].ok)]
     return Work(
         tasks=tasks,
@@ -107,6 +108,16 @@ def survey(
         retry_failed=retry_failed,
         motions=cached,
     )
+
+
+def _refuse(path: str, bad: list[BadRow], good: int) -> None:
+    """UserError where an id is taken twice or no row can run: mistakes of a whole table, not of a row."""
+    for row in bad:
+        if isinstance(row, TakenId):
+            raise UserError(f'row {row.row} of manifest "{path}": {row.reason}')
+    if bad and not good:
+        first = min(bad, key=lambda row: row.row)
+        raise UserError(f'no row of manifest "{path}" can run; row {first.row}: {first.reason}')
 
 
 def what_is_there(store_url: str, motions: str | None = None) -> tuple[dict[str, Entry], set[str]]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from motionecho.errors import UserError
-from motionecho.manifest import BadRow, Sample, read_manifest
+from motionecho.manifest import BadRow, Sample, TakenId, read_manifest
 from motionecho.records import Record, as_row
 from motionecho.results import to_parquet
 from motionecho.video import Window
@@ -190,7 +190,8 @@ def test_duplicates_name_the_row_they_repeat(tmp_path: Path) -> None:
     given = read_manifest(
         write(tmp_path / "n.jsonl", [cat | {"id": "x"}, cat | {"id": "x", "prompt": "a dog"}])
     )
-    assert isinstance(given[1], BadRow)
+    assert isinstance(given[1], TakenId)
+    assert given[1].reason == 'its id "x" is that of row 1: give it one of its own, or none'
 
 
 @pytest.mark.parametrize(

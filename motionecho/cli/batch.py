@@ -105,13 +105,16 @@ def submit(
         raise UserError(
             f"{'--detach' if detach else '--runtime-env'} is for jobs: add --address http://HEAD:8265"
         )
-    if fresh and not as_job:
-        start_over(url, yes, dry_run)
     if as_job and not dry_run:
         submit_job(ctx, resolved, url, detach, runtime_env, json)
 
     from pipelines import generate as pipeline
 
+    if fresh and not as_job:
+        pipeline.survey(
+            manifest, resolved.settings, url, limit
+        )  # a mistake is told before anything is deleted
+        start_over(url, yes, dry_run)
     work = pipeline.survey(manifest, resolved.settings, url, limit, retry_failed, motions)
     if dry_run:
         put_plan(work, manifest, url, json=json)

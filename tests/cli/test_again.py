@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from motionecho.cli.batch import start_over
 from motionecho.cli.outcome import Exit
 from motionecho.collect import readable_names
 from motionecho.records import Record
@@ -97,13 +98,16 @@ def test_starting_over_is_confirmed_and_keeps_motions(cli: Cli, store: RunStore,
     (Path(store.root) / "motions" / "m.safetensors").touch()
     (Path(store.root) / "mine.txt").touch()
     manifest = Path(store.root).parent / "m.jsonl"
-    manifest.write_text(json.dumps({"reference": "missing.mp4", "prompt": PROMPT}))
+    manifest.write_text(json.dumps({"reference": str(clip), "prompt": PROMPT}))
     submit = ("batch", "submit", manifest, "--out", store.url, "--fresh")
     assert "3 finished samples" in cli(*submit).sentence()
     assert len(store.keys()) == 3
-    done = cli(*submit, "--yes")
-    assert done.code == Exit.FAILED_SAMPLES, done.err
-    assert len(store.keys()) == 1
+    manifest.write_text(json.dumps({"reference": "missing.mp4", "prompt": PROMPT}))
+    refused = cli(*submit, "--yes")
+    assert (refused.code, "does not exist" in refused.sentence()) == (Exit.USAGE, True)
+    assert len(store.keys()) == 3, "nothing is deleted for a manifest that cannot run"
+    start_over(store.url, yes=True, dry_run=False)
+    assert not store.keys()
     assert (Path(store.root) / "motions" / "m.safetensors").exists()
     assert (Path(store.root) / "mine.txt").exists()
 

@@ -96,6 +96,19 @@ def test_a_pair_that_does_not_exist_is_said_before_anything(manifest: Manifest, 
         plan(manifest(*ROWS), settings, str(tmp_path / "out"))
 
 
+def test_mistakes_of_the_whole_manifest_start_nothing(manifest: Manifest, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    with pytest.raises(
+        UserError, match=r'no row of manifest .* can run; row 1: ".*missing.mp4" does not exist'
+    ):
+        survey(manifest(("fine one", "missing.mp4"), ("fine two", "missing.mp4")), SETTINGS, out)
+    table = Path(manifest(("fine one", "a.mp4"), ("fine two", "a.mp4"), name="ids.csv"))
+    table.write_text(table.read_text().replace("fine-two", "fine-one"))
+    with pytest.raises(UserError, match=r'row 2 of manifest .*: its id "fine-one" is that of row 1'):
+        survey(str(table), SETTINGS, out)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("gpus", "nodes", "workers", "expected"),
     [
