@@ -14,7 +14,7 @@ from pipelines.engine import Engine, is_job_server
 from pipelines.pool import PoolSpec
 
 STAGES = ("invert", "generate", "score")
-SCORE_THREADS = 4  # flow and small networks gain little from more
+SCORERS, SCORE_THREADS = 4, 4  # at most: processes for each worker with a GPU, and cores of each
 JOINED = {"RAY_USAGE_STATS_ENABLED": "0"}
 EMBEDDED = JOINED | {
     # A token file left by another cluster would make this private one ask for tokens it cannot match.
@@ -134,7 +134,7 @@ def pool_specs(
     With GPUs: one worker a GPU; more workers than GPUs share them. Without: one worker a node that uses every
     core, or `workers` that divide them. One process serves all three stages, so that models load once and a
     sample never waits for another process; `separate` gives every stage a third of that. `score_on_cpu` takes
-    scoring off the workers with a GPU, to two processes for each, where cores are left.
+    scoring off the workers with a GPU, to up to four processes for each, where cores are left.
     """
     cores = sum(nodes) or 1.0
     size = workers or int(gpus) or len([node for node in nodes if node]) or 1
@@ -143,7 +143,7 @@ def pool_specs(
     share = min(1.0, int(gpus) / size)
     spare = int(cores - size)
     if gpus and score_on_cpu and not separate and spare >= size:
-        scorers = min(2 * size, spare)
+        scorers = min(SCORERS * size, spare)
         each = min(SCORE_THREADS, spare // scorers)
         makers = PoolSpec(STAGES[:2], size, share, _whole(cpus), threads)
         return [makers, PoolSpec(STAGES[2:], scorers, 0.0, float(each), each)]

@@ -118,9 +118,9 @@ class Loop:
                 pool.give(seat, job, job.task, now, self._look_ahead(index, seat))
 
     def _far_ahead(self, index: int) -> bool:
-        """True while the next pool has work waiting for all its actors twice: more would only be at risk."""
+        """True while the next pool has work waiting for each of its actors: more would only be at risk."""
         after = index + 1
-        return after < len(self.pools) and len(self.queues[after]) >= 2 * self.pools[after].spec.size
+        return after < len(self.pools) and len(self.queues[after]) >= self.pools[after].spec.size
 
     def _next_job(self, index: int, seat: Seat) -> Job | None:
         """Prefer a job that did not fail here and whose reference no one is inverting at this moment.

@@ -108,7 +108,8 @@ def wants_gpu(names: Iterable[str]) -> bool:
     from motionecho.metrics.clip import ClipOptions
 
     clip = ClipOptions.from_environment()
-    large = {"text_alignment", "temporal_consistency"} if clip.available else set()
+    heavy = clip.available and not clip.model.startswith("ViT-B")  # those take a CPU less than a second
+    large = {"text_alignment", "temporal_consistency"} if heavy else set()
     if os.environ.get(TRACKER) == "cotracker":
         large.add("motion_fidelity")
     return bool(large & set(names))

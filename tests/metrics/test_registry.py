@@ -84,11 +84,18 @@ def test_listing_the_metrics_loads_nothing_heavy() -> None:
 
 
 def test_a_gpu_is_wanted_for_large_networks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MOTIONECHO_CLIP_WEIGHTS", "MOTIONECHO_ALLOW_DOWNLOAD", "MOTIONECHO_TRACKER"):
+    for name in (
+        "MOTIONECHO_CLIP_WEIGHTS",
+        "MOTIONECHO_CLIP_MODEL",
+        "MOTIONECHO_ALLOW_DOWNLOAD",
+        "MOTIONECHO_TRACKER",
+    ):
         monkeypatch.delenv(name, raising=False)
     assert not wants_gpu(METRICS)
     monkeypatch.setenv("MOTIONECHO_TRACKER", "cotracker")
     assert wants_gpu(["motion_fidelity"])
     assert not wants_gpu(["sanity", "text_alignment"])
     monkeypatch.setenv("MOTIONECHO_CLIP_WEIGHTS", "vit.safetensors")
+    assert not wants_gpu(["text_alignment"])
+    monkeypatch.setenv("MOTIONECHO_CLIP_MODEL", "ViT-H-14")
     assert wants_gpu(["sanity", "text_alignment"])

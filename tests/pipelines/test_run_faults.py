@@ -162,7 +162,7 @@ def test_no_pool_runs_far_ahead_of_the_next(manifest: Manifest, tmp_path: Path) 
     for _, name in sorted(marks):
         lead += name.startswith("generate-") - name.startswith("score-")
         most = max(most, lead)
-    assert 1 < most <= 4, "two wait for their scores, one is just made, one is being made"
+    assert most <= 2, "one waits for its scores, one is being made"
 
 
 def test_runs_share_motions(manifest: Manifest, tmp_path: Path) -> None:
