@@ -17,7 +17,6 @@ from motionecho.metrics.tracklets import (
     Tracks,
     fidelity,
     floor,
-    resampled,
     steps,
 )
 
@@ -95,7 +94,7 @@ def _scores(result: Fidelity) -> Scores:
 
 
 def _followed(side: str, tracks: Tracks, frames: int) -> Scores:
-    followed = steps(resampled(tracks, frames))
+    followed = steps(tracks, frames)
     speed = followed.speed()
     return {
         f"mf_tracks_{side}": len(followed.moves),

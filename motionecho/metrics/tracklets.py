@@ -90,16 +90,22 @@ class Fidelity:
     near: float | None = None
 
 
-def steps(tracks: Tracks) -> Steps:
-    """Turn positions into displacements; a step is valid when both its ends are, and finite."""
-    good = tracks.valid & np.isfinite(tracks.points).all(2)
+def steps(tracks: Tracks, instants: int | None = None) -> Steps:
+    """Turn positions at `instants` (default: all frames) into displacements.
+
+    A step is valid when both its ends are, and finite. Whether a tracklet was followed long enough is for all
+    frames to say.
+    """
+    followed = _good(tracks).mean(1) >= MIN_VALID
+    tracks = resampled(tracks, instants or tracks.frames)
+    good = _good(tracks)
     points = np.where(good[..., None], tracks.points, 0).astype(np.float64)
     valid = good[:, 1:] & good[:, :-1]
     moves = np.where(valid[..., None], np.diff(points, axis=1), 0.0)
     middle = tracks.frames // 2
     seen = np.abs(np.arange(tracks.frames) - middle) + np.where(good, 0, 2 * tracks.frames)
     anchor = points[np.arange(len(points)), seen.argmin(1)] / np.array(tracks.size[::-1])
-    keep = (good.mean(1) >= MIN_VALID) & valid.any(1)
+    keep = followed & valid.any(1)
     return Steps(moves[keep], valid[keep], anchor[keep], float(keep.mean()) if len(keep) else 0.0)
 
 
@@ -167,7 +173,7 @@ def fidelity(video: Tracks, reference: Tracks) -> Fidelity:
     frames = min(video.frames, reference.frames, COMPARED)
     if frames < 2:
         return Fidelity("too_few_frames")
-    ours, theirs = steps(resampled(video, frames)), steps(resampled(reference, frames))
+    ours, theirs = steps(video, frames), steps(reference, frames)
     if min(len(ours.moves), len(theirs.moves)) < MIN_TRACKS:
         return Fidelity("insufficient_tracks")
     if not theirs.mobile.any():
@@ -210,6 +216,10 @@ def _where_comparable(video: Steps, reference: Steps, similarity: Array) -> Arra
     moving = common - _overlap(video.still, reference.still)
     enough = (common >= max(1.0, MIN_COMMON * video.valid.shape[1])) & (moving >= 1)
     return np.where(enough, similarity, -np.inf)
+
+
+def _good(tracks: Tracks) -> Mask:
+    return np.asarray(tracks.valid & np.isfinite(tracks.points).all(2))
 
 
 def _directions(tracks: Steps) -> Array:
