@@ -32,6 +32,8 @@ def load(
 
     def placed(component: str, net: Net) -> Net:
         put = strictly(net, files[component]).to(home)  # diffusers warns of a cast, even of an empty one
+        if place.type == "cpu":
+            put = put.to(memory_format=torch.channels_last)  # a third faster there
         return put if kind == torch.float32 else put.to(kind)
 
     text = placed("text", TextEncoder())
