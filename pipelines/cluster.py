@@ -145,7 +145,8 @@ def pool_specs(
     if gpus and score_on_cpu and not separate and spare >= size:
         scorers = min(SCORERS * size, spare)
         each = min(SCORE_THREADS, spare // scorers)
-        makers = PoolSpec(STAGES[:2], size, share, _whole(cpus), threads)
+        # asking for a GPU alone: scorers that took a node's cores first would otherwise leave its GPU idle
+        makers = PoolSpec(STAGES[:2], size, share, 0.0, threads)
         return [makers, PoolSpec(STAGES[2:], scorers, 0.0, float(each), each)]
     if not separate:
         return [PoolSpec(STAGES, size, share, _whole(cpus), threads)]

@@ -136,11 +136,11 @@ def test_pools_fit_the_cluster(
 @pytest.mark.parametrize(
     ("gpus", "nodes", "workers", "makers", "scorers"),
     [
-        (8, [64, 64], None, (8, 1, 1), (32, 0, 3)),
-        (1, [32], None, (1, 1, 1), (4, 0, 4)),
-        (2, [8], None, (2, 1, 1), (6, 0, 1)),
-        (2, [16], 4, (4, 0.5, 1), (12, 0, 1)),
-        (1, [2], None, (1, 1, 1), (1, 0, 1)),
+        (8, [64, 64], None, (8, 1, 0), (32, 0, 3)),
+        (1, [32], None, (1, 1, 0), (4, 0, 4)),
+        (2, [8], None, (2, 1, 0), (6, 0, 1)),
+        (2, [16], 4, (4, 0.5, 0), (12, 0, 1)),
+        (1, [2], None, (1, 1, 0), (1, 0, 1)),
     ],
 )
 def test_scoring_takes_no_gpu_s_time(
@@ -154,7 +154,7 @@ def test_scoring_takes_no_gpu_s_time(
     assert (make.stages, score.stages) == (("invert", "generate"), ("score",))
     assert (make.size, make.num_gpus, make.num_cpus) == makers
     assert (score.size, score.num_gpus, score.num_cpus) == scorers
-    assert make.size * make.num_cpus + score.size * score.num_cpus <= sum(nodes)
+    assert make.size + score.size * score.num_cpus <= sum(nodes), "a core is left to every GPU's worker"
 
 
 def test_without_gpus_or_cores_to_spare_one_worker_does_all() -> None:
