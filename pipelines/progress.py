@@ -111,5 +111,6 @@ def _message(loop: "Loop", seconds: float) -> str | None:
             return f"{len(pool.retired)} retired: {pool.retired[-1]}"
     if seconds > PATIENT_FOR_S and not any(seat.where for pool in loop.pools for seat in pool.seats):
         spec = loop.pools[0].spec
-        return f"waiting for the cluster to give {spec.num_cpus:g} CPU and {spec.num_gpus:g} GPU to a worker"
+        wanted = [f"{n:g} {kind}" for n, kind in ((spec.num_cpus, "CPU"), (spec.num_gpus, "GPU")) if n]
+        return f"waiting for the cluster to give {' and '.join(wanted)} to a worker"
     return loop.tally.message
