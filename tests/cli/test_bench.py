@@ -33,4 +33,4 @@ def test_a_batch_is_measured(cli: Cli) -> None:
     assert done.code == Exit.OK, done.err
     assert (done.json["samples"], done.json["workers"]) == (3, 1)
     assert 0 < done.json["busy"] <= 1
-    assert done.json["seconds"]["generate"] >= done.json["seconds"]["sample"] > 0
+    assert done.json["seconds"]["generate"] >= done.json["seconds"]["generate_sample"] > 0
