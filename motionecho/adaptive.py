@@ -12,7 +12,8 @@ from motionecho.schedules import uniform_grid
 class ActivationWindow:
     """The last W student motion losses of every sample, and what they decide against delta_1 and delta_2.
 
-    Losses of quiet references are small from the start, so thresholds may be shares of a sample's first.
+    All is on the CPU. Losses of quiet references are small from the start, so thresholds may be shares of a
+    sample's first.
     """
 
     def __init__(self, config: EchoConfig):
@@ -31,23 +32,23 @@ class ActivationWindow:
         return torch.stack(seen[-self.config.window :]).mean(0)
 
     def active(self, step: int, mean: Tensor | None, batch: int) -> Tensor:
-        """Which samples the teacher serves at this student step, bool [b] on the CPU."""
+        """Which samples the teacher serves at this student step, bool [b]."""
         allowed = step < self.config.share(self.config.teacher_fraction) and self.config.activation != "never"
         if not allowed or self.config.teacher_weight == 0:
             return torch.zeros(batch, dtype=torch.bool)
         if self.config.activation == "always" or mean is None:
             return torch.ones(batch, dtype=torch.bool)
-        return (mean > self._threshold(self.config.activation_threshold, mean)).cpu()
+        return mean > self._threshold(self.config.activation_threshold, batch)
 
-    def truncation(self, like: Tensor) -> Tensor:
-        """Loss [b] below which the teacher's guided walk ends, 0: only its cap ends it. `like`: [b, ...]."""
+    def truncation(self, batch: int) -> Tensor:
+        """Loss [b] below which the teacher's guided walk ends, 0: only its cap ends it."""
         adaptive = self.config.activation == "adaptive"
-        return self._threshold(self.config.truncation_threshold if adaptive else 0.0, like)
+        return self._threshold(self.config.truncation_threshold if adaptive else 0.0, batch)
 
-    def _threshold(self, value: float, like: Tensor) -> Tensor:
+    def _threshold(self, value: float, batch: int) -> Tensor:
         if self.config.threshold_unit == "first_loss" and self.first is not None:
             return value * self.first
-        return like.new_full((len(like),), value)
+        return torch.full((batch,), value)
 
 
 def ramp(config: EchoConfig, step: int) -> float:

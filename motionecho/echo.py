@@ -9,7 +9,6 @@ is pulled towards the teacher's endpoint. Symbols: z_t = alpha_t x0 + sigma_t ep
     video = pair.decode_video(latents)
 """
 
-import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -17,13 +16,14 @@ import torch
 from torch import Tensor
 
 from motionecho.adaptive import ActivationWindow, ramp, teacher_times
+from motionecho.backbones.device import beside
 from motionecho.backbones.pair import ModelPair
 from motionecho.backbones.protocol import Backbone
 from motionecho.config import EchoConfig
-from motionecho.errors import BadSample
 from motionecho.guidance.base import Prediction, predict, scaled, steer
 from motionecho.inversion import Motion, guidance_of
 from motionecho.noise import batch_noise, blend
+from motionecho.steplog import StepLog
 from motionecho.teacher import GuidedTeacher
 from motionecho.trace import StepTrace, Trace
 
@@ -80,8 +80,8 @@ def echo(
     # z_T = sqrt(g) z_T^ref + sqrt(1 - g) eps
     z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.noise_blend)
     x0 = z
+    log = StepLog(z.device, on_step)
     for step, (t, t_next) in enumerate(pairwise(times)):
-        began = time.perf_counter()
         # stage 1: student prediction eps, motion loss G and its gradient; guided noise (Eq. 3)
         strength = config.student_strength * ramp(config, step) if step < guided_steps else 0.0
         watched = strength > 0 or (config.activation == "adaptive" and step < teacher_steps)
@@ -98,20 +98,19 @@ def echo(
 
         # stage 3: the teacher starts from the unguided prediction; interpolate towards its endpoint (Eq. 5)
         if bool(active.any()):
-            index = active.nonzero()[:, 0].to(z.device)
+            index = active.nonzero()[:, 0]
             unguided = solver.x0(schedule, z, seen.eps, t)
             lift = batch_noise(seeds, "teacher", step, z) if config.renoise == "fresh" else seen.eps
-            below = window.truncation(z)[index]
+            below = window.truncation(len(z))[index]
             endpoint = teacher_endpoint(bound, unguided, lift, index, t, t_next, below, lines)
-            x0[index] = torch.lerp(x0[index], endpoint, config.teacher_weight)
+            at = beside(index, z)
+            x0[at] = torch.lerp(x0[at], endpoint, config.teacher_weight)
 
         # renoise to the next step (Eq. 4); guidance of the direction alone acts here
         eps = batch_noise(seeds, "student", step, z) if fresh else seen.eps
         z = schedule.add_noise(x0, eps + (eps_next - seen.eps), t_next)
-        _check_finite(z, step, t)
-        for line in lines:
-            line.seconds = (time.perf_counter() - began) / len(lines)
-        on_step(lines)
+        log.close(lines, z)
+    log.settle()
     return x0
 
 
@@ -134,16 +133,17 @@ def teacher_endpoint(
     times = teacher_times(config, t, t_next)
 
     # renoise the unguided student prediction to t_s, a time on the teacher's trajectory
-    z = schedule.add_noise(x0, lift, times[0])[index]
-    live = torch.arange(len(index), device=z.device)  # samples still on the guided walk
+    z = schedule.add_noise(x0, lift, times[0])[beside(index, x0)]
+    live = torch.arange(len(index))  # samples still on the guided walk
     for count, (s, s_next) in enumerate(zip(times, [*times[1:], t_next], strict=True)):
         # guided DDIM; dynamic truncation: below delta_2, or at the cap N_max, one plain jump to t_i
         capped = count == config.teacher_max_steps
-        seen = teacher.predict(z[live], s, index[live], None if capped else below[live])
+        at = beside(live, z)
+        seen = teacher.predict(z[at], s, index[live], None if capped else below[live])
         done = torch.full_like(live, capped).bool() if seen.loss is None else seen.loss < below[live]
-        onward, _ = teacher.ddim(z[live], seen, s, s_next)
-        jump, _ = teacher.ddim(z[live], Prediction(seen.eps), s, t_next)
-        z[live] = torch.where(done.view(-1, 1, 1, 1, 1), jump, onward)
+        onward, _ = teacher.ddim(z[at], seen, s, s_next)
+        jump, _ = teacher.ddim(z[at], Prediction(seen.eps), s, t_next)
+        z[at] = torch.where(beside(done, z).view(-1, 1, 1, 1, 1), jump, onward)
         teacher.note(lines, index[live], seen, done)
         _note_walk([lines[k] for k in index[live].tolist()], seen, done)
         live = live[~done]
@@ -177,12 +177,3 @@ def _note_walk(lines: list[StepTrace], seen: Prediction, done: Tensor) -> None:
         line.teacher_steps += 1
         line.truncated = left
         line.teacher_loss = line.teacher_loss if loss is None else loss
-
-
-def _check_finite(z: Tensor, step: int, t: int) -> None:
-    finite = torch.isfinite(z).flatten(1).all(1).tolist()
-    if not all(finite):
-        raise BadSample(
-            f"latents became not finite at student step {step} (t={t}), "
-            f"sample {finite.index(False)} of the batch; lower the guidance strength"
-        )

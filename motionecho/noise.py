@@ -16,8 +16,10 @@ def noise(seed: int, purpose: str, step: int, shape: Sequence[int]) -> Tensor:
 
 def batch_noise(seeds: Sequence[int], purpose: str, step: int, like: Tensor) -> Tensor:
     """Stack every sample's own noise into a batch, [b, *like.shape[1:]], on `like`'s device."""
-    drawn = [noise(seed, purpose, step, like.shape[1:]) for seed in seeds]
-    return torch.stack(drawn).to(like)
+    drawn = torch.stack([noise(seed, purpose, step, like.shape[1:]) for seed in seeds])
+    if like.is_cuda:
+        drawn = drawn.pin_memory()  # from elsewhere, a copy waits for all that the device computes
+    return drawn.to(like, non_blocking=True)
 
 
 def blend(inverted: Tensor, fresh: Tensor, share: float) -> Tensor:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from motionecho.backbones.device import beside
 from motionecho.backbones.protocol import Backbone
 from motionecho.config import EchoConfig
 from motionecho.guidance.base import Prediction, Target, predict, rows, scaled, steer
@@ -32,14 +33,20 @@ class GuidedTeacher:
         The motion loss and its gradient are those of the conditional branch; the gradient is taken for
         samples whose loss is at least `guide_above`, None asks for neither.
         """
-        guidance = None
-        if guide_above is not None and self.config.teacher_strength > 0:
-            guidance = guidance_of(self.backbone, self.config)
-        seen = predict(self.backbone, z, t, self.text[index], guidance, rows(self.target, index), guide_above)
-        if self.config.teacher_guidance_scale == 1:
+        scale, at = self.config.teacher_guidance_scale, beside(index, z)
+        text, null = self.text[at], self.null[at]
+        if guide_above is None or self.config.teacher_strength == 0:
+            if scale == 1:
+                return Prediction(self.backbone.denoise(z, t, text))
+            both = self.backbone.denoise(torch.cat([z, z]), t, torch.cat([text, null]))
+            eps, plain = both.chunk(2)
+            return Prediction(plain + scale * (eps - plain))
+        guidance = guidance_of(self.backbone, self.config)
+        seen = predict(self.backbone, z, t, text, guidance, rows(self.target, index), guide_above)
+        if scale == 1:
             return seen
-        plain = self.backbone.denoise(z, t, self.null[index])
-        return replace(seen, eps=plain + self.config.teacher_guidance_scale * (seen.eps - plain))
+        plain = self.backbone.denoise(z, t, null)
+        return replace(seen, eps=plain + scale * (seen.eps - plain))
 
     def shift(self, seen: Prediction) -> Tensor | None:
         """The guidance shift g of a prediction, None where it carries no gradient."""
@@ -81,7 +88,7 @@ def motionclone(
     """
     bound = GuidedTeacher(teacher, motion.teacher, text, null, config)
     z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.noise_blend)
-    everyone, x0 = torch.arange(len(z), device=z.device), z
+    everyone, x0 = torch.arange(len(z)), z
     times, log = [*uniform_grid(steps), 0], []
     for step, (t, t_next) in enumerate(pairwise(times)):
         seen = bound.predict(z, t, everyone, 0.0 if step < config.guided_fraction * steps else None)

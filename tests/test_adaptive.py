@@ -40,13 +40,13 @@ def test_thresholds_can_be_shares_of_a_sample_s_own_first_loss() -> None:
         window.active(0, window.push(losses(20.0, 200.0) * share), 2).tolist() for share in (1, 0.6, 0.4)
     ]
     assert active == [[True, True], [True, True], [False, False]]
-    assert torch.allclose(window.truncation(losses(1.0, 1.0)), losses(6.0, 60.0))
+    assert torch.allclose(window.truncation(2), losses(6.0, 60.0))
 
 
 def test_only_adaptive_runs_are_truncated() -> None:
     for mode, expected in (("adaptive", 7.0), ("always", 0.0)):
         window = ActivationWindow(EchoConfig().updated({"activation": mode, "delta_2": 7}))
-        assert window.truncation(torch.zeros(2, 4)).tolist() == [expected, expected]
+        assert window.truncation(2).tolist() == [expected, expected]
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("never", False), ("always", True)])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from motionecho.errors import UserError, nearest
 
@@ -30,6 +31,11 @@ def resolve_dtype(name: str, default: torch.dtype) -> torch.dtype:
     if name not in _DTYPES:
         raise UserError(f'unknown dtype "{name}"{nearest(name, _DTYPES)}; known: auto, {", ".join(_DTYPES)}')
     return _DTYPES[name]
+
+
+def beside(tensor: Tensor, like: Tensor) -> Tensor:
+    """A small tensor on `like`'s device, sent there without waiting for what that device computes."""
+    return tensor.to(like.device, non_blocking=True)
 
 
 @contextmanager

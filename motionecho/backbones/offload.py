@@ -1,5 +1,7 @@
 """Offloading: networks wait in main memory and take turns on a card that holds one at a time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -53,5 +55,10 @@ def one_at_a_time(pair: ModelPair, device: torch.device, text_tower: nn.Module) 
         seat.take(text_tower)
         return encode(prompts)
 
+    @contextmanager
+    def using(network: nn.Module) -> Iterator[None]:
+        seat.take(network)
+        yield
+
     student, teacher = Seated(pair.student, seat), Seated(pair.teacher, seat)
-    return replace(pair, student=student, teacher=teacher, text=text, device=device, ready=seat.take)
+    return replace(pair, student=student, teacher=teacher, text=text, device=device, using=using)

@@ -1,6 +1,7 @@
 """A teacher and its distilled student, sharing latents, autoencoder and text encoder."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class ModelPair:
     latent_shift: float
     latent_scale: float
     device: torch.device
-    ready: Callable[[nn.Module], object] = lambda network: None  # called before the autoencoder runs
+    using: Callable[[nn.Module], AbstractContextManager[object]] = nullcontext  # around the autoencoder's work
 
     @torch.no_grad()
     def encode_video(self, frames: np.ndarray) -> Tensor:
@@ -34,21 +35,21 @@ class ModelPair:
         if frames.shape != expected or frames.dtype != np.uint8:
             found = f"{frames.dtype} {frames.shape}"
             raise BadSample(f"a clip of pair {self.spec.name} has to be uint8 {expected}, not {found}")
-        self.ready(self.vae)
-        video = torch.from_numpy(frames.copy()).to(self.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
-        mean = self.vae.encode(video).latent_dist.mode().float()
+        with self.using(self.vae):
+            video = torch.from_numpy(frames.copy()).to(self.device).movedim(-1, 1).to(self.vae.dtype)
+            mean = self.vae.encode(video / 127.5 - 1).latent_dist.mode().float()
         return ((mean - self.latent_shift) * self.latent_scale).transpose(0, 1)
 
     @torch.no_grad()
     def decode_video(self, z: Tensor) -> np.ndarray:
         """Latents [b, c, f, h, w] to frames uint8 [b, f, h, w, 3]."""
-        self.ready(self.vae)
         latents = (z / self.latent_scale + self.latent_shift).transpose(1, 2).to(self.vae.dtype)
         clips = []
-        for frames in latents:  # one clip at a time bounds the memory
-            video = self.vae.decode(frames).sample.float().clamp(-1, 1)
-            clips.append(((video + 1) * 127.5).round().to(torch.uint8).movedim(1, -1))
-        return torch.stack(clips).cpu().numpy()
+        with self.using(self.vae):
+            for frames in latents:  # one clip at a time bounds the memory
+                video = self.vae.decode(frames).sample.float().clamp(-1, 1)
+                clips.append(((video + 1) * 127.5).round().to(torch.uint8).movedim(1, -1))
+            return torch.stack(clips).cpu().numpy()
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Tensor:

@@ -3,14 +3,15 @@
 A pass of a video UNet is thousands of small kernels, which Python hands out slower than a fast GPU runs them.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from motionecho.backbones.device import repeatable
+from motionecho.backbones.device import beside, repeatable
 from motionecho.backbones.pair import ModelPair
 from motionecho.backbones.protocol import Probe
 from motionecho.backbones.wrapped import Wrapped
@@ -19,6 +20,36 @@ from motionecho.guidance.base import LIFT, LOSS_UNIT, MotionGuidance, Prediction
 WARM_UPS = 2  # libraries choose kernels and allocate workspaces, which a recording may not
 Tensors = dict[str, Tensor]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Memory that one pass after the other computes in, and the stream that it is handed out on.
+
+    One is over before the next begins: what a pass needs is held once, however many shapes, steps and
+    networks there are. A recording writes over all that was free when it was made, so nothing that is made
+    in here may be kept.
+    """
+
+    pool: torch.cuda.MemPool = field(default_factory=lambda: torch.cuda.MemPool())
+    stream: torch.cuda.Stream = field(default_factory=lambda: torch.cuda.Stream())
+
+    @contextmanager
+    def inside(self, network: nn.Module | None = None) -> Iterator[None]:
+        """Compute in here, after what runs already and before what comes next."""
+        outside = torch.cuda.current_stream()
+        self.stream.wait_stream(outside)
+        with torch.cuda.use_mem_pool(self.pool), torch.cuda.stream(self.stream):
+            yield
+        outside.wait_stream(self.stream)
+
+    def record(self, function: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
+        """A graph of what the function does, and the tensors that it returns, which replays fill."""
+        graph = torch.cuda.CUDAGraph()
+        # other threads may use the GPU meanwhile
+        with torch.cuda.graph(graph, self.pool.id, self.stream, capture_error_mode="thread_local"):
+            outcome = function()
+        return graph, outcome
 
 
 @dataclass
@@ -36,13 +67,9 @@ class Recording:
 
 @dataclass(frozen=True)
 class Recorded(Wrapped):
-    """A backbone on a GPU whose weights stay where they are.
+    """A backbone on a GPU whose weights stay where they are."""
 
-    All recordings share one memory pool, for one is over before the next begins: what a pass needs is held
-    once, however many shapes, steps and networks there are.
-    """
-
-    pool: Any
+    workspace: Workspace
     recordings: dict[Hashable, Recording] = field(default_factory=dict)
 
     def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
@@ -58,7 +85,10 @@ class Recorded(Wrapped):
         return recording.outputs[0].clone()
 
     def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
-        self.backbone.observe(z, t, text, probe)
+        with self.workspace.inside():
+            self.backbone.observe(z, t, text, probe)
+        for layer, weights in probe.maps.items():
+            probe.maps[layer] = weights.clone()
 
     def predict(
         self, z: Tensor, t: int, text: Tensor, guidance: MotionGuidance, target: Target,
@@ -74,11 +104,19 @@ class Recorded(Wrapped):
         recording.put(inputs)
         forward.replay()
         eps, energy, gradient = recording.outputs
-        loss = energy * LOSS_UNIT
-        if above is None or not bool((wanted := loss >= above).any()):
-            return Prediction(eps.clone(), loss)
-        recording.put({"weight": wanted * LIFT})
-        backward.replay()
+        loss = energy.to("cpu", non_blocking=True)
+        known = torch.cuda.current_stream().record_event()
+        everyone = above is not None and bool((torch.as_tensor(above) <= 0).all())
+        if everyone:  # then the loss is read while the backward pass runs
+            recording.inputs["weight"].fill_(LIFT)
+            backward.replay()
+        known.synchronize()
+        loss *= LOSS_UNIT
+        if not everyone:
+            if above is None or not bool((wanted := loss >= above).any()):
+                return Prediction(eps.clone(), loss)
+            recording.put({"weight": beside(wanted * LIFT, z)})
+            backward.replay()
         return Prediction(eps.clone(), loss, gradient / LIFT)
 
     def _record_plain(self, inputs: Tensors) -> Recording:
@@ -90,7 +128,7 @@ class Recorded(Wrapped):
         def forward() -> Tensor:
             return self.backbone.denoise(z, t, text)
 
-        _warm_up(forward)
+        self._warm_up(forward)
         recording.outputs.append(self._record(recording, forward))
         return recording
 
@@ -113,41 +151,37 @@ class Recorded(Wrapped):
             with repeatable():
                 return torch.autograd.grad(energy, z, weight)[0]
 
-        _warm_up(lambda: backward(forward()[1]))
+        self._warm_up(lambda: backward(forward()[1]))
         eps, energy = self._record(recording, forward)
         gradient = self._record(recording, lambda: backward(energy))
         recording.outputs += [eps, energy.detach(), gradient]
         return recording
 
     def _record(self, recording: Recording, function: Callable[[], T]) -> T:
-        graph = torch.cuda.CUDAGraph()
-        # other threads may use the GPU meanwhile
-        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
-            outcome = function()
+        graph, outcome = self.workspace.record(function)
         recording.graphs.append(graph)
         return outcome
+
+    def _warm_up(self, function: Callable[[], object]) -> None:
+        with self.workspace.inside():
+            for _ in range(WARM_UPS):
+                function()
 
 
 def recorded(pair: ModelPair) -> ModelPair:
     """The same pair with its passes recorded, on a GPU; elsewhere the pair as it is."""
     if pair.device.type != "cuda":
         return pair
-    pool = torch.cuda.graph_pool_handle()
-    return replace(pair, student=Recorded(pair.student, pool), teacher=Recorded(pair.teacher, pool))
+    space = Workspace()
+    student, teacher = Recorded(pair.student, space), Recorded(pair.teacher, space)
+    return replace(pair, student=student, teacher=teacher, using=space.inside)
 
 
 def _inputs(z: Tensor, t: int | Tensor, text: Tensor) -> Tensors:
-    return {"z": z, "t": torch.as_tensor(t, device=z.device), "text": text}
+    # filled in on the device, for a copy from the host would wait for all that runs there
+    t = t if isinstance(t, Tensor) else torch.full((), t, device=z.device)
+    return {"z": z, "t": t, "text": text}
 
 
 def _shapes(inputs: Tensors) -> Hashable:
     return tuple((name, tensor.shape, tensor.dtype) for name, tensor in inputs.items())
-
-
-def _warm_up(function: Callable[[], object]) -> None:
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UPS):
-            function()
-    torch.cuda.current_stream().wait_stream(aside)

@@ -20,7 +20,7 @@ from motionecho.backbones.checkpoint import Shapes, State, shapes
 from motionecho.backbones.fast import kernels
 from motionecho.backbones.protocol import Backbone, Probe
 from motionecho.backbones.random import random_tensors
-from motionecho.backbones.recorded import Recorded
+from motionecho.backbones.recorded import Recorded, Workspace
 from motionecho.backbones.videocrafter import vae as autoencoder
 from motionecho.backbones.videocrafter.backbone import VideoCrafter
 from motionecho.backbones.videocrafter.loading import empty_unet, load_unet
@@ -61,7 +61,7 @@ def compare(
     shape = (1, 4, size.frames, size.height, size.width)
     z, other = (torch.randn(shape, generator=draw).to(device) for _ in range(2))
     text = torch.randn(1, 77, size.unet.text_width, generator=draw).to(device)
-    with _importable(folder):
+    with _importable(folder), _whole_float32():
         yield from _passes(size.unet, z, other, text, dtype, repeats)
         yield _decoding(size.vae, z[0].transpose(0, 1).to(dtype), repeats)
 
@@ -78,7 +78,7 @@ def _passes(
     guidance = MotionClone(backbone.layers)
     target = _target(backbone, guidance, other, text)
     if device.type == "cuda":
-        backbone = Recorded(backbone, torch.cuda.graph_pool_handle())
+        backbone = Recorded(backbone, Workspace())
 
     @torch.no_grad()
     def theirs() -> Tensor:
@@ -121,10 +121,12 @@ def _decoding(widths: tuple[int, ...], frames: Tensor, repeats: int) -> dict[str
 
 
 def _row(part: str, theirs: Any, ours: Any, device: torch.device, repeats: int) -> dict[str, Any]:
-    """Results first: what they allocate and choose is not to be timed."""
-    before, after = theirs(), ours()
+    """One after the other, for in float32 a card may not hold what both need."""
+    before, public_ms = theirs(), median_ms(theirs, device, repeats)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    after, ours_ms = ours(), median_ms(ours, device, repeats)
     apart = [_apart(a, b) for a, b in zip(_each(after), _each(before), strict=True)]
-    public_ms, ours_ms = median_ms(theirs, device, repeats), median_ms(ours, device, repeats)
     return {
         "part": part,
         "public_ms": public_ms,
@@ -159,6 +161,17 @@ def _moment(device: torch.device) -> Tensor:
 
 
 # --- the public code
+
+
+@contextmanager
+def _whole_float32() -> Iterator[None]:
+    """torch lets convolutions in float32 round their inputs to TF32's 10 bits, which would hide what is apart."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from motionecho.backbones.device import repeatable
+from motionecho.backbones.device import beside, repeatable
 from motionecho.backbones.protocol import Backbone, Probe
 
 Target = dict[str, Tensor]  # named tensors; batched ones lead with [b]
@@ -36,7 +36,10 @@ class MotionGuidance(Protocol):
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted noise [b, c, f, h, w]; where asked for, motion loss [b] in LOSS_UNIT and its raw gradient."""
+    """Predicted noise [b, c, f, h, w]; where asked for, motion loss [b] in LOSS_UNIT and its raw gradient.
+
+    The loss is on the CPU, where it is decided upon.
+    """
 
     eps: Tensor
     loss: Tensor | None = None
@@ -55,8 +58,8 @@ def predict(backbone: Backbone, z: Tensor, t: int, text: Tensor, guidance: Motio
             target: Target | None = None, above: Tensor | float | None = None) -> Prediction:  # fmt: skip
     """Predict the noise and, with guidance, the motion loss G(z_t) of the conditional branch.
 
-    The gradient of the loss with respect to z is taken for samples whose loss is at least `above`, [b] or
-    one for all (None: no gradient at all); where no sample is, the backward pass is saved.
+    The gradient of the loss with respect to z is taken for samples whose loss is at least `above`, [b] on
+    the CPU or one for all (None: no gradient at all); where no sample is, the backward pass is saved.
     """
     if guidance is None or target is None:
         return Prediction(backbone.denoise(z, t, text))
@@ -67,11 +70,11 @@ def predict(backbone: Backbone, z: Tensor, t: int, text: Tensor, guidance: Motio
         z = z.detach().requires_grad_(above is not None)
         eps = backbone.denoise(z, t, text, probe).detach()
         energy = guidance.loss(probe, target)
-        loss = energy.detach() * LOSS_UNIT
-        if above is None or not bool((loss >= above).any()):
+        loss = energy.detach().cpu() * LOSS_UNIT
+        if above is None or not bool((wanted := loss >= above).any()):
             return Prediction(eps, loss)
         with repeatable():
-            (gradient,) = torch.autograd.grad(energy[loss >= above].sum() * LIFT, z)
+            (gradient,) = torch.autograd.grad(energy, z, beside(wanted * LIFT, z))
     return Prediction(eps, loss, gradient / LIFT)
 
 
@@ -98,7 +101,7 @@ def steer(
 
 def rows(target: Target, index: Tensor) -> Target:
     """The samples `index` of a batched target."""
-    return {name: tensor[index] for name, tensor in target.items()}
+    return {name: tensor[beside(index, tensor)] for name, tensor in target.items()}
 
 
 def stack(targets: Sequence[Target]) -> Target:

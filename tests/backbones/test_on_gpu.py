@@ -14,7 +14,7 @@ from motionecho.backbones.checkpoint import shapes
 from motionecho.backbones.motion_unet import MotionUNet
 from motionecho.backbones.protocol import Backbone, Probe
 from motionecho.backbones.random import random_tensors
-from motionecho.backbones.recorded import Recorded
+from motionecho.backbones.recorded import Recorded, Workspace
 from motionecho.backbones.registry import load_pair
 from motionecho.backbones.videocrafter.backbone import VideoCrafter
 from motionecho.backbones.videocrafter.loading import load_unet, published_shapes
@@ -110,7 +110,7 @@ def test_networks_that_take_turns_take_less_memory() -> None:
 def test_recorded_passes_are_the_eager_ones(family) -> None:
     build, text_width = family
     eager = build(torch.float16)
-    fast = Recorded(eager, torch.cuda.graph_pool_handle())
+    fast = Recorded(eager, Workspace())
     first = [seen(backbone, text_width) for backbone in (eager, fast, fast)]  # recorded, then replayed
     generator = torch.Generator().manual_seed(2)
     z = torch.randn(1, 4, FRAMES, HEIGHT, WIDTH, generator=generator).to("cuda")
