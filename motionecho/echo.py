@@ -52,8 +52,7 @@ def generate(
         if on_step:
             on_step(steps)
 
-    text = pair.encode_text(list(prompts))
-    null = pair.encode_text(list(negative_prompts or [""] * len(prompts)))
+    text, null = pair.encode_text([*prompts, *(negative_prompts or [""] * len(prompts))]).chunk(2)
     motion = Motion.stack(motions, pair.device)
     return echo(pair.student, pair.teacher, motion, text, null, seeds, config, record), traces
 

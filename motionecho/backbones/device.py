@@ -1,5 +1,6 @@
 """Turns the words of a setting into a torch device and dtype; makes what a device computes repeatable."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from motionecho.errors import UserError, nearest
 
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or torch will not promise equal sums
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -40,14 +42,17 @@ def beside(tensor: Tensor, like: Tensor) -> Tensor:
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Convolutions in a backward pass sum in one order: equal inputs give equal bits on every GPU of a kind.
+    """A pass and its gradient sum in one order: equal inputs give equal bits on every GPU of a kind.
 
-    Forward passes do so anyway; attention's backward pass on long sequences, as full-size networks have
-    them, does not. The flag is torch's own, of the whole process.
+    Passes without a gradient do so anyway; of attention, the forward pass chooses how its backward pass
+    sums. The flags are torch's own, of the whole process.
     """
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
+    before, fills = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic
+    filled, fills.fill_uninitialized_memory = fills.fill_uninitialized_memory, False  # a cost without a use here
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.backends.cudnn.deterministic = before
+        torch.use_deterministic_algorithms(before, warn_only=warns)
+        fills.fill_uninitialized_memory = filled

@@ -39,9 +39,9 @@ def geglu(x: Tensor) -> Tensor:
     return value * F.gelu(gate)
 
 
-def attend_over_time(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Every pixel attends to itself in all frames: [b, f, p, heads, d] each, to the same shape."""
-    query, key, value = (part.permute(0, 2, 3, 1, 4) for part in (query, key, value))  # [b, p, heads, f, d]
+def attend_over_time(qkv: Tensor) -> Tensor:
+    """Every pixel attends to itself in all frames: queries, keys, values [b, f, p, 3, heads, d] to one."""
+    query, key, value = qkv.permute(3, 0, 2, 4, 1, 5)  # [b, p, heads, f, d] each
     return F.scaled_dot_product_attention(query, key, value).permute(0, 3, 1, 2, 4)
 
 

@@ -148,12 +148,12 @@ class Recorded(Wrapped):
             return eps, guidance.loss(probe, target)
 
         def backward(energy: Tensor) -> Tensor:
-            with repeatable():
-                return torch.autograd.grad(energy, z, weight)[0]
+            return torch.autograd.grad(energy, z, weight)[0]
 
-        self._warm_up(lambda: backward(forward()[1]))
-        eps, energy = self._record(recording, forward)
-        gradient = self._record(recording, lambda: backward(energy))
+        with repeatable():
+            self._warm_up(lambda: backward(forward()[1]))
+            eps, energy = self._record(recording, forward)
+            gradient = self._record(recording, lambda: backward(energy))
         recording.outputs += [eps, energy.detach(), gradient]
         return recording
 

@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
+PROGRAMS = 240  # of a sum over rows: they fill an H100, and leave few partial sums
 Ctx = Any  # what autograd keeps between forward and backward
 
 
@@ -32,7 +33,7 @@ def _norm_sums(
     """Per channel, over one block of rows: (sum x, sum x^2), backward (sum dz, sum dz x), x being shifted."""
     item, block, col = tl.program_id(0), tl.program_id(1), tl.program_id(2) * COLS + tl.arange(0, COLS)
     inside = col < channels
-    first, second = tl.zeros([COLS], tl.float32), tl.zeros([COLS], tl.float32)
+    first, second = tl.zeros([ROWS, COLS], tl.float32), tl.zeros([ROWS, COLS], tl.float32)
     shift = tl.zeros([COLS], tl.float32)
     if SHIFT:
         shift = tl.load(shift_ptr + item // per_shift * shift_stride + col, inside, 0.0).to(tl.float32)
@@ -48,15 +49,15 @@ def _norm_sums(
             dz = tl.load(dy_ptr + at, mask, 0.0).to(tl.float32)
             if SILU:
                 dz *= _silu_slope(x * scale[None, :] + offset[None, :])
-            first += tl.sum(dz, 0)
-            second += tl.sum(dz * x, 0)
+            first += dz
+            second += dz * x
         else:
             x = tl.where(mask, x, 0.0)
-            first += tl.sum(x, 0)
-            second += tl.sum(x * x, 0)
+            first += x
+            second += x * x
     out = sums_ptr + 2 * (item * blocks + block) * channels + col
-    tl.store(out, first, inside)
-    tl.store(out + channels, second, inside)
+    tl.store(out, tl.sum(first, 0), inside)
+    tl.store(out + channels, tl.sum(second, 0), inside)
 
 
 @triton.jit
@@ -155,13 +156,10 @@ class _NormPlan:
         self.channels, self.groups = x.shape[-1], norm.num_groups
         self.rows = x.numel() // (items * self.channels)
         self.cols, self.row_block, self.loops = (64 if self.channels % 64 == 0 else 32), 64, 1
-        tiles = triton.cdiv(self.channels, self.cols)
-        while (
-            self.loops < 8 and items * triton.cdiv(self.rows, 2 * self.loops * self.row_block) * tiles >= 1500
-        ):
-            self.loops *= 2  # enough programs to fill the card, and no more partial sums than that needs
-        self.blocks = triton.cdiv(self.rows, self.loops * self.row_block)
-        self.tiles = tiles
+        self.tiles = triton.cdiv(self.channels, self.cols)
+        self.blocks = triton.cdiv(self.rows, self.row_block)
+        while self.loops < 8 and self.blocks > 1 and items * -(-self.blocks // 2) * self.tiles >= PROGRAMS:
+            self.loops, self.blocks = 2 * self.loops, -(-self.blocks // 2)
         stride = 0 if shift is None or len(shift) == 1 else shift.stride(0)
         self.shift_args = (x if shift is None else shift, stride)
         self.per_shift = items // len(shift) if shift is not None and len(shift) > 1 else items
@@ -188,15 +186,15 @@ class _NormPlan:
         width = self.channels // self.groups
         _norm_moments[(self.items, self.groups)](
             sums, self.norm.weight, self.norm.bias, affine, moments, slopes, self.channels, self.groups,
-            self.blocks, float(self.rows * width), self.norm.eps, width, triton.next_power_of_2(width), 16,
-            backward,
+            self.blocks, float(self.rows * width), self.norm.eps, width, triton.next_power_of_2(width),
+            min(128, triton.next_power_of_2(self.blocks)), backward, num_warps=1,
         )  # fmt: skip
 
     def _apply(self, x: Tensor, dy: Tensor, affine: Tensor, slopes: Tensor, backward: bool) -> Tensor:
-        y = torch.empty_like(x)
-        _norm_apply[(self.items, triton.cdiv(self.rows, self.row_block), self.tiles)](
+        y, row_block = torch.empty_like(x), 16 if backward else 32
+        _norm_apply[(self.items, triton.cdiv(self.rows, row_block), self.tiles)](
             x, dy, *self.shift_args, affine, slopes, y, self.rows, self.channels, self.per_shift,
-            self.row_block, self.cols, self.shift is not None, self.silu, backward,
+            row_block, self.cols, self.shift is not None, self.silu, backward,
         )  # fmt: skip
         return y
 
@@ -355,78 +353,67 @@ def geglu(x: Tensor) -> Tensor:
 
 @triton.jit
 def _over_time(
-    q_ptr, k_ptr, v_ptr, out_ptr, do_ptr, dq_ptr, dk_ptr, dv_ptr, frames, pixels, heads, stride, scale,
+    qkv_ptr, out_ptr, d_out_ptr, d_qkv_ptr, frames, pixels, heads, scale,
     FRAMES: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr, BACKWARD: tl.constexpr,
 ):  # fmt: skip
-    """One pixel in one head; forward writes out, backward makes the map again and writes dq, dk, dv.
-
-    From pixel to pixel q, k and v are `stride` apart, all else is contiguous.
-    """
+    """One pixel in one head; forward writes out, backward makes the map again and writes d_qkv."""
     video, pixel, head = tl.program_id(0) // pixels, tl.program_id(0) % pixels, tl.program_id(1)
     frame, channel = tl.arange(0, FRAMES), tl.arange(0, WIDTH)
     mask = (frame < frames)[:, None] & (channel < WIDTH)[None, :]
     place = (video.to(tl.int64) * frames + frame[:, None]) * pixels + pixel
-    within = head * WIDTH + channel[None, :]
-    source, at = place * stride + within, place * heads * WIDTH + within
-    query, key = tl.load(q_ptr + source, mask, 0.0), tl.load(k_ptr + source, mask, 0.0)
-    value = tl.load(v_ptr + source, mask, 0.0)
+    within, wide = head * WIDTH + channel[None, :], heads * WIDTH
+    q_at, out_at = 3 * place * wide + within, place * wide + within
+    k_at, v_at = q_at + wide, q_at + 2 * wide
+    query, key = tl.load(qkv_ptr + q_at, mask, 0.0), tl.load(qkv_ptr + k_at, mask, 0.0)
+    value = tl.load(qkv_ptr + v_at, mask, 0.0)
     logits = tl.dot(query, tl.trans(key), input_precision=PRECISION) * scale
     logits = tl.where((frame < frames)[None, :], logits, float("-inf"))
     weights = tl.exp(logits - tl.max(logits, 1)[:, None])
     weights = weights / tl.sum(weights, 1)[:, None]
     kind = value.dtype
     if BACKWARD:
-        d_out = tl.load(do_ptr + at, mask, 0.0)
+        d_out = tl.load(d_out_ptr + out_at, mask, 0.0)
         d_value = tl.dot(tl.trans(weights.to(kind)), d_out, input_precision=PRECISION)
         d_weights = tl.dot(d_out, tl.trans(value), input_precision=PRECISION)
         d_logits = weights * (d_weights - tl.sum(d_weights * weights, 1)[:, None]) * scale
         d_query = tl.dot(d_logits.to(kind), key, input_precision=PRECISION)
         d_key = tl.dot(tl.trans(d_logits.to(kind)), query, input_precision=PRECISION)
-        tl.store(dq_ptr + at, d_query.to(kind), mask)
-        tl.store(dk_ptr + at, d_key.to(kind), mask)
-        tl.store(dv_ptr + at, d_value.to(kind), mask)
+        tl.store(d_qkv_ptr + q_at, d_query.to(kind), mask)
+        tl.store(d_qkv_ptr + k_at, d_key.to(kind), mask)
+        tl.store(d_qkv_ptr + v_at, d_value.to(kind), mask)
     else:
         out = tl.dot(weights.to(kind), value, input_precision=PRECISION)
-        tl.store(out_ptr + at, out.to(kind), mask)
+        tl.store(out_ptr + out_at, out.to(kind), mask)
 
 
 class _OverTime(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Ctx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(query, key, value)
-        out = query.new_empty(query.shape)
-        _OverTime.launch((query, key, value), (out, query, query, query, query), backward=False)
+    def forward(ctx: Ctx, qkv: Tensor) -> Tensor:
+        ctx.save_for_backward(qkv)
+        out = qkv.new_empty((*qkv.shape[:3], *qkv.shape[4:]))
+        _OverTime.launch(qkv, out, out, qkv, backward=False)
         return out
 
     @staticmethod
-    def backward(ctx: Ctx, d_out: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        saved = ctx.saved_tensors
-        slopes = tuple(part.new_empty(part.shape) for part in saved)
-        _OverTime.launch(saved, (saved[0], d_out.contiguous(), *slopes), backward=True)
-        return slopes
+    def backward(ctx: Ctx, d_out: Tensor) -> Tensor:  # type: ignore[override]
+        (qkv,) = ctx.saved_tensors
+        d_qkv = torch.empty_like(qkv)
+        _OverTime.launch(qkv, d_out, d_out.contiguous(), d_qkv, backward=True)
+        return d_qkv
 
     @staticmethod
-    def launch(parts: tuple[Tensor, ...], others: tuple[Tensor, ...], backward: bool) -> None:
-        b, f, p, heads, width = parts[0].shape
-        precision = "ieee" if parts[0].dtype == torch.float32 else "tf32"
+    def launch(qkv: Tensor, out: Tensor, d_out: Tensor, d_qkv: Tensor, backward: bool) -> None:
+        b, f, p, _, heads, width = qkv.shape
+        precision = "ieee" if qkv.dtype == torch.float32 else "tf32"
         _over_time[(b * p, heads)](
-            *parts, *others, f, p, heads, parts[0].stride(2), width**-0.5,
+            qkv, out, d_out, d_qkv, f, p, heads, width**-0.5,
             max(16, triton.next_power_of_2(f)), width, precision, backward, num_warps=1,
         )  # fmt: skip
 
 
-def attend_over_time(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attend_over_time(qkv: Tensor) -> Tensor:
     """As in plain_ops; the head width has to be a power of two of at least 16."""
-    parts = [query, key, value]
-    if not all(_pixels_apart(part, query.stride(2)) for part in parts):
-        parts = [part.contiguous() for part in parts]
-    return _OverTime.apply(*parts)
-
-
-def _pixels_apart(x: Tensor, stride: int) -> bool:
-    """Whether x [b, f, p, heads, d] is dense but for a stride between pixels, as slices of channels are."""
-    _, frames, pixels, _, width = x.shape
-    return x.stride() == (frames * pixels * stride, pixels * stride, stride, width, 1)
+    return _OverTime.apply(qkv.contiguous())
 
 
 # --- sums

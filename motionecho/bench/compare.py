@@ -77,7 +77,7 @@ def _passes(
     backbone: Backbone = VideoCrafter(fused(net, ops) if ops else net)
     guidance = MotionClone(backbone.layers)
     target = _target(backbone, guidance, other, text)
-    if device.type == "cuda":
+    if device.type == "cuda" and dtype != torch.float32:  # where agreement counts, and memory is short
         backbone = Recorded(backbone, Workspace())
 
     @torch.no_grad()

@@ -66,15 +66,14 @@ def predict(backbone: Backbone, z: Tensor, t: int, text: Tensor, guidance: Motio
     if isinstance(backbone, Predicts):
         return backbone.predict(z, t, text, guidance, target, above)
     probe = Probe(guidance.layers)
-    with torch.set_grad_enabled(above is not None):
+    with torch.set_grad_enabled(above is not None), repeatable():
         z = z.detach().requires_grad_(above is not None)
         eps = backbone.denoise(z, t, text, probe).detach()
         energy = guidance.loss(probe, target)
         loss = energy.detach().cpu() * LOSS_UNIT
         if above is None or not bool((wanted := loss >= above).any()):
             return Prediction(eps, loss)
-        with repeatable():
-            (gradient,) = torch.autograd.grad(energy, z, beside(wanted * LIFT, z))
+        (gradient,) = torch.autograd.grad(energy, z, beside(wanted * LIFT, z))
     return Prediction(eps, loss, gradient / LIFT)
 
 

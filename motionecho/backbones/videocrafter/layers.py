@@ -46,32 +46,34 @@ class Attention(nn.Module):
         self.to_k = nn.Linear(source_width, inner, bias=False)
         self.to_v = nn.Linear(source_width, inner, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(inner, width)])
-        self.to_qkv: nn.Linear | None = None
+        self.to_qkv: nn.Parameter | None = None
 
     def merge(self) -> None:
-        """Where tokens attend to themselves: one projection for three, which read them three times."""
-        parts = [self.to_q.weight, self.to_k.weight, self.to_v.weight]
-        inner, width = parts[0].shape
-        self.to_qkv = nn.Linear(width, 3 * inner, bias=False, device="meta")
-        self.to_qkv.weight = nn.Parameter(torch.cat(parts), requires_grad=False)
+        """Keep the three weights as the one that tokens are projected by who attend to themselves."""
+        self.to_qkv = nn.Parameter(self._merged(), requires_grad=False)
         del self.to_q, self.to_k, self.to_v
 
     def forward(self, x: Tensor, source: Tensor, signal: Signal) -> Tensor:
-        query, key, value = self._projected(x, source)
-        if not self.over_time:
-            query, key, value = (part.transpose(1, 2) for part in (query, key, value))
-            mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
-        elif signal.wants(self.name):
-            mixed = self._shown(query, key, value, signal)
+        if self.over_time and not signal.wants(self.name):
+            mixed = signal.ops.attend_over_time(self._from_itself(x))
+        elif self.over_time:
+            mixed = self._shown(*self._from_itself(x).unbind(-3), signal)
         else:
-            mixed = signal.ops.attend_over_time(query, key, value)
+            parts = self._from_itself(x).unbind(-3) if source is x else self._from_other(x, source)
+            mixed = F.scaled_dot_product_attention(*(part.transpose(1, 2) for part in parts)).transpose(1, 2)
         return self.to_out[0](mixed.flatten(-2))
 
-    def _projected(self, x: Tensor, source: Tensor) -> tuple[Tensor, ...]:
-        if self.to_qkv is not None:
-            return self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+    def _from_itself(self, x: Tensor) -> Tensor:
+        """Queries, keys and values [..., 3, heads, d] in one product: x is read once."""
+        weight = self._merged() if self.to_qkv is None else self.to_qkv
+        return F.linear(x, weight).unflatten(-1, (3, self.heads, -1))
+
+    def _from_other(self, x: Tensor, source: Tensor) -> tuple[Tensor, ...]:
         parts = (self.to_q(x), self.to_k(source), self.to_v(source))
         return tuple(part.unflatten(-1, (self.heads, -1)) for part in parts)
+
+    def _merged(self) -> Tensor:
+        return torch.cat([self.to_q.weight, self.to_k.weight, self.to_v.weight])
 
     def _shown(self, query: Tensor, key: Tensor, value: Tensor, signal: Signal) -> Tensor:
         """Attention over time, [b, f, p, heads, d], with its map shown to the probe."""

@@ -167,7 +167,7 @@ class UNet(nn.Module):
                 skips.append(hidden)
             hidden = self.middle_block(hidden, signal)
             for stage in self.output_blocks:
-                hidden = stage(torch.cat([hidden, skips.pop()], dim=-1), signal)
+                hidden = stage(_side_by_side(hidden, skips.pop()), signal)
             hidden = signal.ops.group_norm(hidden, self.out[0], over_time=False, silu=True)
             return conv_in_frames(hidden, self.out[-1]).permute(0, 4, 1, 2, 3)
         finally:
@@ -197,6 +197,11 @@ def fused(net: UNet, ops: ModuleType) -> UNet:
             layer.shorten()
     channels_last(net)
     return net
+
+
+def _side_by_side(x: Tensor, y: Tensor) -> Tensor:
+    """Channels of both; in two dimensions, since torch's fast kernel takes four at most."""
+    return torch.cat([x.flatten(0, -2), y.flatten(0, -2)], dim=-1).unflatten(0, x.shape[:-1])
 
 
 def _two_layers(width: int, width_out: int) -> nn.Sequential:
