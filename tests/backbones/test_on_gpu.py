@@ -107,6 +107,14 @@ def test_networks_that_take_turns_take_less_memory() -> None:
     assert peaks[1] < peaks[0]
 
 
+def test_a_guided_pass_gives_the_same_bits_every_time(family) -> None:
+    build, text_width = family
+    backbone = build(torch.float16)
+    first, second = (seen(Recorded(backbone, Workspace()), text_width) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_recorded_passes_are_the_eager_ones(family) -> None:
     build, text_width = family
     eager = build(torch.float16)

@@ -69,8 +69,10 @@ class Attention(nn.Module):
         return F.linear(x, weight).unflatten(-1, (3, self.heads, -1))
 
     def _from_other(self, x: Tensor, source: Tensor) -> tuple[Tensor, ...]:
-        parts = (self.to_q(x), self.to_k(source), self.to_v(source))
-        return tuple(part.unflatten(-1, (self.heads, -1)) for part in parts)
+        """Keys and values are made once a video and repeated for its frames, whose queries are many."""
+        frames = len(x) // len(source)
+        key, value = (project(source).repeat_interleave(frames, 0) for project in (self.to_k, self.to_v))
+        return tuple(part.unflatten(-1, (self.heads, -1)) for part in (self.to_q(x), key, value))
 
     def _merged(self) -> Tensor:
         return torch.cat([self.to_q.weight, self.to_k.weight, self.to_v.weight])
@@ -126,12 +128,7 @@ class Block(nn.Module):
         ops = signal.ops
         tokens = ops.layer_norm(x, self.norm1)
         x, tokens = ops.add_norm(x, self.attn1(tokens, tokens, signal), self.norm2)
-        if self.reads_text:
-            # the frames of a video queue up before its text, whose keys and values are made once
-            whole = tokens.reshape(signal.batch, -1, tokens.shape[-1])
-            seen = self.attn2(whole, signal.text, signal).view_as(x)
-        else:
-            seen = self.attn2(tokens, tokens, signal)
+        seen = self.attn2(tokens, signal.text if self.reads_text else tokens, signal)
         x, tokens = ops.add_norm(x, seen, self.norm3)
         return x + self.ff(tokens, signal)
 

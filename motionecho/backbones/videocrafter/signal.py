@@ -30,10 +30,6 @@ class Signal:
     ends_when_seen: bool = False
     ops: ModuleType = plain_ops
 
-    @property
-    def batch(self) -> int:
-        return len(self.text)
-
     def wants(self, layer: str) -> bool:
         return self.probe is not None and layer in self.probe.layers
 
