@@ -23,7 +23,7 @@ class StepLog:
         self.last = Mark(device)
 
     def close(self, lines: list[StepTrace], z: Tensor) -> None:
-        """End a step that left latents z [b, c, f, h, w]; raises BadSample where those before are not finite."""
+        """End a step that left latents z [b, c, f, h, w]; raises BadSample as `settle` does."""
         finite = torch.isfinite(z).flatten(1).all(1).to("cpu", non_blocking=True)
         self.behind.append((lines, finite, Mark(self.device)))
         self.settle(keep=int(self.device.type == "cuda"))

@@ -48,7 +48,7 @@ def repeatable() -> Iterator[None]:
     sums. The flags are torch's own, of the whole process.
     """
     before, fills = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic
-    filled, fills.fill_uninitialized_memory = fills.fill_uninitialized_memory, False  # a cost without a use here
+    filled, fills.fill_uninitialized_memory = fills.fill_uninitialized_memory, False  # costs, helps nobody
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True)
     try:

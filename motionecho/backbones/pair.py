@@ -26,7 +26,7 @@ class ModelPair:
     latent_shift: float
     latent_scale: float
     device: torch.device
-    using: Callable[[nn.Module], AbstractContextManager[object]] = nullcontext  # around the autoencoder's work
+    using: Callable[[nn.Module], AbstractContextManager[object]] = nullcontext  # around the autoencoder's
 
     @torch.no_grad()
     def encode_video(self, frames: np.ndarray) -> Tensor:
