@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,12 +48,13 @@ def repeatable() -> Iterator[None]:
     Passes without a gradient do so anyway; of attention, the forward pass chooses how its backward pass
     sums. The flags are torch's own, of the whole process.
     """
-    before, fills = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic
-    filled, fills.fill_uninitialized_memory = fills.fill_uninitialized_memory, False  # costs, helps nobody
+    before = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    filled, memory.fill_uninitialized_memory = memory.fill_uninitialized_memory, False  # helps nobody here
     torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warns)
-        fills.fill_uninitialized_memory = filled
+        memory.fill_uninitialized_memory = filled

@@ -42,32 +42,35 @@ def frame_by_frame(vae: AutoencoderKL) -> AutoencoderKL:
 
 
 class NormSiLU(nn.Module):
-    """Group normalisation and SiLU of frames [n, c, h, w], after a shift [1, c]."""
+    """Group normalisation and SiLU of frames [n, c, h, w], after a shift [1 or n, c]."""
 
     def __init__(self, norm: nn.GroupNorm, ops: ModuleType):
         super().__init__()
         self.norm, self.ops = norm, ops
 
     def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
-        return _frames(self.ops.group_norm(_rows(x), self.norm, over_time=False, silu=True, shift=shift))
+        return frames(self.ops.group_norm(rows(x), self.norm, over_time=False, silu=True, shift=shift))
 
 
 class Residual(nn.Module):
-    """A ResnetBlock2D of an autoencoder: x [n, c, h, w], no time embedding."""
+    """A ResnetBlock2D of frames [n, c, h, w]; an autoencoder's has no time embedding [n, e]."""
 
     def __init__(self, block: ResnetBlock2D, ops: ModuleType):
         super().__init__()
         self.norm1, self.norm2 = NormSiLU(block.norm1, ops), NormSiLU(block.norm2, ops)
         self.conv1, self.conv2, self.shortcut = block.conv1, block.conv2, block.conv_shortcut
-        self.ops = ops
+        self.embed, self.ops = block.time_emb_proj, ops
 
-    def forward(self, x: Tensor, temb: None = None) -> Tensor:
-        hidden = _convolved(self.norm1(x), self.conv1)
-        hidden = _convolved(self.norm2(hidden, self.conv1.bias[None]), self.conv2)
+    def forward(self, input_tensor: Tensor, temb: Tensor | None = None) -> Tensor:
+        x, shift = input_tensor, self.conv1.bias[None]
+        if self.embed is not None and temb is not None:
+            shift = shift + self.embed(F.silu(temb))
+        hidden = convolved(self.norm1(x), self.conv1)
+        hidden = convolved(self.norm2(hidden, shift), self.conv2)
         bias = self.conv2.bias
         if self.shortcut is not None:
-            x, bias = _convolved(x, self.shortcut), bias + self.shortcut.bias
-        return _frames(self.ops.join(_rows(x), _rows(hidden), bias))
+            x, bias = convolved(x, self.shortcut), bias + self.shortcut.bias
+        return frames(self.ops.join(rows(x), rows(hidden), bias))
 
 
 class PixelAttention(nn.Module):
@@ -82,23 +85,23 @@ class PixelAttention(nn.Module):
         self.projections = nn.ModuleList([layer.to_q, layer.to_k, layer.to_v])
 
     def forward(self, x: Tensor, temb: None = None) -> Tensor:
-        rows = _rows(x)
-        tokens = self.ops.group_norm(rows, self.norm, over_time=False)[0].flatten(1, 2)  # [n, h*w, c]
+        whole = rows(x)
+        tokens = self.ops.group_norm(whole, self.norm, over_time=False).flatten(1, 3)  # [n, h*w, c]
         parts = (project(tokens) for project in self.projections)
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        return _frames(self.ops.join(rows, F.linear(mixed, self.out.weight).view(rows.shape), self.out.bias))
+        return frames(self.ops.join(whole, F.linear(mixed, self.out.weight).view(whole.shape), self.out.bias))
 
 
-def _convolved(x: Tensor, conv: Conv) -> Tensor:
+def convolved(x: Tensor, conv: Conv) -> Tensor:
     """Without the bias, which is the next kernel's to add."""
     return F.conv2d(x, conv.weight, None, conv.stride, conv.padding)
 
 
-def _rows(x: Tensor) -> Tensor:
-    """[n, c, h, w] as the video [1, n, h, w, c] of `ops`; a view where x is channels last."""
-    return x.permute(0, 2, 3, 1)[None]
+def rows(x: Tensor) -> Tensor:
+    """[n, c, h, w] as videos [n, 1, h, w, c] of `ops`, of a frame each; a view where x is channels last."""
+    return x.permute(0, 2, 3, 1)[:, None]
 
 
-def _frames(x: Tensor) -> Tensor:
-    return x[0].permute(0, 3, 1, 2)
+def frames(x: Tensor) -> Tensor:
+    return x[:, 0].permute(0, 3, 1, 2)

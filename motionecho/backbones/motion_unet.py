@@ -23,6 +23,11 @@ class _TemporalAttention:
     def __init__(self, name: str, owner: "MotionUNet"):
         self.name, self.owner = name, owner
 
+    @property
+    def shows(self) -> bool:
+        """Whether the running probe asks for this layer's map."""
+        return self.owner.probe is not None and self.name in self.owner.probe.layers
+
     def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
                  attention_mask: Tensor | None = None, **_: object) -> Tensor:  # fmt: skip
         # hidden_states: [b*h*w, f, c]
@@ -32,7 +37,7 @@ class _TemporalAttention:
             for project, x in ((attn.to_q, hidden_states), (attn.to_k, source), (attn.to_v, source))
         )
         probe = self.owner.probe
-        if probe is None or self.name not in probe.layers:
+        if probe is None or not self.shows:
             mixed = F.scaled_dot_product_attention(
                 query, key, value, attn_mask=attention_mask, scale=attn.scale
             )

@@ -6,7 +6,7 @@ A pass of a video UNet is thousands of small kernels, which Python hands out slo
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +45,9 @@ class Workspace:
 
     def record(self, function: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
         """A graph of what the function does, and the tensors that it returns, which replays fill."""
-        graph = torch.cuda.CUDAGraph()
+        graph, pool = torch.cuda.CUDAGraph(), cast(Any, self.pool.id)
         # other threads may use the GPU meanwhile
-        with torch.cuda.graph(graph, self.pool.id, self.stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool, self.stream, capture_error_mode="thread_local"):
             outcome = function()
         return graph, outcome
 

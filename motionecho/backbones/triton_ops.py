@@ -354,11 +354,12 @@ def geglu(x: Tensor) -> Tensor:
 @triton.jit
 def _over_time(
     qkv_ptr, out_ptr, d_out_ptr, d_qkv_ptr, frames, pixels, heads, scale,
-    FRAMES: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr, BACKWARD: tl.constexpr,
+    FRAMES: tl.constexpr, WIDTH: tl.constexpr, COLS: tl.constexpr, PRECISION: tl.constexpr,
+    BACKWARD: tl.constexpr,
 ):  # fmt: skip
     """One pixel in one head; forward writes out, backward makes the map again and writes d_qkv."""
     video, pixel, head = tl.program_id(0) // pixels, tl.program_id(0) % pixels, tl.program_id(1)
-    frame, channel = tl.arange(0, FRAMES), tl.arange(0, WIDTH)
+    frame, channel = tl.arange(0, FRAMES), tl.arange(0, COLS)
     mask = (frame < frames)[:, None] & (channel < WIDTH)[None, :]
     place = (video.to(tl.int64) * frames + frame[:, None]) * pixels + pixel
     within, wide = head * WIDTH + channel[None, :], heads * WIDTH
@@ -405,14 +406,15 @@ class _OverTime(torch.autograd.Function):
     def launch(qkv: Tensor, out: Tensor, d_out: Tensor, d_qkv: Tensor, backward: bool) -> None:
         b, f, p, _, heads, width = qkv.shape
         precision = "ieee" if qkv.dtype == torch.float32 else "tf32"
+        rows, cols = (max(16, triton.next_power_of_2(size)) for size in (f, width))
         _over_time[(b * p, heads)](
-            qkv, out, d_out, d_qkv, f, p, heads, width**-0.5,
-            max(16, triton.next_power_of_2(f)), width, precision, backward, num_warps=1,
+            qkv, out, d_out, d_qkv, f, p, heads, width**-0.5, rows, width, cols, precision, backward,
+            num_warps=1 if cols <= 64 else 4,
         )  # fmt: skip
 
 
 def attend_over_time(qkv: Tensor) -> Tensor:
-    """As in plain_ops; the head width has to be a power of two of at least 16."""
+    """As in plain_ops."""
     return _OverTime.apply(qkv.contiguous())
 
 

@@ -165,7 +165,7 @@ def _moment(device: torch.device) -> Tensor:
 
 @contextmanager
 def _whole_float32() -> Iterator[None]:
-    """torch lets convolutions in float32 round their inputs to 10 bits (TF32): that would hide what is apart."""
+    """In float32 torch lets convolutions round what they read to 10 bits, which would hide what is apart."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

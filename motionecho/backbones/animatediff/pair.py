@@ -8,6 +8,7 @@ import torch
 
 from motionecho.backbones import fast_vae
 from motionecho.backbones.animatediff import loading, text
+from motionecho.backbones.animatediff.fused import fused
 from motionecho.backbones.animatediff.loading import load_motion_unet, load_vae
 from motionecho.backbones.checkpoint import State, read, shapes
 from motionecho.backbones.device import resolve_device, resolve_dtype
@@ -57,17 +58,26 @@ def assemble(
 ) -> ModelPair:
     """The pair of five files; raises Misfit naming the tensors of one that does not fit."""
     home = torch.device("cpu") if offload else device
-    # cast as tensors, for diffusers warns of casting a module; the base once, for both networks use it
-    placed = {key: {name: t.to(home, dtype) for name, t in state.items()} for key, state in files.items()}
-    student, teacher = (
-        MotionUNet(
-            load_motion_unet(placed["base/unet"], placed[role]), SCHEDULE, EulerTrailing(), spec.layers
-        )
-        for role in ("student", "teacher")
-    )
-    ops, vae = kernels(device, eager), load_vae(placed["base/vae"])
+    ops = kernels(device, eager)
+    last = torch.channels_last if ops and not offload else torch.preserve_format
+
+    def placed(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(home, dtype, memory_format=last if tensor.ndim == 4 else torch.preserve_format)
+
+    # as tensors, for diffusers warns of casting a module; the base once, for both networks use it
+    state = {key: {name: placed(t) for name, t in its.items()} for key, its in files.items()}
+
+    def network(role: str) -> MotionUNet:
+        unet = load_motion_unet(state["base/unet"], state[role])
+        backbone = MotionUNet(unet, SCHEDULE, EulerTrailing(), spec.layers)
+        if ops and not offload:
+            fused(unet, ops)
+        return backbone
+
+    student, teacher = network("student"), network("teacher")
+    vae = load_vae(state["base/vae"])
     vae = fast_vae.fused(vae, ops) if ops and not offload else fast_vae.frame_by_frame(vae)
-    encoder = text.load_text(placed["base/text"])
+    encoder = text.load_text(state["base/text"])
     encoder.tower.to(home)
     pair = ModelPair(
         spec, student, teacher, vae, encoder, latent_shift=0.0, latent_scale=loading.LATENT_SCALE, device=home

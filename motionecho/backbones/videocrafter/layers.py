@@ -57,10 +57,11 @@ class Attention(nn.Module):
         if self.over_time and not signal.wants(self.name):
             mixed = signal.ops.attend_over_time(self._from_itself(x))
         elif self.over_time:
-            mixed = self._shown(*self._from_itself(x).unbind(-3), signal)
+            mixed = self._shown(self._from_itself(x), signal)
         else:
             parts = self._from_itself(x).unbind(-3) if source is x else self._from_other(x, source)
-            mixed = F.scaled_dot_product_attention(*(part.transpose(1, 2) for part in parts)).transpose(1, 2)
+            query, key, value = (part.transpose(1, 2) for part in parts)
+            mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
         return self.to_out[0](mixed.flatten(-2))
 
     def _from_itself(self, x: Tensor) -> Tensor:
@@ -77,9 +78,9 @@ class Attention(nn.Module):
     def _merged(self) -> Tensor:
         return torch.cat([self.to_q.weight, self.to_k.weight, self.to_v.weight])
 
-    def _shown(self, query: Tensor, key: Tensor, value: Tensor, signal: Signal) -> Tensor:
-        """Attention over time, [b, f, p, heads, d], with its map shown to the probe."""
-        query, key, value = (part.permute(0, 2, 3, 1, 4) for part in (query, key, value))
+    def _shown(self, qkv: Tensor, signal: Signal) -> Tensor:
+        """Attention over time of [b, f, p, 3, heads, d], with its map shown to the probe."""
+        query, key, value = qkv.permute(3, 0, 2, 4, 1, 5)  # [b, p, heads, f, d] each
         weights = (query.float() @ key.float().mT * query.shape[-1] ** -0.5).softmax(-1)
         signal.show(self.name, weights)
         return (weights.to(value.dtype) @ value).permute(0, 3, 1, 2, 4)
