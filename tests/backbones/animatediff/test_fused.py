@@ -8,8 +8,8 @@ from torch import Tensor
 
 from motionecho.backbones import plain_ops
 from motionecho.backbones.animatediff.fused import fused
-from motionecho.backbones.animatediff.pair import SCHEDULE
 from motionecho.backbones.animatediff.loading import empty_unet
+from motionecho.backbones.animatediff.pair import SCHEDULE
 from motionecho.backbones.checkpoint import shapes
 from motionecho.backbones.motion_unet import MotionUNet
 from motionecho.backbones.protocol import Probe
