@@ -5,7 +5,6 @@ convolved before that. Same weights, same numbers to rounding.
 """
 
 from types import ModuleType
-from typing import Any
 
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
@@ -15,8 +14,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from motionecho.backbones.fast import Doubled, channels_last
-
-Conv = Any
+from motionecho.backbones.fast_blocks import NormSiLU, Residual, frames, rows
 
 
 def fused(vae: AutoencoderKL, ops: ModuleType) -> AutoencoderKL:
@@ -41,38 +39,6 @@ def frame_by_frame(vae: AutoencoderKL) -> AutoencoderKL:
     return vae
 
 
-class NormSiLU(nn.Module):
-    """Group normalisation and SiLU of frames [n, c, h, w], after a shift [1 or n, c]."""
-
-    def __init__(self, norm: nn.GroupNorm, ops: ModuleType):
-        super().__init__()
-        self.norm, self.ops = norm, ops
-
-    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
-        return frames(self.ops.group_norm(rows(x), self.norm, over_time=False, silu=True, shift=shift))
-
-
-class Residual(nn.Module):
-    """A ResnetBlock2D of frames [n, c, h, w]; an autoencoder's has no time embedding [n, e]."""
-
-    def __init__(self, block: ResnetBlock2D, ops: ModuleType):
-        super().__init__()
-        self.norm1, self.norm2 = NormSiLU(block.norm1, ops), NormSiLU(block.norm2, ops)
-        self.conv1, self.conv2, self.shortcut = block.conv1, block.conv2, block.conv_shortcut
-        self.embed, self.ops = block.time_emb_proj, ops
-
-    def forward(self, input_tensor: Tensor, temb: Tensor | None = None) -> Tensor:
-        x, shift = input_tensor, self.conv1.bias[None]
-        if self.embed is not None and temb is not None:
-            shift = shift + self.embed(F.silu(temb))
-        hidden = convolved(self.norm1(x), self.conv1)
-        hidden = convolved(self.norm2(hidden, shift), self.conv2)
-        bias = self.conv2.bias
-        if self.shortcut is not None:
-            x, bias = convolved(x, self.shortcut), bias + self.shortcut.bias
-        return frames(self.ops.join(rows(x), rows(hidden), bias))
-
-
 class PixelAttention(nn.Module):
     """Pixels of a frame attend to each other, in one head as wide as the network.
 
@@ -91,17 +57,3 @@ class PixelAttention(nn.Module):
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return frames(self.ops.join(whole, F.linear(mixed, self.out.weight).view(whole.shape), self.out.bias))
-
-
-def convolved(x: Tensor, conv: Conv) -> Tensor:
-    """Without the bias, which is the next kernel's to add."""
-    return F.conv2d(x, conv.weight, None, conv.stride, conv.padding)
-
-
-def rows(x: Tensor) -> Tensor:
-    """[n, c, h, w] as videos [n, 1, h, w, c] of `ops`, of a frame each; a view where x is channels last."""
-    return x.permute(0, 2, 3, 1)[:, None]
-
-
-def frames(x: Tensor) -> Tensor:
-    return x[:, 0].permute(0, 3, 1, 2)

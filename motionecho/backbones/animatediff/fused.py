@@ -18,8 +18,8 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
-from motionecho.backbones.fast import Doubled, channels_last
-from motionecho.backbones.fast_vae import NormSiLU, Residual, frames, rows
+from motionecho.backbones.fast import channels_last
+from motionecho.backbones.fast_blocks import NormSiLU, Residual, Upsample, frames, rows
 
 Linear = Any
 
@@ -148,19 +148,6 @@ class TimeAttention(nn.Module):
             return shown.unflatten(0, (len(x), -1)).transpose(1, 2)
         qkv = F.linear(x, self.weight).unflatten(-1, (3, attn.heads, -1))
         return attn.to_out[0](self.ops.attend_over_time(qkv).flatten(-2))
-
-
-class Upsample(nn.Module):
-    """Nearest neighbour, then a convolution; before doubling where no gradient is wanted."""
-
-    def __init__(self, layer: Upsample2D):
-        super().__init__()
-        self.conv, self.doubled = layer.conv, Doubled(layer.conv)
-
-    def forward(self, hidden_states: Tensor, output_size: None = None) -> Tensor:
-        if torch.is_grad_enabled() and hidden_states.requires_grad:
-            return self.conv(F.interpolate(hidden_states, scale_factor=2.0, mode="nearest"))
-        return self.doubled(hidden_states)
 
 
 def merged(attn: Attention) -> nn.Parameter:
