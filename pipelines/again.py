@@ -68,9 +68,10 @@ def replay(store: RunStore, sample: str, device: str | None = None, out: str | N
             raise UserError(f'cannot replay "{record.id}": {work.bad[0].reason}')
         task = dataclasses.replace(work.todo[0], attempt="replay")
         _as_many_threads(str(record.where.get("device")))
-        stages = build(("invert", "generate"), settings, os.path.join(folder, "run"))
+        stages = build(("invert", "generate", "publish"), settings, os.path.join(folder, "run"))
         stages["invert"](task)
         made = stages["generate"](task)
+        made |= stages["publish"](task, made["handed"])
         again = RunStore(os.path.join(folder, "run"))
         video = again.absolute(made["video"]["uri"])
         if out:

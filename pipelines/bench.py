@@ -23,7 +23,7 @@ SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
 def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
     """Stages that do nothing: what is left is Ray, the loop and the commits."""
 
-    def nothing(task: Task) -> dict[str, Any]:
+    def nothing(task: Task, handed: None = None) -> dict[str, Any]:
         return {}
 
     return dict.fromkeys(names, nothing)

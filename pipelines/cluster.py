@@ -13,8 +13,8 @@ from motionecho.errors import UserError
 from pipelines.engine import Engine, is_job_server
 from pipelines.pool import PoolSpec
 
-STAGES = ("invert", "generate", "score")
-SCORERS, SCORE_THREADS = 4, 4  # at most: processes for each worker with a GPU, and cores of each
+STAGES = ("invert", "generate", "publish", "score")
+HELPERS, HELPER_THREADS = 4, 4  # at most: processes for each worker with a GPU, and cores of each
 JOINED = {"RAY_USAGE_STATS_ENABLED": "0"}
 EMBEDDED = JOINED | {
     # A token file left by another cluster would make this private one ask for tokens it cannot match.
@@ -22,7 +22,8 @@ EMBEDDED = JOINED | {
     # Workers are niced by 15 otherwise: on a busy machine the run then all but stands still.
     "RAY_worker_niceness": "0",
 }
-OBJECT_STORE_BYTES = 100 * 2**20  # tasks and answers are small; Ray would reserve a third of the memory
+# Films that wait to be published, a few for each GPU; more go to disk. Ray would take a third of the memory.
+OBJECT_STORE_BYTES = 512 * 2**20
 
 
 @contextmanager
@@ -127,14 +128,15 @@ def pool_specs(
     nodes: list[float],
     workers: int | None,
     separate: bool = False,
-    score_on_cpu: bool = False,
+    helped: bool = False,
 ) -> list[PoolSpec]:
     """Decide the pools from the cluster's GPUs and the cores of its nodes.
 
     With GPUs: one worker a GPU; more workers than GPUs share them. Without: one worker a node that uses every
-    core, or `workers` that divide them. One process serves all three stages, so that models load once and a
-    sample never waits for another process; `separate` gives every stage a third of that. `score_on_cpu` takes
-    scoring off the workers with a GPU, to up to four processes for each, where cores are left.
+    core, or `workers` that divide them. One process serves all stages, so that models load once and a sample
+    never waits for another process; `separate` gives inversion, generation and what follows a third of that
+    each. `helped` takes publishing and scoring off the workers with a GPU, to up to four processes for each,
+    where cores are left.
     """
     cores = sum(nodes) or 1.0
     size = workers or int(gpus) or len([node for node in nodes if node]) or 1
@@ -142,15 +144,16 @@ def pool_specs(
     cpus = min(1.0, cores / size) if threads is None else min(float(threads), cores / size)
     share = min(1.0, int(gpus) / size)
     spare = int(cores - size)
-    if gpus and score_on_cpu and not separate and spare >= size:
-        scorers = min(SCORERS * size, spare)
-        each = min(SCORE_THREADS, spare // scorers)
-        # asking for a GPU alone: scorers that took a node's cores first would otherwise leave its GPU idle
+    if gpus and helped and not separate and spare >= size:
+        helpers = min(HELPERS * size, spare)
+        each = min(HELPER_THREADS, spare // helpers)
+        # asking for a GPU alone: helpers that took a node's cores first would otherwise leave its GPU idle
         makers = PoolSpec(STAGES[:2], size, share, 0.0, threads)
-        return [makers, PoolSpec(STAGES[2:], scorers, 0.0, float(each), each)]
+        return [makers, PoolSpec(STAGES[2:], helpers, 0.0, float(each), each)]
     if not separate:
         return [PoolSpec(STAGES, size, share, _whole(cpus), threads)]
-    return [PoolSpec((stage,), size, share / 3, _whole(cpus / 3), threads) for stage in STAGES]
+    parts = (STAGES[:1], STAGES[1:2], STAGES[2:])
+    return [PoolSpec(part, size, share / 3, _whole(cpus / 3), threads) for part in parts]
 
 
 def _whole(cpus: float) -> float:

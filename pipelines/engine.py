@@ -23,8 +23,8 @@ class Engine:
     max_attempts: failed attempts after which a sample is given up.
     max_failure_rate: share of failed samples, after the first 50, above which the run stops.
     limit: take only the first so many rows of the manifest. retry_failed: run failed samples again.
-    separate: a pool for each of invert, generate and score, or (False) one process for all three; None is the
-    latter, but where there are GPUs metrics of the CPU have processes of their own: no GPU waits for them.
+    separate: pools for inversion, generation and what follows, or (False) one process for all; None is the
+    latter, but where there are GPUs publishing and metrics of the CPU have processes of their own.
     backoff_s: first pause before a retry, in seconds; it doubles. infra_attempts: attempts lost to the
     surroundings (a node, the store) after which a sample is given up too.
     canary: let every worker that generates prove itself on a fixed tiny task first.

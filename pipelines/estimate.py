@@ -123,7 +123,7 @@ def measured(records: Iterable[Record], source: str) -> Cost | None:
     done = list(records)
     if not done:
         return None
-    own = [_weight(r) * r.spent("generate", "score") for r in done]
+    own = [_weight(r) * r.spent("generate", "publish", "score") for r in done]
     makers = [record for record in done if record.motion and "bytes" in record.motion]
     devices = dict.fromkeys(str(record.where.get("device") or "unknown devices") for record in done)
     return Cost(

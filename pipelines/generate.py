@@ -1,6 +1,6 @@
 """START HERE: a batch run from manifest to contact sheet.
 
-    manifest -> survey -> [invert -> generate -> score] per sample, in Ray actors -> commit -> results, sheet
+    manifest -> survey -> [invert -> generate -> publish -> score] per sample, in actors -> commit -> results
 
 Submitting the same manifest to the same place continues the run: what has a record is done.
 """
@@ -78,8 +78,8 @@ def make_loop(
 ) -> Loop:
     """The DAG: jobs enter the first pool, its results enter the next, the last one's are committed."""
     gpus = ray.cluster_resources().get("GPU", 0)
-    score_on_cpu = engine.separate is None and bool(settings.metrics) and not wants_gpu(settings.metrics)
-    specs = pool_specs(gpus, node_cores(), engine.workers, bool(engine.separate), score_on_cpu)
+    helped = engine.separate is None and not wants_gpu(settings.metrics)
+    specs = pool_specs(gpus, node_cores(), engine.workers, bool(engine.separate), helped)
     pools = [
         Pool(spec, factory, _on(spec, gpus, settings), store.url, engine.backoff_s, engine.canary)
         for spec in laid_over(specs, engine.resources)

@@ -112,7 +112,7 @@ class Loop:
                 job = self._next_job(index, seat)
                 if job is None:  # nothing for this one; another may take what failed here
                     continue
-                if "generate" in pool.spec.stages:  # the name of the blobs it will write
+                if {"generate", "publish"} & set(pool.spec.stages):  # the name of the blobs it will write
                     attempt = f"{len(job.strikes) + job.infra + 1}-{self.life}"
                     job.task = replace(job.task, attempt=attempt)
                 pool.give(seat, job, job.task, now, self._look_ahead(index, seat))
@@ -189,7 +189,7 @@ class Loop:
 
     def _judge(self, pool: Pool, seat: Seat, said: dict[str, Any] | Failure, dismiss: bool = False) -> None:
         job: Job = seat.job
-        seat.job = seat.ref = None
+        handed, seat.job, seat.ref, seat.handed = seat.handed, None, None, None
         here, index = dict(seat.where or {}), self.pools.index(pool)
         if index <= self.maker or not job.where:  # a record says where its video was made
             job.where = here
@@ -201,7 +201,7 @@ class Loop:
             return
         seconds = job.result.get("seconds", {}) | said.get("seconds", {})
         job.result |= said | {"seconds": seconds}
-        job.avoid = None
+        job.avoid, job.handed = None, handed
         if "video" in said:
             job.task = replace(job.task, video=said["video"]["uri"])
         job.group += 1
@@ -217,6 +217,8 @@ class Loop:
             job.infra += 1
         else:
             job.strikes.append(note)
+        if failure.name == "FilmLost":  # with the node that kept it: it has to be made again
+            job.group, job.handed = self.maker, None
         worn_out = len(job.strikes) >= engine.max_attempts or job.infra >= engine.infra_attempts
         if failure.kind == "bad" or worn_out:
             self._commit(job, note)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.loop import Loop
 
 SECONDS = [0.1, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
-STAGES = ("invert", "generate", "score")
+STAGES = ("invert", "generate", "publish", "score")
 
 
 class Meters:

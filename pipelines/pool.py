@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, ObjectLostError, RayActorError, RayError
 
 from pipelines.tasks import Failure, Task, failure_of
 from pipelines.worker import Worker
@@ -45,6 +45,7 @@ class Seat:
     ref: Any  # what is being waited for: its load, or its task
     where: dict[str, Any] | None = None
     job: Any = None
+    handed: Any = None  # a reference to what its task leaves for the next pool, which the driver never reads
     began: float = 0.0
 
     @property
@@ -96,7 +97,7 @@ class Pool:
 
     def give(self, seat: Seat, job: Any, task: Task, now: float, ahead: Task | None = None) -> None:
         seat.job, seat.began = job, now
-        seat.ref = seat.handle.run.remote(task, ahead)
+        seat.ref, seat.handed = seat.handle.run.options(num_returns=2).remote(task, ahead, job.handed)
 
     def started(self, seat: Seat, now: float) -> None:
         """Take note that an actor's load ended, one way or the other."""
@@ -136,6 +137,8 @@ def outcome(seat: Seat, stage: str) -> dict[str, Any] | Failure:
             return Failure("infra", "NodeLost", _first_line(problem), stage)
         return Failure("strike", "WorkerDied", _cause_of_death(problem), stage)
     except RayError as problem:
+        if isinstance(problem, ObjectLostError):  # with the node that kept it
+            return Failure("infra", "FilmLost", _first_line(problem), stage)
         return failure_of(problem, stage)
 
 

@@ -1,6 +1,6 @@
 """What each stage asks of the cluster, read from a YAML file and laid over the pools worked out from it.
 
-    separate: true            # a pool for each stage; false: one worker does all three; see `engine.Engine`
+    separate: true            # pools for inversion, generation and what follows; false: one does all
     max_attempts: 3
     stages:
       generate: {workers: 4, gpus: 0.5, cpus: 2, memory: 8GiB, resources: {big_gpu: 1}}
@@ -18,7 +18,7 @@ from motionecho.errors import BadSample, UserError, nearest
 from motionecho.files import fetch
 from pipelines.pool import PoolSpec
 
-STAGES = ("invert", "generate", "score")
+STAGES = ("invert", "generate", "publish", "score")
 TOP = {"separate": bool, "max_attempts": int, "infra_attempts": int, "backoff_s": float}
 UNITS = {
     "": 1,

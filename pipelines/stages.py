@@ -1,7 +1,8 @@
-"""The work on one sample as plain callables that know nothing of Ray: Invert, Generate, Score.
+"""The work on one sample as plain callables that know nothing of Ray: Invert, Generate, Publish, Score.
 
 Each takes a Task and returns a small dict (URIs, digests, numbers) that becomes part of the sample's record.
-They read from and write to the store only, so any of them may run in any process, and run again.
+They read from and write to the store, so any of them may run in any process, and run again; Generate alone
+hands over something larger, the Film that Publish takes.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property, partial
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -49,8 +51,9 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
     bench = Bench(settings, url)
     if "invert" in names or "generate" in names:
         _ = bench.pair
-    makers: dict[str, Callable[[Bench], Stage]] = {"invert": Invert, "generate": Generate, "score": Score}
-    stages: dict[str, Callable[..., Any]] = {name: makers[name](bench) for name in names}
+    makers: dict[str, Callable[[Bench], Callable[..., Any]]]
+    makers = {"invert": Invert, "generate": Generate, "publish": Publish, "score": Score}
+    stages = {name: makers[name](bench) for name in names}
     stages["prefetch"] = partial(bench.prefetch, names)
     if "generate" in names:
         stages["canary"] = lambda device: check(bench.store, bench.pair, device)
@@ -127,6 +130,15 @@ class Bench:
                 self._cached(task)
 
 
+@dataclass(frozen=True)
+class Film:
+    """A video that is made but not published: all that has to leave the process with the models."""
+
+    frames: np.ndarray  # uint8 [f, h, w, 3]
+    steps: list[dict[str, Any]]  # rows of its trace
+    origin: dict[str, Any]  # its provenance
+
+
 class Invert:
     """Reference clip to motion, once per distinct reference: later samples find it in the store."""
 
@@ -141,7 +153,7 @@ class Invert:
 
 
 class Generate:
-    """Motion and prompt to a video, its trace and its latents' digest; again where a gate asks for it."""
+    """Motion and prompt to a film, its trace and its latents' digest; again where a gate asks for it."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -163,9 +175,8 @@ class Generate:
         else:
             made, tries = self.gate.best_of(make, partial(self._judge, task), task.config, task.sample.seed)
             clock.lap("gate")
-        blobs = self._publish(task, made)
-        clock.lap("publish")
-        return blobs | {
+        return {
+            "handed": Film(made.frames, made.trace.rows(), self._origin(task, made)),
             "latent_sha256": latent_digest(made.latents),
             "trace": made.trace.summary(),
             "seconds": clock.laps,
@@ -186,22 +197,31 @@ class Generate:
         reference = self.bench.reference(task).frames
         return self.judge(Item(frames, reference, task.sample.prompt, self.bench.spec.fps))
 
-    def _publish(self, task: Task, made: Made) -> dict[str, Any]:
-        store, sample = self.bench.store, task.sample
-        origin = provenance(
-            sample_id=sample.id,
+    def _origin(self, task: Task, made: Made) -> dict[str, Any]:
+        return provenance(
+            sample_id=task.sample.id,
             key=task.key,
             pair=self.bench.spec.name,
-            prompt=sample.prompt,
+            prompt=task.sample.prompt,
             seed=made.seed,
             settings=digest(made.config.to_dict()),
             random_weights=self.bench.spec.is_random,
         )
+
+
+class Publish:
+    """A film to the store: the video and the table of its trace."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.store, self.fps = bench.store, bench.spec.fps
+
+    def __call__(self, task: Task, film: Film) -> dict[str, Any]:
+        store = self.store
         with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
             video, stats = os.path.join(folder, "video.mp4"), os.path.join(folder, "trace.parquet")
-            write_video(video, made.frames, self.bench.spec.fps, origin)
+            write_video(video, film.frames, self.fps, film.origin)
             with open(stats, "wb") as stream:
-                stream.write(to_parquet(made.trace.rows()))
+                stream.write(to_parquet(film.steps))
             return {
                 "video": store.put_blob(store.video_uri(task.key, task.attempt), video),
                 "stats": store.put_blob(store.stats_uri(task.key, task.attempt), stats),

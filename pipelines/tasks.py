@@ -58,6 +58,7 @@ class Job:
     result: dict[str, Any] = field(default_factory=dict)
     strikes: list[dict[str, Any]] = field(default_factory=list)
     infra: int = 0
+    handed: Any = None  # a reference to the film that waits to be published
     where: dict[str, Any] = field(default_factory=dict)
     avoid: tuple[int, int] | None = None  # (pool, seat) that failed it last
     ahead: tuple[int, int] | None = None  # (pool, seat) that reads what it needs already

@@ -58,10 +58,13 @@ class Worker:
         except Exception as problem:
             return failure_of(problem, "load")
 
-    def run(self, task: Task, ahead: Task | None = None) -> dict[str, Any] | Failure:
+    def run(
+        self, task: Task, ahead: Task | None = None, handed: Any = None
+    ) -> tuple[dict[str, Any] | Failure, Any]:
         """Run all stages on one task; return what they say, merged, or the first failure.
 
-        What the task `ahead` needs is read meanwhile; it may go to another worker in the end.
+        What the task `ahead` needs is read meanwhile; it may go to another worker in the end. `handed` is
+        what a worker before this one left for the stage "publish"; what this one leaves comes second.
         """
         if ahead is not None and "prefetch" in self.stages:
             self.reader.submit(self.stages["prefetch"], ahead)
@@ -69,15 +72,16 @@ class Worker:
         for name in self.names:
             began = time.perf_counter()
             try:
-                part = self.stages[name](task)
+                part = self.stages[name](task, handed) if name == "publish" else self.stages[name](task)
             except Exception as problem:
-                return failure_of(problem, name)
+                return failure_of(problem, name), None
+            handed = None if name == "publish" else part.pop("handed", handed)
             inner = {f"{name}_{lap}": value for lap, value in part.pop("seconds", {}).items()}
             said["seconds"] |= {name: round(time.perf_counter() - began, 4)} | inner
             said |= part
             if "video" in part:
                 task = replace(task, video=part["video"]["uri"])
-        return said
+        return said, handed
 
 
 def _device(threads: int | None) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from pipelines.tasks import Task
 
 def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Callable[..., Any]]:
     made = stages.build(names, settings, url)
+    if "generate" not in made:
+        return made
     real = made["generate"]
 
     def generate(task: Task) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Real stages, tiny: they write small files instead of videos, and do on purpose what samples do by accident.
 
 A prompt's first word says what happens: fine, bad, raises, dies, hangs, stumbles (fails its first attempt),
-down (the store fails once), poisons, lags (is scored slowly). Calls are counted as files beside the run.
+down (the store fails once), poisons, lags (is scored slowly), waits (to be published). Calls are counted as
+files beside the run.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,8 @@ FACTORY = "fake_stages:build"
 
 
 def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
-    makers = {"invert": invert, "generate": generate, "score": score}
-    return {name: (lambda task, make=makers[name]: make(RunStore(url), task)) for name in names}
+    makers = {"invert": invert, "generate": generate, "publish": publish, "score": score}
+    return {name: partial(makers[name], RunStore(url)) for name in names}
 
 
 def build_watched(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
@@ -63,11 +65,20 @@ def generate(store: RunStore, task: Task) -> dict[str, Any]:
         motion + task.sample.prompt.encode() + str(task.sample.seed).encode()
     ).hexdigest()
     return {
-        "video": _put(store, store.video_uri(task.key, task.attempt), f"video {latents}".encode()),
-        "stats": _put(store, store.stats_uri(task.key, task.attempt), b"stats"),
+        "handed": latents.encode() * 20_000,  # too much to travel in Ray's messages, as a film is
         "latent_sha256": latents,
         "trace": {"forward_equivalents": 8, "evaluations": {"student": 8}},
         "seconds": {"sample": 0.5},
+    }
+
+
+def publish(store: RunStore, task: Task, film: bytes) -> dict[str, Any]:
+    _count(store, f"publish-{task.sample.id}")
+    while task.sample.prompt.startswith("waits") and not Path(store.root + ".go").exists():
+        time.sleep(0.05)
+    return {
+        "video": _put(store, store.video_uri(task.key, task.attempt), b"video " + film[:64]),
+        "stats": _put(store, store.stats_uri(task.key, task.attempt), b"stats"),
     }
 
 

@@ -40,7 +40,7 @@ def driver(
     from pipelines.engine import Engine
 
     with tempfile.TemporaryDirectory(prefix="motionecho-bench-") as folder:
-        say(f"{samples} no-op samples through invert, generate, score and commit")
+        say(f"{samples} no-op samples through invert, generate, publish, score and commit")
         engine = Engine(address=address, workers=workers)
         rate = round(bench.throughput(folder, samples, store, engine), 1)
         resumed = {}

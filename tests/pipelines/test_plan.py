@@ -128,7 +128,7 @@ def test_pools_fit_the_cluster(
     (spec,) = pool_specs(gpus, nodes, workers)
     assert (spec.size, spec.num_gpus, spec.num_cpus, spec.threads) == expected
     apart = pool_specs(gpus, nodes, workers, separate=True)
-    assert [each.stages for each in apart] == [("invert",), ("generate",), ("score",)]
+    assert [each.stages for each in apart] == [("invert",), ("generate",), ("publish", "score")]
     assert sum(each.num_gpus * each.size for each in apart) <= max(gpus, 0) + 1e-9
     assert all(each.num_cpus < 1 or each.num_cpus == int(each.num_cpus) for each in apart)
 
@@ -143,23 +143,23 @@ def test_pools_fit_the_cluster(
         (1, [2], None, (1, 1, 0), (1, 0, 1)),
     ],
 )
-def test_scoring_takes_no_gpu_s_time(
+def test_publishing_and_scoring_take_no_gpu_s_time(
     gpus: float,
     nodes: list[float],
     workers: int | None,
     makers: tuple[float, ...],
     scorers: tuple[float, ...],
 ) -> None:
-    make, score = pool_specs(gpus, nodes, workers, score_on_cpu=True)
-    assert (make.stages, score.stages) == (("invert", "generate"), ("score",))
+    make, score = pool_specs(gpus, nodes, workers, helped=True)
+    assert (make.stages, score.stages) == (("invert", "generate"), ("publish", "score"))
     assert (make.size, make.num_gpus, make.num_cpus) == makers
     assert (score.size, score.num_gpus, score.num_cpus) == scorers
     assert make.size + score.size * score.num_cpus <= sum(nodes), "a core is left to every GPU's worker"
 
 
 def test_without_gpus_or_cores_to_spare_one_worker_does_all() -> None:
-    assert len(pool_specs(0, [8], None, score_on_cpu=True)) == 1
-    assert len(pool_specs(2, [3], None, score_on_cpu=True)) == 1
+    assert len(pool_specs(0, [8], None, helped=True)) == 1
+    assert len(pool_specs(2, [3], None, helped=True)) == 1
 
 
 def test_a_job_server_is_not_joined_in_silence() -> None:

@@ -91,7 +91,7 @@ def test_records_name_whole_blobs_and_carry_inputs(manifest: Manifest, tmp_path:
     assert record.inputs["reference"] == str(tmp_path / "a.mp4")
     assert record.scores["size"]["size_bytes"] == (record.video or {})["bytes"]
     assert record.skipped == {"clip": "no weights here"}
-    assert set(record.seconds) == {"invert", "generate", "generate_sample", "score"}
+    assert set(record.seconds) == {"invert", "generate", "generate_sample", "publish", "score"}
 
 
 def test_submitting_again_makes_nothing_twice(manifest: Manifest, tmp_path: Path) -> None:

@@ -38,13 +38,14 @@ def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     store = RunStore(str(tmp_path / "run"))
     first = dataclasses.replace(tasks[0], attempt="1-a")
-    stages = build(("invert", "generate", "score"), SETTINGS, store.url)
+    stages = build(("invert", "generate", "publish", "score"), SETTINGS, store.url)
 
     motion = stages["invert"](first)["motion"]
     assert motion["sha256"] == file_digest(store.absolute(motion["uri"]))
     assert "sha256" not in stages["invert"](first)["motion"], "the second time it is there"
 
     made = stages["generate"](first)
+    made |= stages["publish"](first, made["handed"])
     video = store.absolute(made["video"]["uri"])
     assert file_digest(video) == made["video"]["sha256"]
     assert (probe(video).frames, probe(video).width) == (16, 64)
@@ -102,9 +103,10 @@ def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_p
     store = RunStore(str(tmp_path / "run"))
     gated = dataclasses.replace(SETTINGS, gate="mf_traj>=2, 2 tries", metrics=())
     task = dataclasses.replace(tasks[0], attempt="1-a")
-    stages = build(("invert", "generate"), gated, store.url)
+    stages = build(("invert", "generate", "publish"), gated, store.url)
     stages["invert"](task)
     made = stages["generate"](task)
+    made |= stages["publish"](task, made["handed"])
     first, second = made["tries"]
     assert (first["seed"], second["seed"] == first["seed"]) == (task.sample.seed, False)
     assert [line["kept"] for line in made["tries"]].count(True) == 1
