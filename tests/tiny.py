@@ -59,9 +59,13 @@ def pair(solver: Solver | None = None) -> ModelPair:
         layers_per_block=1,
     )
 
-    def text(prompts: list[str]) -> torch.Tensor:
-        states = [torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(len(p))) for p in prompts]
-        return torch.stack(states)
+    def tokens(prompts: list[str]) -> torch.Tensor:
+        return torch.tensor([[len(prompt)] for prompt in prompts])
+
+    def text(ids: torch.Tensor) -> torch.Tensor:
+        seeded = [torch.Generator().manual_seed(int(length)) for length in ids]
+        return torch.stack([torch.randn(5, WIDTH, generator=generator) for generator in seeded])
 
     spec = replace(pair_spec("toy"), name="tiny", frames=FRAMES, height=SIZE, width=SIZE, defaults=CONFIG)
-    return ModelPair(spec, backbone(1, solver), backbone(2), vae.eval(), text, 0.0, 1.0, torch.device("cpu"))
+    student, teacher, cpu = backbone(1, solver), backbone(2), torch.device("cpu")
+    return ModelPair(spec, student, teacher, vae.eval(), tokens, text, 0.0, 1.0, cpu)

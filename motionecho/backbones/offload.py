@@ -51,9 +51,9 @@ def one_at_a_time(pair: ModelPair, device: torch.device, text_tower: nn.Module) 
     """The same pair, loaded on the CPU, whose networks take turns on the device."""
     seat, encode = Seat(device), pair.text
 
-    def text(prompts: list[str]) -> Tensor:
+    def text(ids: Tensor) -> Tensor:
         seat.take(text_tower)
-        return encode(prompts)
+        return encode(ids)
 
     @contextmanager
     def using(network: nn.Module) -> Iterator[None]:

@@ -22,7 +22,8 @@ class ModelPair:
     student: Backbone
     teacher: Backbone
     vae: AutoencoderKL
-    text: Callable[[list[str]], Tensor]
+    tokens: Callable[[list[str]], Tensor]  # ids on the CPU; raises BadSample on what it cannot read
+    text: Callable[[Tensor], Tensor]  # states of ids on the device
     latent_shift: float
     latent_scale: float
     device: torch.device
@@ -54,4 +55,4 @@ class ModelPair:
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Tensor:
         """Prompts to states [b, tokens, width]; raises BadSample on a prompt that the encoder cannot read."""
-        return self.text(prompts)
+        return self.text(self.tokens(prompts).to(self.device))

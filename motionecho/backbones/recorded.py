@@ -6,6 +6,7 @@ A pass of a video UNet is thousands of small kernels, which Python hands out slo
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 import torch
@@ -17,7 +18,7 @@ from motionecho.backbones.protocol import Probe
 from motionecho.backbones.wrapped import Wrapped
 from motionecho.guidance.base import LIFT, LOSS_UNIT, MotionGuidance, Prediction, Target
 
-WARM_UPS = 2  # libraries choose kernels and allocate workspaces, which a recording may not
+WARM_UPS = 2
 Tensors = dict[str, Tensor]
 T = TypeVar("T")
 
@@ -43,6 +44,12 @@ class Workspace:
             yield
         outside.wait_stream(self.stream)
 
+    def warm_up(self, function: Callable[[], object]) -> None:
+        """Libraries choose kernels and allocate workspaces, which a recording may not."""
+        with self.inside():
+            for _ in range(WARM_UPS):
+                function()
+
     def record(self, function: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
         """A graph of what the function does, and the tensors that it returns, which replays fill."""
         graph, pool = torch.cuda.CUDAGraph(), cast(Any, self.pool.id)
@@ -66,23 +73,47 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Recorded(Wrapped):
-    """A backbone on a GPU whose weights stay where they are."""
+class Replayed:
+    """A function of named tensors to one, without a gradient, on a GPU."""
 
+    function: Callable[..., Tensor]
     workspace: Workspace
     recordings: dict[Hashable, Recording] = field(default_factory=dict)
 
-    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
-        if probe is not None or torch.is_grad_enabled():
-            return self.backbone.denoise(z, t, text, probe)
-        inputs = _inputs(z, t, text)
+    def __call__(self, **inputs: Tensor) -> Tensor:
         key = _shapes(inputs)
         if key not in self.recordings:
-            self.recordings[key] = self._record_plain(inputs)
+            self.recordings[key] = self._record(inputs)
         recording = self.recordings[key]
         recording.put(inputs)
         recording.graphs[0].replay()
         return recording.outputs[0].clone()
+
+    @torch.no_grad()
+    def _record(self, inputs: Tensors) -> Recording:
+        recording = Recording({name: tensor.clone() for name, tensor in inputs.items()})
+        self.workspace.warm_up(lambda: self.function(**recording.inputs))
+        graph, output = self.workspace.record(lambda: self.function(**recording.inputs))
+        recording.graphs.append(graph)
+        recording.outputs.append(output)
+        return recording
+
+
+@dataclass(frozen=True)
+class Recorded(Wrapped):
+    """A backbone on a GPU whose weights stay where they are."""
+
+    workspace: Workspace
+    guided: dict[Hashable, Recording] = field(default_factory=dict)
+
+    @cached_property
+    def plain(self) -> Replayed:
+        return Replayed(self.backbone.denoise, self.workspace)
+
+    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
+        if probe is not None or torch.is_grad_enabled():
+            return self.backbone.denoise(z, t, text, probe)
+        return self.plain(**_inputs(z, t, text))
 
     def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
         with self.workspace.inside():
@@ -97,9 +128,9 @@ class Recorded(Wrapped):
         """As `guidance.base.predict`; the backward pass is a graph of its own, replayed where wanted."""
         inputs = _inputs(z, t, text) | target
         key = (guidance, _shapes(inputs))
-        if key not in self.recordings:
-            self.recordings[key] = self._record_guided(inputs, guidance, tuple(target))
-        recording = self.recordings[key]
+        if key not in self.guided:
+            self.guided[key] = self._record(inputs, guidance, tuple(target))
+        recording = self.guided[key]
         forward, backward = recording.graphs
         recording.put(inputs)
         forward.replay()
@@ -119,22 +150,7 @@ class Recorded(Wrapped):
             backward.replay()
         return Prediction(eps.clone(), loss, gradient / LIFT)
 
-    def _record_plain(self, inputs: Tensors) -> Recording:
-        recording = Recording({name: tensor.clone() for name, tensor in inputs.items()})
-
-        z, t, text = (recording.inputs[name] for name in ("z", "t", "text"))
-
-        @torch.no_grad()
-        def forward() -> Tensor:
-            return self.backbone.denoise(z, t, text)
-
-        self._warm_up(forward)
-        recording.outputs.append(self._record(recording, forward))
-        return recording
-
-    def _record_guided(
-        self, inputs: Tensors, guidance: MotionGuidance, targets: tuple[str, ...]
-    ) -> Recording:
+    def _record(self, inputs: Tensors, guidance: MotionGuidance, targets: tuple[str, ...]) -> Recording:
         recording = Recording({name: tensor.detach().clone() for name, tensor in inputs.items()})
         z, t, text = (recording.inputs[name] for name in ("z", "t", "text"))
         target = {name: recording.inputs[name] for name in targets}
@@ -151,21 +167,12 @@ class Recorded(Wrapped):
             return torch.autograd.grad(energy, z, weight)[0]
 
         with repeatable():
-            self._warm_up(lambda: backward(forward()[1]))
-            eps, energy = self._record(recording, forward)
-            gradient = self._record(recording, lambda: backward(energy))
+            self.workspace.warm_up(lambda: backward(forward()[1]))
+            there, (eps, energy) = self.workspace.record(forward)
+            back, gradient = self.workspace.record(lambda: backward(energy))
+        recording.graphs += [there, back]
         recording.outputs += [eps, energy.detach(), gradient]
         return recording
-
-    def _record(self, recording: Recording, function: Callable[[], T]) -> T:
-        graph, outcome = self.workspace.record(function)
-        recording.graphs.append(graph)
-        return outcome
-
-    def _warm_up(self, function: Callable[[], object]) -> None:
-        with self.workspace.inside():
-            for _ in range(WARM_UPS):
-                function()
 
 
 def recorded(pair: ModelPair) -> ModelPair:
@@ -174,7 +181,8 @@ def recorded(pair: ModelPair) -> ModelPair:
         return pair
     space = Workspace()
     student, teacher = Recorded(pair.student, space), Recorded(pair.teacher, space)
-    return replace(pair, student=student, teacher=teacher, using=space.inside)
+    text = Replayed(lambda ids: pair.text(ids), space)
+    return replace(pair, student=student, teacher=teacher, text=lambda ids: text(ids=ids), using=space.inside)
 
 
 def _inputs(z: Tensor, t: int | Tensor, text: Tensor) -> Tensors:

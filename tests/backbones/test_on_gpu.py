@@ -10,19 +10,23 @@ from torch import Tensor
 from motionecho.backbones.animatediff import loading
 from motionecho.backbones.animatediff.pair import SCHEDULE
 from motionecho.backbones.animatediff.settings import LAYERS
+from motionecho.backbones.animatediff.text import load_text as text_of_clip
 from motionecho.backbones.checkpoint import shapes
 from motionecho.backbones.motion_unet import MotionUNet
 from motionecho.backbones.protocol import Backbone, Probe
 from motionecho.backbones.random import random_tensors
-from motionecho.backbones.recorded import Recorded, Workspace
+from motionecho.backbones.recorded import Recorded, Replayed, Workspace
 from motionecho.backbones.registry import load_pair
 from motionecho.backbones.videocrafter.backbone import VideoCrafter
 from motionecho.backbones.videocrafter.loading import load_unet, published_shapes
+from motionecho.backbones.videocrafter.text import load_text as text_of_openclip
 from motionecho.echo import generate
 from motionecho.guidance.base import predict, stack
 from motionecho.guidance.motionclone import MotionClone
 from motionecho.inversion import invert
 from motionecho.schedules import EulerTrailing
+from tests.backbones.animatediff import public as animatediff_s
+from tests.backbones.videocrafter import public as videocrafter_s
 
 pytestmark = pytest.mark.gpu
 FRAMES, HEIGHT, WIDTH = 16, 40, 64  # latents of 320 x 512
@@ -105,6 +109,24 @@ def test_networks_that_take_turns_take_less_memory() -> None:
         peaks.append(torch.cuda.max_memory_allocated() - before)
         del pair
     assert peaks[1] < peaks[0]
+
+
+@pytest.mark.parametrize(
+    ("load", "state"),
+    [
+        (text_of_openclip, videocrafter_s.text_state),
+        (text_of_clip, lambda: animatediff_s.files()["base/text"]),
+    ],
+    ids=["openclip", "clip"],
+)
+def test_recorded_text_is_the_eager_one(load, state) -> None:
+    encoder = load(state())
+    encoder.tower.to("cuda", torch.float16)
+    fast = Replayed(encoder, Workspace())
+    for prompt in ("a fox", "a red star on a blue background", ""):  # recorded, then replayed twice
+        ids = encoder.tokenizer([prompt, "blurred"]).to("cuda")
+        with torch.no_grad():
+            assert torch.allclose(fast(ids=ids), encoder(ids), atol=1e-3)
 
 
 def test_a_guided_pass_gives_the_same_bits_every_time(family) -> None:

@@ -79,9 +79,8 @@ def assemble(
     vae = fast_vae.fused(vae, ops) if ops and not offload else fast_vae.frame_by_frame(vae)
     encoder = text.load_text(state["base/text"])
     encoder.tower.to(home)
-    pair = ModelPair(
-        spec, student, teacher, vae, encoder, latent_shift=0.0, latent_scale=loading.LATENT_SCALE, device=home
-    )
+    pair = ModelPair(spec, student, teacher, vae, encoder.tokens, encoder,
+                     latent_shift=0.0, latent_scale=loading.LATENT_SCALE, device=home)  # fmt: skip
     if offload:
         return one_at_a_time(pair, device, encoder.tower)
     return pair if eager else recorded(pair)

@@ -26,7 +26,7 @@ UNUSED = "embeddings.position_ids"  # in older files
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """Prompts to states [b, 77, width], float32; longer prompts are cut at 77 tokens.
+    """Tokens [b, 77] to states [b, 77, width], float32; longer prompts are cut at 77 tokens.
 
     The vocabulary is CLIP's, which open_clip ships; unlike OpenCLIP, empty places repeat the end token.
     """
@@ -34,11 +34,13 @@ class TextEncoder:
     tower: CLIPTextModel
     tokenizer: SimpleTokenizer
 
-    def __call__(self, prompts: list[str]) -> Tensor:
+    def tokens(self, prompts: list[str]) -> Tensor:
         ids = self.tokenizer(prompts)
         end = self.tokenizer.eot_token_id
-        ids = torch.where((ids == end).cumsum(1) > 0, end, ids)
-        return self.tower(ids.to(self.tower.device))[0].float()
+        return torch.where((ids == end).cumsum(1) > 0, end, ids)
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        return self.tower(ids)[0].float()
 
 
 def load_text(state: State) -> TextEncoder:

@@ -32,7 +32,7 @@ class TextEncoder(nn.Module):
         words = self.words(ids) + self.position
         square = torch.ones(MAX_WORDS, MAX_WORDS, dtype=torch.bool, device=ids.device)
         later = square.triu(1)  # as in CLIP, no word looks ahead
-        return self.norm(self.layers(words, mask=later))
+        return self.norm(self.layers(words, mask=later, is_causal=True))
 
 
 def build_unet() -> UNetMotionModel:

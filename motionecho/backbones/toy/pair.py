@@ -38,15 +38,19 @@ def load(
 
     text = placed("text", TextEncoder())
 
-    def encode(prompts: list[str]) -> Tensor:
-        return text(torch.tensor([tokenize(prompt) for prompt in prompts], device=place)).float()
+    def tokens(prompts: list[str]) -> Tensor:
+        return torch.tensor([tokenize(prompt) for prompt in prompts])
+
+    def encode(ids: Tensor) -> Tensor:
+        states: Tensor = text(ids).float()
+        return states
 
     facts = json.loads((files["vae"].parent / "config.json").read_text())
     student, teacher = (
         MotionUNet(placed(role, build_unet()), SCHEDULE, Consistency(origin_steps=50), spec.layers, "v")
         for role in ("student", "teacher")
     )
-    pair = ModelPair(spec, student, teacher, placed("vae", build_vae()), encode,
+    pair = ModelPair(spec, student, teacher, placed("vae", build_vae()), tokens, encode,
                      facts["latent_shift"], facts["latent_scale"], home)  # fmt: skip
     if offload:
         return one_at_a_time(pair, place, text)

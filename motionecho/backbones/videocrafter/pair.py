@@ -88,6 +88,7 @@ def assemble(
         student=VideoCrafter(placed(student), SOLVER if second else SOLVER_V1, fps=spec.fps, scales=scales),
         teacher=VideoCrafter(placed(teacher), fps=spec.fps),
         vae=vae,
+        tokens=text.tokenizer,
         text=TextEncoder(text.tower.to(home, dtype), text.tokenizer),
         latent_shift=0.0,
         latent_scale=autoencoder.LATENT_SCALE,

@@ -26,17 +26,16 @@ UNUSED = ("logit_scale", "attn_mask")  # in the checkpoint, but of no use to the
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """Prompts to states [b, 77, width], float32: all layers but the last, then the final norm.
+    """Tokens [b, 77] to states [b, 77, width], float32: all layers but the last, then the final norm.
 
-    Longer prompts are cut at 77 tokens, as the model was trained.
+    The tokenizer cuts longer prompts at 77 tokens, as the model was trained.
     """
 
     tower: TextTransformer
     tokenizer: SimpleTokenizer
 
-    def __call__(self, prompts: list[str]) -> Tensor:
+    def __call__(self, ids: Tensor) -> Tensor:
         tower = self.tower
-        ids = self.tokenizer(prompts).to(tower.positional_embedding.device)
         x = tower.token_embedding(ids) + tower.positional_embedding
         ahead = torch.full((TOKENS, TOKENS), -torch.inf, dtype=x.dtype, device=x.device).triu(1)
         for layer in tower.transformer.resblocks[:-1]:

@@ -104,7 +104,7 @@ def test_prompts_end_as_clip_ends_them() -> None:
     encoder = text.load_text(STATES["base/text"])
     seen = []
     encoder.tower.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
-    states = encoder(["a fox", ""])
+    states = encoder(encoder.tokens(["a fox", ""]))
     assert states.shape == (2, 77, public.TEXT_WIDTH)
     assert states.dtype == torch.float32
     assert seen[0][1].tolist() == [49406] + [49407] * 76  # start, then ends

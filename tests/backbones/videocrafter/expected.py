@@ -54,7 +54,8 @@ def compute() -> dict[str, Tensor]:
         vae = load_vae(public.vae_state())
         results["vae.latents"] = vae.encode(frames()).latent_dist.mode()
         results["vae.frames"] = vae.decode(drawn(13, 1, 4, 4, 4)).sample
-        results["text.states"] = load_text(public.text_state())(PROMPTS)[:, :16]
+        encoder = load_text(public.text_state())
+        results["text.states"] = encoder(encoder.tokenizer(PROMPTS))[:, :16]
     return {name: tensor.contiguous() for name, tensor in results.items()}
 
 
