@@ -4,7 +4,6 @@ Notation of the paper: z_t = alpha_t x0 + sigma_t eps, with alpha_t^2 + sigma_t^
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal, Protocol
 
 import torch
@@ -34,10 +33,10 @@ class NoiseSchedule:
     def sigma(self, t: int) -> float:
         return (1 - self.alphas_cumprod[t]) ** 0.5
 
-    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha_t and sigma_t of times [b], each [b, 1, 1, 1, 1], read on the device of `t`."""
-        alpha, sigma = _rates(self, t.device)
-        return alpha[t].view(-1, 1, 1, 1, 1), sigma[t].view(-1, 1, 1, 1, 1)
+    def rates(self) -> Tensor:
+        """alpha_t and sigma_t of all times, [2, 1000] in float32."""
+        squares = torch.tensor(self.alphas_cumprod, dtype=torch.float64)
+        return torch.stack([squares, 1 - squares]).sqrt().float()
 
     def add_noise(self, x0: Tensor, eps: Tensor, t: int) -> Tensor:
         """Eq. 4: alpha_t x0 + sigma_t eps."""
@@ -46,12 +45,6 @@ class NoiseSchedule:
     def x0(self, z: Tensor, eps: Tensor, t: int) -> Tensor:
         """Clean prediction (z_t - sigma_t eps) / alpha_t."""
         return (z - self.sigma(t) * eps) / self.alpha(t)
-
-
-@cache
-def _rates(schedule: NoiseSchedule, device: torch.device) -> tuple[Tensor, Tensor]:
-    squares = torch.tensor(schedule.alphas_cumprod, dtype=torch.float64)
-    return squares.sqrt().float().to(device), (1 - squares).sqrt().float().to(device)
 
 
 class Solver(Protocol):

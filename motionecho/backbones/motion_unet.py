@@ -69,6 +69,8 @@ class MotionUNet:
         self._probeable = [
             n for n, m in unet.named_modules() if "motion_modules" in n and isinstance(m, Attention)
         ]
+        # made with the network, and moved with it: what a pass makes lives no longer than the pass
+        unet.register_buffer("rates", schedule.rates().to(unet.device), persistent=False)
         for name in self._probeable:
             unet.get_submodule(name).set_processor(_TemporalAttention(name, self))
 
@@ -84,7 +86,7 @@ class MotionUNet:
             self.probe = None
         if self.prediction == "eps":
             return out
-        alpha, sigma = self.schedule.rates(timestep)
+        alpha, sigma = self.unet.rates[:, timestep].view(2, -1, 1, 1, 1, 1)
         return alpha * out + sigma * z.detach()
 
     def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:

@@ -1,0 +1,63 @@
+"""What recording relies on, shown without a GPU: no pass keeps a tensor that a replay could write over."""
+
+import gc
+from collections.abc import Callable
+
+import pytest
+import tiny
+import torch
+
+from motionecho.backbones.animatediff.text import load_text as text_of_clip
+from motionecho.backbones.motion_unet import MotionUNet
+from motionecho.backbones.toy.nets import TextEncoder
+from motionecho.backbones.videocrafter.backbone import EmbeddedScales, VideoCrafter
+from motionecho.backbones.videocrafter.loading import load_unet
+from motionecho.backbones.videocrafter.text import load_text as text_of_openclip
+from motionecho.schedules import Consistency, NoiseSchedule
+from tests.backbones.animatediff import public as animatediff
+from tests.backbones.videocrafter import public as videocrafter
+
+Pass = Callable[[], object]
+
+
+def tensors() -> list[torch.Tensor]:
+    gc.collect()
+    return [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
+
+
+def motion_unet() -> Pass:
+    schedule = NoiseSchedule.from_betas(0.001, 0.011)  # seen by no other test
+    backbone = MotionUNet(tiny.unet(0), schedule, Consistency(), tiny.LAYERS, "v")
+    z, text = torch.randn(2, 4, 4, 8, 8), torch.randn(2, 5, tiny.WIDTH)
+    return lambda: backbone.denoise(z, 500, text)
+
+
+def lvdm() -> Pass:
+    backbone = VideoCrafter(load_unet(videocrafter.unet_state(turbo=True)), scales=EmbeddedScales())
+    z, text = torch.randn(2, 4, 4, 8, 8), torch.randn(2, 77, videocrafter.TEXT_WIDTH)
+    return lambda: backbone.denoise(z, 500, text)
+
+
+def openclip() -> Pass:
+    encoder = text_of_openclip(videocrafter.text_state())
+    return lambda: encoder(encoder.tokenizer(["a fox", ""]))
+
+
+def clip() -> Pass:
+    encoder = text_of_clip(animatediff.files()["base/text"])
+    return lambda: encoder(encoder.tokens(["a fox", ""]))
+
+
+def words() -> Pass:
+    encoder, ids = TextEncoder().eval(), torch.zeros(2, 16, dtype=torch.long)
+    return lambda: encoder(ids)
+
+
+@pytest.mark.parametrize("make", [motion_unet, lvdm, openclip, clip, words])
+def test_a_pass_leaves_no_tensor_behind(make: Callable[[], Pass]) -> None:
+    action = make()
+    before = tensors()  # kept, so that no new one gets an old one's identity
+    known = {id(each) for each in before}
+    with torch.no_grad():
+        action()
+    assert [each.shape for each in tensors() if id(each) not in known] == []
