@@ -14,7 +14,7 @@ from pipelines.engine import Engine, is_job_server
 from pipelines.pool import PoolSpec
 
 STAGES = ("invert", "generate", "publish", "score")
-HELPERS, HELPER_THREADS = 4, 4  # at most: processes for each worker with a GPU, and cores of each
+HELPERS, HELPER_THREADS = 8, 4  # at most: processes for each worker with a GPU, and cores of each
 JOINED = {"RAY_USAGE_STATS_ENABLED": "0"}
 EMBEDDED = JOINED | {
     # A token file left by another cluster would make this private one ask for tokens it cannot match.
@@ -135,7 +135,7 @@ def pool_specs(
     With GPUs: one worker a GPU; more workers than GPUs share them. Without: one worker a node that uses every
     core, or `workers` that divide them. One process serves all stages, so that models load once and a sample
     never waits for another process; `separate` gives inversion, generation and what follows a third of that
-    each. `helped` takes publishing and scoring off the workers with a GPU, to up to four processes for each,
+    each. `helped` takes publishing and scoring off the workers with a GPU, to up to eight processes for each,
     where cores are left.
     """
     cores = sum(nodes) or 1.0

@@ -85,12 +85,14 @@ class Worker:
 
 
 def _device(threads: int | None) -> dict[str, Any]:
-    """Name the device the stages compute on, where they brought torch in at all."""
-    torch = sys.modules.get("torch")
+    """Name the device the stages compute on, where they brought torch in at all; keep to the cores given."""
+    torch, cv2 = sys.modules.get("torch"), sys.modules.get("cv2")
+    if threads and cv2:
+        cv2.setNumThreads(threads)
     if torch is None:
         return {}
-    if torch.cuda.is_available():
-        return {"device": torch.cuda.get_device_name()}
     if threads:
         torch.set_num_threads(threads)
+    if torch.cuda.is_available():
+        return {"device": torch.cuda.get_device_name()}
     return {"device": f"cpu, threads: {torch.get_num_threads()}"}  # sums round by the number of threads
