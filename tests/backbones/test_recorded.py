@@ -9,10 +9,13 @@ import torch
 
 from motionecho.backbones.animatediff.text import load_text as text_of_clip
 from motionecho.backbones.motion_unet import MotionUNet
+from motionecho.backbones.protocol import Backbone, Probe
 from motionecho.backbones.toy.nets import TextEncoder
 from motionecho.backbones.videocrafter.backbone import EmbeddedScales, VideoCrafter
 from motionecho.backbones.videocrafter.loading import load_unet
 from motionecho.backbones.videocrafter.text import load_text as text_of_openclip
+from motionecho.guidance.base import predict, stack
+from motionecho.guidance.motionclone import MotionClone
 from motionecho.schedules import Consistency, NoiseSchedule
 from tests.backbones.animatediff import public as animatediff
 from tests.backbones.videocrafter import public as videocrafter
@@ -27,15 +30,26 @@ def tensors() -> list[torch.Tensor]:
 
 def motion_unet() -> Pass:
     schedule = NoiseSchedule.from_betas(0.001, 0.011)  # seen by no other test
-    backbone = MotionUNet(tiny.unet(0), schedule, Consistency(), tiny.LAYERS, "v")
-    z, text = torch.randn(2, 4, 4, 8, 8), torch.randn(2, 5, tiny.WIDTH)
-    return lambda: backbone.denoise(z, 500, text)
+    return guided(MotionUNet(tiny.unet(0), schedule, Consistency(), tiny.LAYERS, "v"), 5, tiny.WIDTH)
 
 
 def lvdm() -> Pass:
-    backbone = VideoCrafter(load_unet(videocrafter.unet_state(turbo=True)), scales=EmbeddedScales())
-    z, text = torch.randn(2, 4, 4, 8, 8), torch.randn(2, 77, videocrafter.TEXT_WIDTH)
-    return lambda: backbone.denoise(z, 500, text)
+    net = load_unet(videocrafter.unet_state(turbo=True))
+    return guided(VideoCrafter(net, scales=EmbeddedScales()), 77, videocrafter.TEXT_WIDTH)
+
+
+def guided(backbone: Backbone, words: int, width: int) -> Pass:
+    """A plain pass, one that ends early, and one with its gradient."""
+    z, text, guidance = torch.randn(1, 4, 4, 8, 8), torch.randn(1, words, width), MotionClone(backbone.layers)
+
+    def passes() -> None:
+        backbone.denoise(z, 500, text)
+        probe = Probe(guidance.layers)
+        backbone.observe(z, 400, text, probe)
+        seen = predict(backbone, z, 500, text, guidance, stack([guidance.target(probe)]), 0.0)
+        assert seen.gradient is not None
+
+    return passes
 
 
 def openclip() -> Pass:
