@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count, islice
+from textwrap import shorten
 from typing import Any
 
 import ray
@@ -243,6 +244,9 @@ class Loop:
             self.tally.last = record.video["uri"] if record.video else self.tally.last
             if error:
                 self.tally.failures[error["class"]] += 1
+                self.tally.examples.setdefault(
+                    error["class"], f'"{record.id}": {shorten(error["message"], 300)}'
+                )
                 self._guard()
             if len(self.fresh) >= COMPACT_EVERY and not self.killed:
                 self._compact()
@@ -253,9 +257,12 @@ class Loop:
         tally = self.tally
         seen = tally.committed + tally.failed
         if seen >= GUARD_AFTER and tally.failed > self.engine.max_failure_rate * seen and not self.draining:
-            causes = ", ".join(f"{name} x {n}" for name, n in tally.failures.most_common())
-            self.drain(f"{tally.failed} of the first {seen} samples failed ({causes}), "
-                       f"more than {self.engine.max_failure_rate:.0%}")  # fmt: skip
+            causes = tally.failures.most_common()
+            self.drain(
+                f"{tally.failed} of the first {seen} samples failed "
+                f"({', '.join(f'{name} x {n}' for name, n in causes)}), "
+                f"more than {self.engine.max_failure_rate:.0%}; sample {tally.examples[causes[0][0]]}"
+            )
 
     # --- writes, off the loop's own thread
 

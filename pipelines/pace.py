@@ -33,9 +33,12 @@ def pace(records: Iterable[Record]) -> dict[str, Any]:
     `seconds` are the medians of what a sample took by stage and within it. Raises UserError where fewer
     than two samples were finished.
     """
+    records = list(records)
     done = [record for record in records if record.ok]
     if len(done) < 2:
-        raise UserError(f"{len(done)} finished samples tell nothing of a pace; ask for at least 2")
+        errors = [record.error["message"] for record in records if record.error]
+        why = f"{len(errors)} failed, the first: {errors[0]}" if errors else "ask for at least 2"
+        raise UserError(f"{len(done)} finished samples tell nothing of a pace; {why}")
     ends = [datetime.fromisoformat(record.committed_at).timestamp() for record in done]
     spent = [record.spent(*STAGES) for record in done]
     span = max(ends) - min(end - took for end, took in zip(ends, spent, strict=True))

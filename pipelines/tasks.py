@@ -72,6 +72,7 @@ class Tally:
     failed: int = 0
     last: str | None = None
     failures: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)  # of each class, what the first one said
     message: str | None = None
 
 

@@ -1,5 +1,6 @@
 """What is said of a run's pace follows from its records."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def test_two_workers_of_which_one_waits_half_of_the_time() -> None:
 def test_one_sample_has_no_pace() -> None:
     with pytest.raises(UserError, match="1 finished sample"):
         pace([record(1, 1.0, 1)])
+    failed = replace(record(2, 1.0, 1, "failed"), error={"message": "latents became not finite"})
+    with pytest.raises(UserError, match="1 failed, the first: latents became not finite"):
+        pace([record(1, 1.0, 1), failed])
 
 
 def test_the_manifest_measured_takes_references_in_turn(tmp_path: Path) -> None:
