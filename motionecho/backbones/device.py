@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -39,6 +40,12 @@ def resolve_dtype(name: str, default: torch.dtype) -> torch.dtype:
 def beside(tensor: Tensor, like: Tensor) -> Tensor:
     """A small tensor on `like`'s device, sent there without waiting for what that device computes."""
     return tensor.to(like.device, non_blocking=True)
+
+
+@cache
+def has_tma(device: torch.device) -> bool:
+    """Hopper or Blackwell as in data centres: tiles move by themselves (TMA), and cuDNN's attention leads."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (9, 10)
 
 
 @contextmanager

@@ -39,22 +39,16 @@ class Doubled(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, conv: Any):
+    def __init__(self, conv: Any, ops: ModuleType):
         super().__init__()
         meeting = torch.tensor(MEETING, device=conv.weight.device)
         weight = torch.einsum("apk,bql,oikl->aboipq", meeting, meeting, conv.weight.detach().float())
         weight = weight.flatten(0, 2).to(conv.weight.dtype).contiguous(memory_format=torch.channels_last)
         self.register_buffer("weight", weight, persistent=False)
-        self.bias = conv.bias
+        self.bias, self.ops = conv.bias, ops
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        n, _, h, w = x.shape
-        parts = F.conv2d(x, self.weight, padding=1).permute(0, 2, 3, 1).contiguous()
-        parts = parts.unflatten(-1, (2, 2, -1))  # [n, h + 1, w + 1, 2, 2, c]
-        frame, row, column, below, beside, _ = parts.stride()
-        # the odd one of two rows is in the next row of the convolution's, as with columns
-        apart = (frame, row, row + below, column, column + beside, 1)
-        out = x.new_empty((n, h, 2, w, 2, len(self.bias)))
-        torch.add(parts.as_strided(out.shape, apart), self.bias, out=out)
-        return out.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+        parts = F.conv2d(x, self.weight, padding=1).permute(0, 2, 3, 1).unflatten(-1, (2, 2, -1))
+        out: Tensor = self.ops.weave(parts, self.bias)
+        return out.permute(0, 3, 1, 2)

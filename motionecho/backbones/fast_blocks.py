@@ -52,9 +52,9 @@ class Residual(nn.Module):
 class Upsample(nn.Module):
     """Nearest neighbour to twice the size or one that is asked for, then a convolution."""
 
-    def __init__(self, layer: Upsample2D):
+    def __init__(self, layer: Upsample2D, ops: ModuleType):
         super().__init__()
-        self.conv, self.doubled = layer.conv, Doubled(layer.conv)
+        self.conv, self.doubled = layer.conv, Doubled(layer.conv, ops)
 
     def forward(self, hidden_states: Tensor, output_size: tuple[int, int] | None = None) -> Tensor:
         if output_size is None and not (torch.is_grad_enabled() and hidden_states.requires_grad):

@@ -27,7 +27,7 @@ def fused(vae: AutoencoderKL, ops: ModuleType) -> AutoencoderKL:
                 elif isinstance(child, Attention):
                     setattr(parent, name, PixelAttention(child, ops))
                 elif isinstance(child, Upsample2D):
-                    setattr(parent, name, Doubled(child.conv))
+                    setattr(parent, name, Doubled(child.conv, ops))
         half.conv_norm_out, half.conv_act = NormSiLU(half.conv_norm_out, ops), nn.Identity()
     channels_last(vae)
     return vae

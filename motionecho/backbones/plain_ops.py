@@ -4,6 +4,7 @@
 respect to activations alone.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -33,10 +34,21 @@ def add_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
     return total, layer_norm(total, norm)
 
 
-def geglu(x: Tensor) -> Tensor:
-    """[..., 2n] to [..., n]: the first half, gated by the exact GELU of the second."""
-    value, gate = x.chunk(2, dim=-1)
+def geglu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Project to [..., 2n], of which the first half is gated by the exact GELU of the second: [..., n]."""
+    value, gate = F.linear(x, weight, bias).chunk(2, dim=-1)
     return value * F.gelu(gate)
+
+
+def attend(qkv: Tensor) -> Tensor:
+    """Tokens attend to each other: queries, keys, values [n, p, 3, heads, d] to [n, p, heads, d]."""
+    return attend_to(*qkv.unbind(2))
+
+
+def attend_to(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Tokens [n, p, heads, d] attend to others [n, t, heads, d], to which there need be no gradient."""
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
 
 def attend_over_time(qkv: Tensor) -> Tensor:
@@ -48,3 +60,15 @@ def attend_over_time(qkv: Tensor) -> Tensor:
 def join(x: Tensor, y: Tensor, bias: Tensor | None) -> Tensor:
     """x + y + bias [c]."""
     return x + y if bias is None else x + (y + bias)
+
+
+def weave(parts: Tensor, bias: Tensor) -> Tensor:
+    """Put a picture of twice the size together from four, each a row and a column too large.
+
+    [n, h + 1, w + 1, 2, 2, c], by row and column even or odd, and bias [c] to [n, 2 h, 2 w, c]: the odd one
+    of two rows is in the next row of its part, as with columns.
+    """
+    n, h, w, c = len(parts), parts.shape[1] - 1, parts.shape[2] - 1, parts.shape[-1]
+    even_odd = [[parts[:, a : h + a, b : w + b, a, b] for b in (0, 1)] for a in (0, 1)]
+    rows = [torch.stack(pair, 3) for pair in even_odd]  # [n, h, w, 2, c] each
+    return (torch.stack(rows, 2) + bias).reshape(n, 2 * h, 2 * w, c)

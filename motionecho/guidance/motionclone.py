@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
+import torch
 from torch import Tensor
 
 from motionecho.backbones.protocol import Probe
@@ -33,6 +34,9 @@ class MotionClone:
         """|| M (A_ref - A(z)) ||^2 of each sample, [b]."""
         errors: list[Tensor] = []
         for layer in self.layers:
-            picked = probe.maps[layer].gather(-1, target[f"{layer}:key"].long())
+            weights, key = probe.maps[layer], target[f"{layer}:key"]
+            # not by `gather`, whose gradient torch sorts in order to add it up in one order
+            frame = torch.arange(weights.shape[-1], dtype=key.dtype, device=key.device)
+            picked = weights.masked_fill(frame != key, 0).sum(-1, keepdim=True)
             errors.append((picked - target[f"{layer}:value"]).square().flatten(1).mean(1))
         return reduce(add, errors)

@@ -12,6 +12,7 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
 
 from motionecho.backbones import plain_ops, triton_ops
+from motionecho.backbones.triton_ops import group_norms
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 VIDEOS, FRAMES, HEIGHT, WIDTH = 2, 5, 6, 3
@@ -62,7 +63,7 @@ def test_group_norm(over_time: bool, silu: bool, shifts: int | None, channels: i
 
 
 def test_group_norm_of_many_rows_sums_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_ops, "PROGRAMS", 4)  # of four loops each
+    monkeypatch.setattr(group_norms, "PROGRAMS", 4)  # of four loops each
     norm = randomised(nn.GroupNorm(32, 32)).to(DEVICE)
     x = drawn(1, 8, 12, 12, 32) + 2
     assert_same(
@@ -88,7 +89,61 @@ def test_sum_and_its_layer_norm(kept: tuple[int, ...]) -> None:
 
 
 def test_geglu() -> None:
-    assert_same(plain_ops.geglu, triton_ops.geglu, 2 * drawn(5, 19, 2 * 40))
+    weight, bias = drawn(2 * 40, 24, seed=1) / 24**0.5, drawn(2 * 40, seed=2)
+    assert_same(
+        lambda x: plain_ops.geglu(x, weight, bias),
+        lambda x: triton_ops.geglu(x, weight, bias),
+        2 * drawn(5, 19, 24),
+    )
+
+
+@pytest.mark.parametrize(("rows", "depth", "width"), [(130, 72, 136), (1200, 64, 24)])
+def test_geglu_without_a_gradient_rounds_its_result_alone(rows: int, depth: int, width: int) -> None:
+    x, bias = drawn(2, rows // 2, depth).half(), drawn(2 * width, seed=2).half()
+    weight = (drawn(2 * width, depth, seed=1) / depth**0.5).half()
+    exact = plain_ops.geglu(x.float(), weight.float(), bias.float())
+    torch.testing.assert_close(triton_ops.geglu(x, weight, bias).float(), exact, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("tokens", "heads", "width"), [(70, 2, 16), (64, 1, 64), (9, 3, 24)])
+def test_attention_in_a_frame(tokens: int, heads: int, width: int) -> None:
+    assert_same(plain_ops.attend, triton_ops.attend, drawn(2, tokens, 3, heads, width))
+
+
+@pytest.mark.parametrize("width", [16, 24])
+def test_attention_to_text_of_another_length(width: int) -> None:
+    key, value = drawn(2, 77, 2, width, seed=1), drawn(2, 77, 2, width, seed=2)
+    assert_same(
+        lambda query: plain_ops.attend_to(query, key, value),
+        lambda query: triton_ops.attend_to(query, key, value),
+        drawn(2, 70, 2, width),
+    )
+
+
+@pytest.mark.parametrize("width", [64, 40])
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.gpu
+def test_attention_in_half_precision(kind: torch.dtype, width: int) -> None:
+    """By whichever kernels the card has, with and without a gradient: as far off as rounding goes."""
+    qkv, text = drawn(4, 300, 3, 5, width), drawn(2, 4, 77, 5, width, seed=1)
+    slope = drawn(4, 300, 5, width, seed=2)
+
+    def run(ops: ModuleType, kind: torch.dtype) -> list[Tensor]:
+        leaf = qkv.to(kind).requires_grad_()
+        ours = ops.attend(leaf)
+        seen = ops.attend_to(ours, *text.to(kind))
+        (gradient,) = torch.autograd.grad(seen, leaf, slope.to(kind))
+        with torch.no_grad():
+            return [ours, seen, gradient, ops.attend_to(ops.attend(leaf), *text.to(kind))]
+
+    tolerance = 3e-3 if kind == torch.float16 else 2e-2
+    for exact, found in zip(run(plain_ops, torch.float32), run(triton_ops, kind), strict=True):
+        assert float((found.float() - exact).norm() / exact.norm()) < tolerance
+
+
+def test_a_doubled_picture_is_woven_of_its_parts() -> None:
+    parts, bias = drawn(2, 4, 6, 2, 2, 24), drawn(24, seed=1)
+    torch.testing.assert_close(triton_ops.weave(parts, bias), plain_ops.weave(parts, bias))
 
 
 @pytest.mark.parametrize(("frames", "width"), [(3, 16), (16, 24), (20, 16)])

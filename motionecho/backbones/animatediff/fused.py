@@ -35,7 +35,7 @@ def fused(net: UNetMotionModel, ops: ModuleType) -> UNetMotionModel:
             elif isinstance(child, AnimateDiffTransformer3D):
                 setattr(parent, name, MotionTransformer(child, ops))
             elif isinstance(child, Upsample2D):
-                setattr(parent, name, Upsample(child))
+                setattr(parent, name, Upsample(child, ops))
     net.conv_norm_out, net.conv_act = NormSiLU(net.conv_norm_out, ops), nn.Identity()
     channels_last(net)
     return net
@@ -48,7 +48,7 @@ class PixelTransformer(nn.Module):
         super().__init__()
         self.norm, self.proj_in, self.proj_out, self.ops = layer.norm, layer.proj_in, layer.proj_out, ops
         self.blocks = nn.ModuleList(
-            Block(block, PixelAttention(block.attn1), TextAttention(block.attn2), ops)
+            Block(block, PixelAttention(block.attn1, ops), TextAttention(block.attn2, ops), ops)
             for block in layer.transformer_blocks
         )
 
@@ -99,33 +99,33 @@ class Block(nn.Module):
         ops = self.ops
         x, tokens = ops.add_norm(x, self.first(ops.layer_norm(x, self.norm1), text), self.norm2)
         x, tokens = ops.add_norm(x, self.second(tokens, text), self.norm3)
-        return x + self.narrow(ops.geglu(self.widen(tokens)))
+        return x + self.narrow(ops.geglu(tokens, self.widen.weight, self.widen.bias))
 
 
 class PixelAttention(nn.Module):
     """Of tokens [n, p, c] to themselves."""
 
-    def __init__(self, attn: Attention):
+    def __init__(self, attn: Attention, ops: ModuleType):
         super().__init__()
-        self.heads, self.out, self.weight = attn.heads, attn.to_out[0], merged(attn)
+        self.heads, self.out, self.weight, self.ops = attn.heads, attn.to_out[0], merged(attn), ops
 
     def forward(self, x: Tensor, text: Tensor | None) -> Tensor:
-        query, key, value = F.linear(x, self.weight).unflatten(-1, (3, self.heads, -1)).unbind(-3)
-        return attended(query, key, value, self.out)
+        mixed: Tensor = self.ops.attend(F.linear(x, self.weight).unflatten(-1, (3, self.heads, -1)))
+        return self.out(mixed.flatten(2))
 
 
 class TextAttention(nn.Module):
     """Of tokens [n, p, c] to text states [n, t, e]."""
 
-    def __init__(self, attn: Attention):
+    def __init__(self, attn: Attention, ops: ModuleType):
         super().__init__()
-        self.heads, self.out = attn.heads, attn.to_out[0]
+        self.heads, self.out, self.ops = attn.heads, attn.to_out[0], ops
         self.to_q, self.to_k, self.to_v = attn.to_q, attn.to_k, attn.to_v
 
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
         parts = (self.to_q(x), self.to_k(text), self.to_v(text))
-        query, key, value = (part.unflatten(-1, (self.heads, -1)) for part in parts)
-        return attended(query, key, value, self.out)
+        mixed: Tensor = self.ops.attend_to(*(part.unflatten(-1, (self.heads, -1)) for part in parts))
+        return self.out(mixed.flatten(2))
 
 
 class TimeAttention(nn.Module):
@@ -159,10 +159,3 @@ def merged(attn: Attention) -> nn.Parameter:
 def projected(tokens: Tensor, layer: Linear) -> Tensor:
     """By a linear layer, or by the 1x1 convolution that some bases have in its place."""
     return F.linear(tokens, layer.weight.flatten(1), layer.bias)
-
-
-def attended(query: Tensor, key: Tensor, value: Tensor, out: Linear) -> Tensor:
-    """Of tokens [n, p, heads, d] each."""
-    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
-    mixed: Tensor = out(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
-    return mixed

@@ -5,6 +5,7 @@ A batch of b videos of f frames travels as x [b, f, h, w, c], channels last: tok
 a view of it, and convolutions run in the layout that tensor cores want. Layers are called (x, signal).
 """
 
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -58,10 +59,10 @@ class Attention(nn.Module):
             mixed = signal.ops.attend_over_time(self._from_itself(x))
         elif self.over_time:
             mixed = self._shown(self._from_itself(x), signal)
+        elif source is x:
+            mixed = signal.ops.attend(self._from_itself(x))
         else:
-            parts = self._from_itself(x).unbind(-3) if source is x else self._from_other(x, source)
-            query, key, value = (part.transpose(1, 2) for part in parts)
-            mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+            mixed = signal.ops.attend_to(*self._parts(x, source))
         return self.to_out[0](mixed.flatten(-2))
 
     def _from_itself(self, x: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ class Attention(nn.Module):
         weight = self._merged() if self.to_qkv is None else self.to_qkv
         return F.linear(x, weight).unflatten(-1, (3, self.heads, -1))
 
-    def _from_other(self, x: Tensor, source: Tensor) -> tuple[Tensor, ...]:
+    def _parts(self, x: Tensor, source: Tensor) -> tuple[Tensor, ...]:
         """Keys and values are made once a video and repeated for its frames, whose queries are many."""
         frames = len(x) // len(source)
         key, value = (project(source).repeat_interleave(frames, 0) for project in (self.to_k, self.to_v))
@@ -94,7 +95,7 @@ class GatedLinear(nn.Module):
         self.proj = nn.Linear(width, 2 * inner)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        return signal.ops.geglu(self.proj(x))
+        return signal.ops.geglu(x, self.proj.weight, self.proj.bias)
 
 
 class FeedForward(nn.Module):
@@ -248,9 +249,9 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, padding=1)
         self.doubled: Doubled | None = None
 
-    def shorten(self) -> None:
+    def shorten(self, ops: ModuleType) -> None:
         """Convolve before doubling where no gradient is wanted."""
-        self.doubled = Doubled(self.conv)
+        self.doubled = Doubled(self.conv, ops)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         b, f, h, w, c = x.shape

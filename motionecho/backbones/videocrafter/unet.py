@@ -194,7 +194,7 @@ def fused(net: UNet, ops: ModuleType) -> UNet:
         if isinstance(layer, Block):
             layer.merge()
         elif isinstance(layer, Upsample):
-            layer.shorten()
+            layer.shorten(ops)
     channels_last(net)
     return net
 
