@@ -56,4 +56,4 @@ class PixelAttention(nn.Module):
         parts = (project(tokens) for project in self.projections)
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        return frames(self.ops.join(whole, F.linear(mixed, self.out.weight).view(whole.shape), self.out.bias))
+        return frames(self.ops.add_linear(whole, mixed.view(whole.shape), self.out))

@@ -30,7 +30,12 @@ class _TemporalAttention:
 
     def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
                  attention_mask: Tensor | None = None, **_: object) -> Tensor:  # fmt: skip
-        # hidden_states: [b*h*w, f, c]
+        mixed = self.mixed(attn, hidden_states, encoder_hidden_states, attention_mask)
+        return attn.to_out[1](attn.to_out[0](mixed))
+
+    def mixed(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
+              attention_mask: Tensor | None = None) -> Tensor:  # fmt: skip
+        """All but the last projection, of tokens [b*h*w, f, c]."""
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query, key, value = (
             project(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
@@ -47,7 +52,7 @@ class _TemporalAttention:
             mixed = weights.to(value.dtype) @ value
             if probe.complete:
                 self.owner.finish_probe()
-        return attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))
+        return mixed.transpose(1, 2).flatten(2)
 
 
 class MotionUNet:

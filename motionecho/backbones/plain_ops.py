@@ -4,9 +4,13 @@
 respect to activations alone.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Linear = Any  # a linear layer, or the 1x1 convolution that some checkpoints have in its place
 
 
 def group_norm(
@@ -28,15 +32,20 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
-def add_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    """x + y, and that normalised."""
-    total = x + y
+def add_linear(x: Tensor, y: Tensor, layer: Linear) -> Tensor:
+    """x + layer(y)."""
+    return x + F.linear(y, layer.weight.flatten(1), layer.bias)
+
+
+def add_norm(x: Tensor, y: Tensor, layer: Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """x + layer(y), and that normalised."""
+    total = add_linear(x, y, layer)
     return total, layer_norm(total, norm)
 
 
-def geglu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def geglu(x: Tensor, layer: Linear) -> Tensor:
     """Project to [..., 2n], of which the first half is gated by the exact GELU of the second: [..., n]."""
-    value, gate = F.linear(x, weight, bias).chunk(2, dim=-1)
+    value, gate = F.linear(x, layer.weight, layer.bias).chunk(2, dim=-1)
     return value * F.gelu(gate)
 
 

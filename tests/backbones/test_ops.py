@@ -12,7 +12,7 @@ if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
 
 from motionecho.backbones import plain_ops, triton_ops
-from motionecho.backbones.triton_ops import group_norms
+from motionecho.backbones.triton_ops import group_norms, products
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 VIDEOS, FRAMES, HEIGHT, WIDTH = 2, 5, 6, 3
@@ -80,29 +80,54 @@ def test_layer_norm() -> None:
 @pytest.mark.parametrize("kept", [(0, 1), (0,), (1,)])
 def test_sum_and_its_layer_norm(kept: tuple[int, ...]) -> None:
     norm = randomised(nn.LayerNorm(48)).to(DEVICE)
-    x, y = 2 * drawn(3, 7, 48) - 1, drawn(3, 7, 48, seed=1)
+    layer = randomised(nn.Linear(40, 48)).to(DEVICE)
+    x, y = 2 * drawn(3, 7, 48) - 1, drawn(3, 7, 40, seed=1) / 40
 
     def of(ops: ModuleType) -> Callable[..., Tensor]:
-        return lambda a, b: torch.stack([ops.add_norm(a, b, norm)[k] for k in kept])
+        return lambda a, b: torch.stack([ops.add_norm(a, b, layer, norm)[k] for k in kept])
 
     assert_same(of(plain_ops), of(triton_ops), x, y)
 
 
 def test_geglu() -> None:
-    weight, bias = drawn(2 * 40, 24, seed=1) / 24**0.5, drawn(2 * 40, seed=2)
+    layer = randomised(nn.Linear(24, 2 * 40)).to(DEVICE)
     assert_same(
-        lambda x: plain_ops.geglu(x, weight, bias),
-        lambda x: triton_ops.geglu(x, weight, bias),
-        2 * drawn(5, 19, 24),
+        lambda x: plain_ops.geglu(x, layer), lambda x: triton_ops.geglu(x, layer), drawn(5, 19, 24) / 5
     )
 
 
 @pytest.mark.parametrize(("rows", "depth", "width"), [(130, 72, 136), (1200, 64, 24)])
-def test_geglu_without_a_gradient_rounds_its_result_alone(rows: int, depth: int, width: int) -> None:
-    x, bias = drawn(2, rows // 2, depth).half(), drawn(2 * width, seed=2).half()
-    weight = (drawn(2 * width, depth, seed=1) / depth**0.5).half()
-    exact = plain_ops.geglu(x.float(), weight.float(), bias.float())
-    torch.testing.assert_close(triton_ops.geglu(x, weight, bias).float(), exact, rtol=1e-3, atol=1e-5)
+def test_products_end_in_what_follows_them(
+    monkeypatch: pytest.MonkeyPatch, rows: int, depth: int, width: int
+) -> None:
+    """Tiles that the sizes do not fill, without a gradient: only the result is rounded."""
+    monkeypatch.setattr(products, "_worth_it", lambda *_: True)
+    y, more = drawn(2, rows // 2, depth).half(), drawn(2, rows // 2, width, seed=3).half()
+    one, two = (randomised(nn.Linear(depth, n)).to(DEVICE) for n in (width, 2 * width))
+    for layer in (one, two):
+        layer.weight.copy_(drawn(*layer.weight.shape, seed=1).half() / depth**0.5)
+    norm = randomised(nn.LayerNorm(width)).to(DEVICE)
+
+    def run(ops: ModuleType, kind: torch.dtype) -> list[Tensor]:
+        for module in (one, two, norm):
+            module.half().to(kind)
+        return [
+            ops.geglu(y.to(kind), two),
+            ops.add_linear(more.to(kind), y.to(kind), one),
+            *ops.add_norm(more.to(kind), y.to(kind), one, norm),
+        ]
+
+    exact = run(plain_ops, torch.float32)
+    for wanted, found in zip(exact, run(triton_ops, torch.float16), strict=True):
+        torch.testing.assert_close(found.float(), wanted, rtol=2e-3, atol=4e-3)
+
+
+def test_only_large_products_without_a_gradient_are_worth_it() -> None:
+    x = torch.zeros(2, 64, 64, dtype=torch.float16, device=DEVICE, requires_grad=True)
+    assert not products._worth_it(x, 64, products.SUMMED)  # a backward pass would follow
+    with torch.no_grad():
+        assert not products._worth_it(x, 64, products.SUMMED)  # one tile
+        assert not products._worth_it(x.float(), 64, products.SUMMED)
 
 
 @pytest.mark.parametrize(("tokens", "heads", "width"), [(70, 2, 16), (64, 1, 64), (9, 3, 24)])

@@ -47,7 +47,7 @@ def by_pixel(layer, x):
     parts = [project(tokens) for project in (layer.to_q, layer.to_k, layer.to_v)]
     parts = [part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in parts]
     mixed = F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
-    return layer.to_out[0](mixed).unflatten(0, (b, p)).transpose(1, 2)
+    return mixed.unflatten(0, (b, p)).transpose(1, 2)
 '''
 DECODER = """
 from torch import nn

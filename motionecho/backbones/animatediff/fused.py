@@ -58,7 +58,7 @@ class PixelTransformer(nn.Module):
         tokens = projected(tokens, self.proj_in)
         for block in self.blocks:
             tokens = block(tokens, encoder_hidden_states)
-        return (frames(whole + projected(tokens, self.proj_out).view(whole.shape)),)
+        return (frames(self.ops.add_linear(whole, tokens.view(whole.shape), self.proj_out)),)
 
 
 class MotionTransformer(nn.Module):
@@ -81,12 +81,15 @@ class MotionTransformer(nn.Module):
         tokens = self.proj_in(tokens)
         for block in self.blocks:
             tokens = block(tokens, None)
-        video = video + self.proj_out(tokens).view(video.shape)
+        video = self.ops.add_linear(video, tokens.view(video.shape), self.proj_out)
         return frames(video.flatten(0, 1)[:, None])
 
 
 class Block(nn.Module):
-    """Two attentions and a gated feed-forward, each added to tokens that were normalised for it."""
+    """Two attentions and a gated feed-forward, each added to tokens that were normalised for it.
+
+    Attentions leave their last projection, `out`, to the sum.
+    """
 
     def __init__(self, block: BasicTransformerBlock, first: nn.Module, second: nn.Module, ops: ModuleType):
         super().__init__()
@@ -97,9 +100,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, text: Tensor | None) -> Tensor:
         ops = self.ops
-        x, tokens = ops.add_norm(x, self.first(ops.layer_norm(x, self.norm1), text), self.norm2)
-        x, tokens = ops.add_norm(x, self.second(tokens, text), self.norm3)
-        return x + self.narrow(ops.geglu(tokens, self.widen.weight, self.widen.bias))
+        mixed = self.first(ops.layer_norm(x, self.norm1), text)
+        x, tokens = ops.add_norm(x, mixed, self.first.out, self.norm2)
+        x, tokens = ops.add_norm(x, self.second(tokens, text), self.second.out, self.norm3)
+        total: Tensor = ops.add_linear(x, ops.geglu(tokens, self.widen), self.narrow)
+        return total
 
 
 class PixelAttention(nn.Module):
@@ -111,7 +116,7 @@ class PixelAttention(nn.Module):
 
     def forward(self, x: Tensor, text: Tensor | None) -> Tensor:
         mixed: Tensor = self.ops.attend(F.linear(x, self.weight).unflatten(-1, (3, self.heads, -1)))
-        return self.out(mixed.flatten(2))
+        return mixed.flatten(2)
 
 
 class TextAttention(nn.Module):
@@ -125,7 +130,7 @@ class TextAttention(nn.Module):
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
         parts = (self.to_q(x), self.to_k(text), self.to_v(text))
         mixed: Tensor = self.ops.attend_to(*(part.unflatten(-1, (self.heads, -1)) for part in parts))
-        return self.out(mixed.flatten(2))
+        return mixed.flatten(2)
 
 
 class TimeAttention(nn.Module):
@@ -136,7 +141,7 @@ class TimeAttention(nn.Module):
 
     def __init__(self, block: BasicTransformerBlock, attn: Attention, ops: ModuleType):
         super().__init__()
-        self.attn, self.ops, self.weight = attn, ops, merged(attn)
+        self.attn, self.out, self.ops, self.weight = attn, attn.to_out[0], ops, merged(attn)
         self.positions: Any = block.pos_embed
 
     def forward(self, x: Tensor, text: None) -> Tensor:
@@ -144,10 +149,11 @@ class TimeAttention(nn.Module):
             x = x + self.positions.pe[0, : x.shape[1], None]
         attn: Any = self.attn
         if attn.processor.shows:
-            shown = attn(x.transpose(1, 2).flatten(0, 1))  # [b*p, f, c]
+            shown = attn.processor.mixed(attn, x.transpose(1, 2).flatten(0, 1))  # [b*p, f, c]
             return shown.unflatten(0, (len(x), -1)).transpose(1, 2)
         qkv = F.linear(x, self.weight).unflatten(-1, (3, attn.heads, -1))
-        return attn.to_out[0](self.ops.attend_over_time(qkv).flatten(-2))
+        mixed: Tensor = self.ops.attend_over_time(qkv)
+        return mixed.flatten(-2)
 
 
 def merged(attn: Attention) -> nn.Parameter:

@@ -33,7 +33,7 @@ def conv_over_time(x: Tensor, layer: Conv) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens to a source.
+    """Multi-head attention of tokens to a source, without its last projection, which is `out`.
 
     Within a frame tokens are [n, queries, width]; over time they are [b, f, pixels, width], and the layer
     answers to a probe that names it; the UNet sets `name`.
@@ -49,6 +49,10 @@ class Attention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(inner, width)])
         self.to_qkv: nn.Parameter | None = None
 
+    @property
+    def out(self) -> nn.Module:
+        return self.to_out[0]
+
     def merge(self) -> None:
         """Keep the three weights as the one that tokens are projected by who attend to themselves."""
         self.to_qkv = nn.Parameter(self._merged(), requires_grad=False)
@@ -63,7 +67,7 @@ class Attention(nn.Module):
             mixed = signal.ops.attend(self._from_itself(x))
         else:
             mixed = signal.ops.attend_to(*self._parts(x, source))
-        return self.to_out[0](mixed.flatten(-2))
+        return mixed.flatten(-2)
 
     def _from_itself(self, x: Tensor) -> Tensor:
         """Queries, keys and values [..., 3, heads, d] in one product: x is read once."""
@@ -95,7 +99,7 @@ class GatedLinear(nn.Module):
         self.proj = nn.Linear(width, 2 * inner)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        return signal.ops.geglu(x, self.proj.weight, self.proj.bias)
+        return signal.ops.geglu(x, self.proj)
 
 
 class FeedForward(nn.Module):
@@ -103,8 +107,13 @@ class FeedForward(nn.Module):
         super().__init__()
         self.net = nn.ModuleList([GatedLinear(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width)])
 
+    @property
+    def out(self) -> nn.Module:
+        return self.net[2]
+
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        return self.net[2](self.net[0](x, signal))
+        """All but the last projection, which is `out`."""
+        return self.net[0](x, signal)
 
 
 class Block(nn.Module):
@@ -129,10 +138,10 @@ class Block(nn.Module):
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         ops = signal.ops
         tokens = ops.layer_norm(x, self.norm1)
-        x, tokens = ops.add_norm(x, self.attn1(tokens, tokens, signal), self.norm2)
+        x, tokens = ops.add_norm(x, self.attn1(tokens, tokens, signal), self.attn1.out, self.norm2)
         seen = self.attn2(tokens, signal.text if self.reads_text else tokens, signal)
-        x, tokens = ops.add_norm(x, seen, self.norm3)
-        return x + self.ff(tokens, signal)
+        x, tokens = ops.add_norm(x, seen, self.attn2.out, self.norm3)
+        return ops.add_linear(x, self.ff(tokens, signal), self.ff.out)
 
 
 class SpatialTransformer(nn.Module):
@@ -148,7 +157,7 @@ class SpatialTransformer(nn.Module):
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         tokens = signal.ops.group_norm(x, self.norm, over_time=False).flatten(0, 1).flatten(1, 2)
         tokens = self.transformer_blocks[0](self.proj_in(tokens), signal)  # [b*f, h*w, c]
-        return x + self.proj_out(tokens).view(x.shape)
+        return signal.ops.add_linear(x, tokens.view(x.shape), self.proj_out)
 
 
 class TemporalTransformer(nn.Module):
@@ -169,8 +178,7 @@ class TemporalTransformer(nn.Module):
         tokens = signal.ops.group_norm(x, self.norm, over_time=True).flatten(2, 3)  # [b, f, h*w, c]
         tokens = F.linear(tokens, self.proj_in.weight.flatten(1), self.proj_in.bias)
         tokens = self.transformer_blocks[0](tokens, signal)
-        tokens = F.linear(tokens, self.proj_out.weight.flatten(1), self.proj_out.bias)
-        return x + tokens.view(x.shape)
+        return signal.ops.add_linear(x, tokens.unflatten(2, x.shape[2:4]), self.proj_out)
 
 
 class TemporalConv(nn.Module):

@@ -26,6 +26,10 @@ def inputs_of(module: torch.nn.Module, seen: list[Tensor]):
     return module.register_forward_hook(lambda _module, args, _out: seen.append(args[0]))
 
 
+def outputs_of(module: torch.nn.Module, seen: list[Tensor]):
+    return module.register_forward_hook(lambda _module, _args, out: seen.append(out))
+
+
 def test_everything_that_conditions_changes_the_prediction(student: VideoCrafter, z, text) -> None:
     with torch.no_grad():
         plain = student.denoise(z, 600, text)
@@ -84,8 +88,7 @@ def test_probing_reads_probabilities_and_changes_nothing(backbone: VideoCrafter,
 def test_observing_sees_the_same_and_stops_behind_the_last_layer(backbone: VideoCrafter, z, text) -> None:
     whole, early = Probe(LAYERS), Probe(LAYERS)
     later: list[Tensor] = []
-    to_out = backbone.unet.get_submodule(f"{LAST}.to_out.0")
-    handle = inputs_of(to_out, later)
+    handle = outputs_of(backbone.unet.get_submodule(LAST), later)
     with torch.no_grad():
         backbone.observe(z, 400, text, early)
         assert later == []
@@ -98,7 +101,7 @@ def test_observing_sees_the_same_and_stops_behind_the_last_layer(backbone: Video
 
 def test_graph_ends_behind_the_last_probed_layer(backbone: VideoCrafter, z, text) -> None:
     later: list[Tensor] = []
-    handle = inputs_of(backbone.unet.get_submodule(f"{LAST}.to_out.0"), later)
+    handle = outputs_of(backbone.unet.get_submodule(LAST), later)
     probe = Probe(LAYERS)
     eps = backbone.denoise(z.requires_grad_(), 500, text, probe)
     handle.remove()
