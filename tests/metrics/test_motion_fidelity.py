@@ -116,3 +116,29 @@ def test_lengths_and_sizes_may_differ() -> None:
     row = score(camera(4.0, height=80, width=128, frames=20), camera(2.0, seed=1))
     assert row["mf_frames"] == 16
     assert row["mf_dmt"] > 0.95
+
+
+def test_a_reference_is_tracked_once_for_all_videos_that_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracked: list[np.ndarray] = []
+
+    class Counting:
+        settings = TRACKERS[0].settings
+
+        def track(self, frames: np.ndarray):
+            tracked.append(frames)
+            return TRACKERS[0].track(frames)
+
+    monkeypatch.setattr("motionecho.metrics.motion_fidelity.REFERENCES", 1)
+    metric, clip, other = MotionFidelity(Counting()), square(1.5), camera(2.0)
+    videos = [square(1.5, seed=2), square(-1.5, seed=3)]
+
+    def of_clip() -> int:
+        return sum(frames.shape == clip.shape and np.array_equal(frames, clip) for frames in tracked)
+
+    alone = [score(video, clip) for video in videos]
+    # by its pixels, not by the array that holds them
+    assert [metric(Item(video, clip.copy(), "", 8.0)) for video in videos] == alone
+    assert of_clip() == 1
+    metric(Item(videos[0], other, "", 8.0))  # no more than one is kept
+    assert metric(Item(videos[0], clip, "", 8.0)) == alone[0]
+    assert of_clip() == 2
