@@ -135,11 +135,14 @@ def _steered(x: Tensor) -> bool:
 
 
 def _ours(x: Tensor) -> bool:
-    """Heads that fill a power of two, for padding costs more than order does; float32 on a GPU is rounded by
-    our kernels and not by the library's."""
+    """Heads that fill a power of two, for padding costs more than order does.
+
+    On a GPU in half precision, which the library keeps the log-sum-exp of, from Ampere on.
+    """
     width = x.shape[-1]
     whole = width == triton.next_power_of_2(width) and 16 <= width <= WIDEST
-    return whole and not (x.is_cuda and x.dtype == torch.float32)
+    kept = not x.is_cuda or (x.dtype != torch.float32 and torch.cuda.get_device_capability(x.device)[0] >= 8)
+    return whole and kept
 
 
 def _library_s(*parts: Tensor) -> Tensor:
@@ -163,7 +166,7 @@ def _with_lse(*parts: Tensor) -> tuple[Tensor, Tensor]:
         out, lse = _cudnn(query, key, value, None, True, 0.0, False, False)[:2]
     elif query.is_cuda:
         out, lse = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, False)[:2]
-    else:
+    else:  # in Triton's interpreter
         logits = query @ key.mT * query.shape[-1] ** -0.5
         out, lse = logits.softmax(-1) @ value, logits.logsumexp(-1)
     return out.transpose(1, 2).contiguous(), lse.view(query.shape[:-1]).contiguous()

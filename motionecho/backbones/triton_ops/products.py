@@ -86,7 +86,7 @@ def geglu(x: Tensor, layer: Linear) -> Tensor:
 def add_linear(x: Tensor, y: Tensor, layer: Linear) -> Tensor:
     """As in plain_ops."""
     weight, width = layer.weight.flatten(1), len(layer.weight)
-    if not _worth_it(y, width, SUMMED):
+    if not _worth_it(y, width, SUMMED, x):
         return x + F.linear(y, weight, layer.bias)
     rows, cols, depth = SUMMED
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
@@ -100,14 +100,15 @@ def add_linear(x: Tensor, y: Tensor, layer: Linear) -> Tensor:
 
 def add_norm(x: Tensor, y: Tensor, layer: Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
     """As in plain_ops."""
-    if not _worth_it(y, len(layer.weight), SUMMED):
+    if not _worth_it(y, len(layer.weight), SUMMED, x):
         return layer_norms.add_norm(x, F.linear(y, layer.weight, layer.bias), norm)
     total = add_linear(x, y, layer)
     return total, layer_norms.layer_norm(total, norm)
 
 
-def _worth_it(x: Tensor, width: int, tile: tuple[int, int, int]) -> bool:
-    if (torch.is_grad_enabled() and x.requires_grad) or x.dtype == torch.float32 or not has_tma(x.device):
+def _worth_it(x: Tensor, width: int, tile: tuple[int, int, int], *more: Tensor) -> bool:
+    steered = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *more))
+    if steered or x.dtype == torch.float32 or not has_tma(x.device):
         return False
     whole = x.shape[-1] % 8 == 0 and width % 8 == 0  # what moves is a multiple of 16 bytes
     return whole and _tiles(x, width, tile)[0] >= FEWEST
