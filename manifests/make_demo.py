@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from motionecho.backbones.toy.motions import FPS
-from motionecho.backbones.toy.render import reference_clip
+from motionecho.sprites.motions import FPS
+from motionecho.sprites.render import reference_clip
 from motionecho.video import write_video
 
 # clip name -> (kind of motion, seed of the procedural scene)

@@ -13,7 +13,7 @@ import numpy as np
 
 from motionecho.config import EchoConfig
 from motionecho.errors import UserError
-from motionecho.stats import Estimate, estimate
+from motionecho.metrics.stats import Estimate, estimate
 from motionecho.trace import Trace
 
 if TYPE_CHECKING:

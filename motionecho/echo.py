@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from motionecho.adaptive import ActivationWindow, ramp, teacher_times
-from motionecho.backbones.device import beside
-from motionecho.backbones.pair import ModelPair
-from motionecho.backbones.protocol import Backbone
 from motionecho.config import EchoConfig
-from motionecho.guidance.base import Prediction, predict, scaled, steer
+from motionecho.denoiser import Backbone, Prediction
+from motionecho.device import beside
+from motionecho.guidance.steering import predict, scaled, steer
 from motionecho.inversion import Motion, guidance_of
+from motionecho.models.pair import ModelPair
 from motionecho.noise import batch_noise, blend
 from motionecho.steplog import StepLog
 from motionecho.teacher import GuidedTeacher

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from motionecho.config import EchoConfig
 from motionecho.errors import UserError, nearest
-from motionecho.keys import digest
-from motionecho.trace import Trace
+from motionecho.runs.keys import digest
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
+    from motionecho.make import Made
     from motionecho.metrics import Metric
 
 TRIES = 3
@@ -30,17 +29,6 @@ PATTERN = re.compile(r"\s*(\w+)\s*(>=|<=)\s*(-?[0-9.]+(?:e-?[0-9]+)?)\s*(?:,\s*(
 HEADLINES = {"motion_fidelity": "mf_traj"}  # where a metric's figures are not named as it is
 PREFIXES = {"mf_": "motion_fidelity", "sanity_": "sanity", "toy_": "toy_text"}
 METRICS = ("text_alignment", "temporal_consistency")
-
-
-@dataclass(frozen=True)
-class Made:
-    """One try: frames uint8 [f, h, w, 3], clean latents [c, f, h, w], and what they were made with."""
-
-    frames: NDArray[np.uint8]
-    latents: Tensor
-    trace: Trace
-    config: EchoConfig
-    seed: int
 
 
 @dataclass(frozen=True)

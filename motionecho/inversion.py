@@ -11,12 +11,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from motionecho.backbones.pair import ModelPair
-from motionecho.backbones.protocol import Backbone, Probe
 from motionecho.config import EchoConfig
+from motionecho.denoiser import Backbone, Probe
 from motionecho.errors import BadSample
-from motionecho.guidance.base import Target, stack
 from motionecho.guidance.motionclone import MotionClone
+from motionecho.guidance.steering import Target, stack
+from motionecho.models.pair import ModelPair
 from motionecho.noise import noise
 from motionecho.schedules import uniform_grid
 

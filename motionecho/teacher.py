@@ -7,10 +7,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from motionecho.backbones.device import beside
-from motionecho.backbones.protocol import Backbone
 from motionecho.config import EchoConfig
-from motionecho.guidance.base import Prediction, Target, predict, rows, scaled, steer
+from motionecho.denoiser import Backbone, Prediction
+from motionecho.device import beside
+from motionecho.guidance.steering import Target, predict, rows, scaled, steer
 from motionecho.inversion import Motion, guidance_of
 from motionecho.noise import batch_noise, blend
 from motionecho.schedules import uniform_grid

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from motionecho.config import EchoConfig, RunSettings
-from motionecho.records import Record
-from motionecho.store import RunStore
-from pipelines.engine import Engine
+from motionecho.runs.records import Record
+from motionecho.runs.store import RunStore
+from pipelines.execution import Execution
 from pipelines.generate import identity, run
 from pipelines.plan import survey
 from pipelines.tasks import Task
@@ -29,10 +29,10 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
     return dict.fromkeys(names, nothing)
 
 
-def throughput(folder: str, samples: int, store: str | None = None, engine: Engine | None = None) -> float:
+def throughput(folder: str, samples: int, store: str | None = None, engine: Execution | None = None) -> float:
     """Samples a second from the first to the last commit of a run of no-ops."""
     manifest, url = write_manifest(folder, samples), store or os.path.join(folder, "run")
-    run(manifest, SETTINGS, url, engine or Engine(workers=2), factory=FACTORY)
+    run(manifest, SETTINGS, url, engine or Execution(workers=2), factory=FACTORY)
     ends = sorted(datetime.fromisoformat(record.committed_at) for record in RunStore(url).records())
     return (len(ends) - 1) / (ends[-1] - ends[0]).total_seconds()
 

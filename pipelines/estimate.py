@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import fmean, stdev
 
-from motionecho import files
 from motionecho.config import RunSettings
 from motionecho.errors import UserError
-from motionecho.keys import differences
-from motionecho.records import Record
-from motionecho.store import CREATE_PATIENCE_S, RunStore
-from pipelines.engine import Engine
+from motionecho.runs import files
+from motionecho.runs.keys import differences
+from motionecho.runs.records import Record
+from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
+from pipelines.execution import Execution
 from pipelines.generate import STAGES, identity, run
 from pipelines.plan import Work
 
@@ -93,7 +93,9 @@ def of_run(url: str, settings: RunSettings | None = None) -> Cost | None:
     return measured(islice((r for r in store.records() if r.ok), RECORDS), source)
 
 
-def pilot(work: Work, settings: RunSettings, url: str, engine: Engine, n: int, factory: str = STAGES) -> Cost:
+def pilot(
+    work: Work, settings: RunSettings, url: str, engine: Execution, n: int, factory: str = STAGES
+) -> Cost:
     """Make `n` samples of the work left in a temporary place, throw them away, and say what they cost.
 
     Raises UserError where none of them succeeded.
@@ -151,7 +153,7 @@ def _cores(record: Record) -> int:
 
 
 @contextmanager
-def _elsewhere(url: str, engine: Engine) -> Iterator[str]:
+def _elsewhere(url: str, engine: Execution) -> Iterator[str]:
     """A place for a while that all workers reach: beside the run where other machines may take part."""
     if "://" not in url and engine.address in (None, "local"):
         with tempfile.TemporaryDirectory(prefix="motionecho-pilot-") as folder:

@@ -12,41 +12,36 @@ from typing import Any
 
 import ray
 
-from motionecho.backbones.registry import pair_spec
 from motionecho.config import RunSettings
-from motionecho.files import absolute
-from motionecho.keys import CODE_EPOCH
 from motionecho.metrics import wants_gpu
-from motionecho.provenance import versions
-from motionecho.records import Record
-from motionecho.store import RunStore
-from pipelines.cluster import node_cores, pool_specs
-from pipelines.drive import drive
-from pipelines.engine import Engine, Progress, Summary
-from pipelines.loop import Loop
-from pipelines.meters import Meters
-from pipelines.outcomes import Recorder
+from motionecho.models.registry import pair_spec
+from motionecho.runs.files import absolute
+from motionecho.runs.keys import CODE_EPOCH
+from motionecho.runs.provenance import versions
+from motionecho.runs.records import Record
+from motionecho.runs.store import RunStore
+from pipelines.driver.loop import Loop
+from pipelines.driver.meters import Meters
+from pipelines.driver.outcomes import Recorder
+from pipelines.driver.pool import Pool
+from pipelines.driver.progress import Reporter
+from pipelines.execution import Execution, Progress, Summary
+from pipelines.machines.ray_cluster import node_cores, pool_specs
+from pipelines.machines.resources import PoolSpec, laid_over, read_execution
 from pipelines.plan import Plan, Work, survey
-from pipelines.pool import Pool, PoolSpec
-from pipelines.progress import Reporter
-from pipelines.resources import laid_over, read_engine
 from pipelines.sheet import publish_sheet
+from pipelines.submission import drive
 from pipelines.tasks import Job
 
-__all__ = ["Engine", "Plan", "Progress", "Summary", "Work", "plan", "read_engine", "run", "survey"]
-STAGES = "pipelines.stages:build"
-
-
-def plan(manifest_path: str, settings: RunSettings, store_url: str, limit: int | None = None) -> Plan:
-    """Say what a run would do; writes nothing. Raises UserError as `run` would."""
-    return survey(manifest_path, settings, store_url, limit).plan
+__all__ = ["Execution", "Plan", "Progress", "Summary", "Work", "read_execution", "run", "survey"]
+STAGES = "pipelines.workers.stages:build"
 
 
 def run(
     manifest_path: str,
     settings: RunSettings,
     store_url: str,
-    engine: Engine,
+    engine: Execution,
     on_event: Callable[[Progress], None] = lambda progress: None,
     work: Work | None = None,
     factory: str = STAGES,
@@ -74,7 +69,12 @@ def run(
 
 
 def make_loop(
-    jobs: list[Job], settings: RunSettings, store: RunStore, engine: Engine, reporter: Reporter, factory: str
+    jobs: list[Job],
+    settings: RunSettings,
+    store: RunStore,
+    engine: Execution,
+    reporter: Reporter,
+    factory: str,
 ) -> Loop:
     """The DAG: jobs enter the first pool, its results enter the next, the last one's are committed."""
     gpus = ray.cluster_resources().get("GPU", 0)

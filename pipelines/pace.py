@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from motionecho.backbones.toy.motions import FPS
-from motionecho.backbones.toy.render import reference_clip
 from motionecho.bench.sampler import PROMPT
 from motionecho.errors import UserError
-from motionecho.records import Record
+from motionecho.runs.records import Record
+from motionecho.sprites.motions import FPS
+from motionecho.sprites.render import reference_clip
 from motionecho.video import write_video
-from pipelines.resources import STAGES
+from pipelines.machines.resources import STAGES
 
 
 def write_manifest(folder: str, samples: int, references: int) -> str:

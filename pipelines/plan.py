@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from motionecho import files
-from motionecho.backbones.registry import PairSpec, pair_spec
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.errors import MotionEchoError, UserError
-from motionecho.keys import digest, file_digest, motion_key, sample_key
 from motionecho.manifest import BadRow, Sample, TakenId, read_manifest
-from motionecho.results import Entry
-from motionecho.store import CREATE_PATIENCE_S, RunStore
+from motionecho.models.registry import PairSpec, pair_spec
+from motionecho.runs import files
+from motionecho.runs.keys import digest, file_digest, motion_key, sample_key
+from motionecho.runs.results import Entry
+from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
 from pipelines.tasks import Task
 
 HASHING_THREADS = 8

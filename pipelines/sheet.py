@@ -4,12 +4,12 @@ import os
 import tempfile
 from collections.abc import Callable
 
-from motionecho.backbones.registry import PairSpec, pair_spec
 from motionecho.config import RunSettings
-from motionecho.files import fetch
-from motionecho.records import Record
+from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.report.sheet import SheetRow, contact_sheet
-from motionecho.store import RunStore
+from motionecho.runs.files import fetch
+from motionecho.runs.records import Record
+from motionecho.runs.store import RunStore
 from motionecho.video import read_clip
 from pipelines.plan import Work, first_of_each_reference_first
 from pipelines.tasks import Task

@@ -2,15 +2,19 @@
 
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+import numpy as np
 
 from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, PoisonedDevice, Transient, UserError
 from motionecho.manifest import Sample
 
 Kind = Literal["bad", "strike", "infra", "poisoned"]
+Stage = Callable[..., dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,15 @@ class Task:
     attempt: str = ""  # names this attempt's blobs, so that two attempts never share one
     video: str | None = None  # URI within the run, once there is one
     metrics: tuple[str, ...] = ()  # those to take, where a video that exists is scored
+
+
+@dataclass(frozen=True)
+class Film:
+    """A video that is made but not published: all that has to leave the process with the models."""
+
+    frames: np.ndarray  # uint8 [f, h, w, 3]
+    steps: list[dict[str, Any]]  # rows of its trace
+    origin: dict[str, Any]  # its provenance
 
 
 @dataclass(frozen=True)

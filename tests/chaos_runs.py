@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from motionecho.records import Record
-from motionecho.store import RunStore
+from motionecho.runs.records import Record
+from motionecho.runs.store import RunStore
 
 ROOT = Path(__file__).parents[1]
 CLIPS = sorted((ROOT / "manifests" / "clips").glob("*.mp4"))

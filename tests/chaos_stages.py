@@ -17,8 +17,8 @@ import torch
 
 from motionecho.config import RunSettings
 from pipelines import generate as pipeline
-from pipelines import stages
 from pipelines.tasks import Task
+from pipelines.workers import stages
 
 
 def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Callable[..., Any]]:

@@ -19,8 +19,8 @@ from typing import Any
 
 from motionecho.config import RunSettings
 from motionecho.errors import BadSample, CanaryMismatch, PoisonedDevice, Transient
-from motionecho.files import fetch
-from motionecho.store import RunStore
+from motionecho.runs.files import fetch
+from motionecho.runs.store import RunStore
 from pipelines.tasks import Task
 
 FACTORY = "fake_stages:build"
@@ -135,13 +135,14 @@ def _put(store: RunStore, uri: str, data: bytes) -> dict[str, Any]:
 def drive(manifest: str, out: str, pools: str = "one") -> None:
     """A driver to be interrupted and killed: one JSON line a progress, the summary last."""
     from motionecho.config import EchoConfig
-    from pipelines.generate import Engine, run
+    from pipelines.generate import Execution, run
 
     def tell(values: Any) -> None:
         print(json.dumps(dataclasses.asdict(values)), flush=True)
 
     settings = RunSettings(pair="toy", echo=EchoConfig())
-    tell(run(manifest, settings, out, Engine(workers=2, separate=pools == "separate"), tell, factory=FACTORY))
+    engine = Execution(workers=2, separate=pools == "separate")
+    tell(run(manifest, settings, out, engine, tell, factory=FACTORY))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """The demo's samples keep their names: a change of keys would make every run of a user start over.
 
-`demo_digests.json` also has the sha256 of each sample's latents on the machine that made it (x86-64, 2 threads);
-other processors round otherwise, so these are compared by hand: submit the demo, read the records.
+`demo_digests.json` also has the sha256 of each sample's latents on the machine that made it (x86-64, two
+threads); other processors round otherwise, so these are compared by hand: submit the demo, read the records.
 """
 
 import json
 from pathlib import Path
 
-from motionecho.backbones.registry import pair_spec
 from motionecho.config import RunSettings
+from motionecho.models.registry import pair_spec
 from pipelines.plan import survey
 
 ROOT = Path(__file__).parents[1]

@@ -5,11 +5,11 @@ import pytest
 import tiny
 import torch
 
-from motionecho.backbones.pair import ModelPair
 from motionecho.config import EchoConfig
 from motionecho.echo import generate
 from motionecho.errors import BadSample
 from motionecho.inversion import Motion, invert
+from motionecho.models.pair import ModelPair
 from motionecho.schedules import EulerTrailing
 from motionecho.trace import Trace
 

@@ -8,7 +8,8 @@ import torch
 
 from motionecho.config import EchoConfig
 from motionecho.errors import UserError
-from motionecho.gate import Gate, Made, escalated
+from motionecho.gate import Gate, escalated
+from motionecho.make import Made
 from motionecho.trace import Trace
 
 CONFIG = EchoConfig(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from motionecho.cli.outcome import run
+from motionecho.cli.main import run
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

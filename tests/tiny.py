@@ -5,10 +5,10 @@ from dataclasses import replace
 import torch
 from diffusers import AutoencoderKL, UNetMotionModel
 
-from motionecho.backbones.motion_unet import MotionUNet
-from motionecho.backbones.pair import ModelPair
-from motionecho.backbones.registry import pair_spec
 from motionecho.config import EchoConfig
+from motionecho.models.animatediff.motion_unet import MotionUNet
+from motionecho.models.pair import ModelPair
+from motionecho.models.registry import pair_spec
 from motionecho.schedules import Consistency, NoiseSchedule, Solver
 
 FRAMES, SIZE, WIDTH = 4, 16, 16

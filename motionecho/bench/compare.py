@@ -15,20 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from motionecho.backbones import fast_vae
-from motionecho.backbones.checkpoint import Shapes, State, shapes
-from motionecho.backbones.fast import kernels
-from motionecho.backbones.protocol import Backbone, Probe
-from motionecho.backbones.random import random_tensors
-from motionecho.backbones.recorded import Recorded, Workspace
-from motionecho.backbones.videocrafter import vae as autoencoder
-from motionecho.backbones.videocrafter.backbone import VideoCrafter
-from motionecho.backbones.videocrafter.loading import empty_unet, load_unet
-from motionecho.backbones.videocrafter.unet import UNetConfig, fused
 from motionecho.bench.clock import median_ms
+from motionecho.denoiser import LIFT, Backbone, Probe
 from motionecho.errors import UserError
-from motionecho.guidance.base import LIFT, Target, predict
 from motionecho.guidance.motionclone import MotionClone
+from motionecho.guidance.steering import Target, predict
+from motionecho.models.speed.graphs import Recorded, Workspace
+from motionecho.models.speed.layout import kernels
+from motionecho.models.videocrafter import vae as autoencoder
+from motionecho.models.videocrafter.backbone import VideoCrafter
+from motionecho.models.videocrafter.loading import empty_unet, load_unet
+from motionecho.models.videocrafter.unet import UNetConfig, fused
+from motionecho.models.weights.checkpoint import Shapes, State, shapes
+from motionecho.models.weights.random_weights import random_tensors
 
 UNET_FILE = "lvdm/modules/networks/openaimodel3d.py"
 TIMESTEP = 600
@@ -105,7 +104,7 @@ def _decoding(widths: tuple[int, ...], frames: Tensor, repeats: int) -> dict[str
     weights = _drawn(autoencoder.public_shapes(autoencoder.empty_vae(widths)), device, frames.dtype)
     decoder, vae = _public_decoder(widths, weights), autoencoder.load_vae(weights)
     ops = kernels(device, eager=False)
-    vae = fast_vae.fused(vae, ops) if ops else vae
+    vae = vae.fused(vae, ops) if ops else vae
 
     @torch.no_grad()
     def theirs() -> Tensor:  # frame by frame, as published

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from motionecho.backbones.pair import ModelPair
 from motionecho.bench.clock import timed
 from motionecho.config import EchoConfig
 from motionecho.echo import generate
 from motionecho.inversion import Motion, invert
+from motionecho.models.pair import ModelPair
 from motionecho.trace import Trace
 
 PROMPT = "a red star on a blue background"  # in words that every pair knows

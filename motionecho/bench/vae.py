@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from motionecho.backbones.pair import ModelPair
 from motionecho.bench.clock import median_ms, timed
+from motionecho.models.pair import ModelPair
 
 
 def measure(pair: ModelPair, repeats: int = 5) -> list[dict[str, Any]]:

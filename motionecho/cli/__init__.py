@@ -1,5 +1,5 @@
 """The command line: parses, calls, prints. stdout is data, stderr is talk; exit codes in `outcome.py`."""
 
-from motionecho.cli.outcome import main
+from motionecho.cli.main import main
 
 __all__ = ["main"]

@@ -6,22 +6,23 @@ import typer
 
 from motionecho import __version__
 from motionecho.cli import (
-    ablation,
-    again,
     batch,
     bench,
+    bench_methods,
+    bench_pipeline,
     calibrate,
-    engine,
+    finished,
     generate,
     jobs,
     manifest,
     models,
     plan,
-    runs,
+    retry,
     score,
     settings,
+    status,
 )
-from motionecho.cli.talk import put
+from motionecho.cli.printing import put
 
 app = typer.Typer(
     name="motionecho",
@@ -33,19 +34,19 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 batch.app.command(no_args_is_help=True)(plan.plan)
-batch.app.command(no_args_is_help=True)(runs.status)
-batch.app.command(no_args_is_help=True)(runs.failures)
+batch.app.command(no_args_is_help=True)(status.status)
+batch.app.command(no_args_is_help=True)(status.failures)
 batch.app.command(no_args_is_help=True)(jobs.logs)
 batch.app.command(no_args_is_help=True)(jobs.cancel)
-batch.app.command(no_args_is_help=True)(again.collect)
-batch.app.command(no_args_is_help=True)(again.retry)
-batch.app.command(no_args_is_help=True)(again.replay)
-batch.app.command(no_args_is_help=True)(again.gc)
+batch.app.command(no_args_is_help=True)(finished.collect)
+batch.app.command(no_args_is_help=True)(retry.retry)
+batch.app.command(no_args_is_help=True)(finished.replay)
+batch.app.command(no_args_is_help=True)(finished.gc)
 app.add_typer(batch.app, name="batch")
-bench.app.command()(engine.driver)
-bench.app.command()(engine.pipeline)
-bench.app.command()(ablation.methods)
-bench.app.command()(ablation.ablation)
+bench.app.command()(bench_pipeline.driver)
+bench.app.command()(bench_pipeline.pipeline)
+bench.app.command()(bench_methods.methods)
+bench.app.command()(bench_methods.ablation)
 app.command(no_args_is_help=True)(generate.generate)
 app.command(no_args_is_help=True)(calibrate.calibrate)
 app.command(no_args_is_help=True)(score.score)

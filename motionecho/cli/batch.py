@@ -1,8 +1,7 @@
 """`motionecho batch submit`: run a manifest. The only place that reaches up to `pipelines`, lazily."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,12 +28,10 @@ from motionecho.cli.options import (
     WeightsOption,
     WorkersOption,
 )
-from motionecho.cli.outcome import Exit
 from motionecho.cli.plan import put_plan
-from motionecho.cli.progress import Display, outcome
+from motionecho.cli.printing import count, say
+from motionecho.cli.running import banner, execute
 from motionecho.cli.settings import resolve
-from motionecho.cli.talk import count, put, put_json, say, stderr
-from motionecho.config import RunSettings
 from motionecho.errors import UserError
 
 app = typer.Typer(help="Run a manifest of samples, and look at runs.", no_args_is_help=True)
@@ -98,7 +95,7 @@ def submit(
     )  # fmt: skip
     url = out or f"runs/{Path(manifest).stem}"
 
-    from pipelines.engine import is_job_server
+    from pipelines.execution import is_job_server
 
     as_job = is_job_server(address)
     if (detach or runtime_env) and not as_job:
@@ -120,8 +117,8 @@ def submit(
         put_plan(work, manifest, url, json=json)
         return
     banner(work.plan, manifest, url, resolved.spec.name)
-    engine = pipeline.Engine(
-        **(pipeline.read_engine(engine_file) if engine_file else {}),
+    engine = pipeline.Execution(
+        **(pipeline.read_execution(engine_file) if engine_file else {}),
         canary=canary,
         address=address,
         workers=workers,
@@ -134,27 +131,10 @@ def submit(
     raise typer.Exit(execute(work, manifest, resolved.settings, url, engine, allow_failures, json))
 
 
-def execute(
-    work: Any, manifest: str, settings: RunSettings, url: str, engine: Any, allow_failures: bool, json: bool
-) -> Exit:
-    """Carry out a survey, say how it goes and how it went, and return the exit code."""
-    from pipelines import generate as pipeline
-
-    with Display(stderr(), manifest, url) as display:
-        summary = pipeline.run(manifest, settings, url, engine, display.update, work)
-    conclude(summary, url)
-    code = verdict(summary, allow_failures)
-    if json:
-        put_json(run=url, exit_code=int(code), **asdict(summary))
-    else:
-        put(url)
-    return code
-
-
 def start_over(url: str, yes: bool, dry_run: bool) -> None:
     """Delete what is at the run's place, once that is confirmed; a place without a run is left as it is."""
-    from motionecho import sweep
-    from motionecho.store import RunStore
+    from motionecho.runs import cleanup
+    from motionecho.runs.store import RunStore
 
     store = RunStore(url)
     if dry_run or store.run() is None:
@@ -162,42 +142,4 @@ def start_over(url: str, yes: bool, dry_run: bool) -> None:
     if not yes:
         kept = count(len(store.keys()), "finished sample")
         raise UserError(f'--fresh deletes the run at "{store.url}" with its {kept}: add --yes to do that')
-    say(f"deleted {count(sweep.clear(store), 'file')} of the run before; inverted references are kept")
-
-
-def verdict(summary: Any, allow_failures: bool) -> Exit:
-    """The exit code of a finished, stopped or interrupted run."""
-    if summary.interrupted:
-        return Exit.INTERRUPTED
-    if summary.stopped:
-        return Exit.GUARD
-    return Exit.FAILED_SAMPLES if summary.failed and not allow_failures else Exit.OK
-
-
-def banner(plan: Any, manifest: str, url: str, pair: str) -> None:
-    """What is about to happen, in at most eight lines of talk."""
-    before = f", {plan.failed_before} failed before" if plan.failed_before else ""
-    say(
-        f"manifest   {manifest}: {count(plan.rows, 'row')}, {count(plan.references, 'reference')}"
-        + (f" ({plan.motions_cached} already inverted)" if plan.motions_cached else ""),
-        f"work left  {plan.todo} of {plan.rows} ({plan.done} done{before})",
-        f"pair       {pair}",
-        f"out        {url}",
-    )
-    if plan.bad:
-        say(f"bad rows   {len(plan.bad)}; the first: {plan.bad[0].reason}")
-    say("resume     the same command again")
-
-
-def conclude(summary: Any, url: str) -> None:
-    """How a run ended and what to do next, in a few lines of talk."""
-    done = summary.committed + summary.already_done
-    say(outcome(done, summary.failed, summary.already_done, summary.total, summary.seconds))
-    if summary.stopped:
-        say(f"stopped early: {summary.stopped}")
-    if summary.sheet:
-        say(f"look at    {summary.sheet}")
-    if summary.failed:
-        say(f"failures   motionecho batch failures {url}")
-    if summary.interrupted:
-        say("interrupted: what is finished is kept; the same command again continues")
+    say(f"deleted {count(cleanup.clear(store), 'file')} of the run before; inverted references are kept")

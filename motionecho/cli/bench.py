@@ -14,8 +14,8 @@ from motionecho.cli.options import (
     SetOption,
     WeightsOption,
 )
+from motionecho.cli.printing import put, put_json, say, table
 from motionecho.cli.settings import resolve
-from motionecho.cli.talk import put, put_json, say, table
 from motionecho.errors import UserError
 
 RepeatsOption = Annotated[int, typer.Option("--repeats", min=1, help="Measurements; the median counts.")]
@@ -86,10 +86,10 @@ def compare(
     """VideoCrafter2's passes beside the public code's: same random weights, same process."""
     import torch
 
-    from motionecho.backbones.device import resolve_device, resolve_dtype
     from motionecho.bench.compare import SMALL, Size
     from motionecho.bench.compare import compare as rows_of
-    from motionecho.provenance import versions
+    from motionecho.device import resolve_device, resolve_dtype
+    from motionecho.runs.provenance import versions
 
     place = resolve_device(device or "auto")
     kind = resolve_dtype(dtype or "auto", torch.float16 if place.type == "cuda" else torch.float32)
@@ -124,8 +124,8 @@ def _loaded(
         eager=eager,
     )  # fmt: skip
 
-    from motionecho.backbones.registry import load_pair
-    from motionecho.provenance import versions
+    from motionecho.models.registry import load_pair
+    from motionecho.runs.provenance import versions
 
     settings, spec = resolved.settings, resolved.spec
     models = load_pair(

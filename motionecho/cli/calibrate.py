@@ -16,8 +16,8 @@ from motionecho.cli.options import (
     PresetOption,
     SetOption,
 )
+from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.cli.settings import Resolved, resolve
-from motionecho.cli.talk import count, put, put_json, say, table
 from motionecho.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def calibrate(
     json: JsonOption = False,
 ) -> None:
     """Find delta_1 and delta_2: print fidelity against teacher evaluations, write settings for --config."""
-    from motionecho.atomic import replacing
     from motionecho.calibrate import cheapest, curve
     from motionecho.manifest import Sample, read_manifest
+    from motionecho.runs.local import replacing
 
     resolved = resolve(
         pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype
@@ -78,11 +78,11 @@ def calibrate(
 
 def runner(resolved: Resolved) -> "Run":
     """One sample and settings to motion fidelity and trace; models load once, a reference inverts once."""
-    from motionecho.backbones.registry import load_pair
     from motionecho.echo import generate
-    from motionecho.files import fetch
     from motionecho.inversion import invert
     from motionecho.metrics import Item, load_metrics
+    from motionecho.models.registry import load_pair
+    from motionecho.runs.files import fetch
     from motionecho.video import read_clip
 
     spec, settings = resolved.spec, resolved.settings

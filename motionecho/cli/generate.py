@@ -23,8 +23,8 @@ from motionecho.cli.options import (
     SetOption,
     WeightsOption,
 )
+from motionecho.cli.printing import duration, put, put_json, say, table
 from motionecho.cli.settings import Resolved, resolve
-from motionecho.cli.talk import duration, put, put_json, say, table
 from motionecho.errors import BadSample, UserError
 
 if TYPE_CHECKING:
@@ -78,13 +78,14 @@ def generate(
     clip = _read(reference, resolved, start, duration_s, fps)
     clock.lap("read")
 
-    from motionecho.backbones.registry import load_pair
     from motionecho.echo import generate as echo
-    from motionecho.gate import Gate, Made
+    from motionecho.gate import Gate
     from motionecho.inversion import invert
-    from motionecho.keys import digest
+    from motionecho.make import Made
     from motionecho.metrics import Item
-    from motionecho.provenance import provenance
+    from motionecho.models.registry import load_pair
+    from motionecho.runs.keys import digest
+    from motionecho.runs.provenance import provenance
     from motionecho.video import write_video
 
     settings, spec = resolved.settings, resolved.spec
@@ -162,7 +163,7 @@ def _check_out(out: str) -> None:
 def _read(
     reference: str, resolved: Resolved, start: float, duration_s: float | None, fps: float | None
 ) -> Any:
-    from motionecho.store import fetch
+    from motionecho.runs.store import fetch
     from motionecho.video import Window, read_clip
 
     spec = resolved.spec

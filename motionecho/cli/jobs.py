@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from motionecho.cli.exits import Exit
 from motionecho.cli.options import JsonOption, RunArgument
-from motionecho.cli.outcome import Exit
-from motionecho.cli.runs import open_run, state
+from motionecho.cli.printing import put, put_json, say
 from motionecho.cli.settings import Resolved, as_changes
-from motionecho.cli.talk import put, put_json, say
+from motionecho.cli.status import open_run, state
 from motionecho.errors import UserError
 
 if TYPE_CHECKING:
-    from motionecho.store import RunStore
+    from motionecho.runs.store import RunStore
 
 HERE = {
     "preset": None,
@@ -30,9 +30,9 @@ def submit_job(
     ctx: typer.Context, resolved: Resolved, url: str, detach: bool, runtime_env: str | None, json: bool
 ) -> None:
     """Run the command of `ctx` as a job, and follow it or leave it alone. Always raises Exit."""
-    from motionecho.shipping import ship, ship_engine
-    from motionecho.store import RunStore
-    from pipelines import jobs
+    from motionecho.runs.store import RunStore
+    from pipelines.machines import jobs
+    from pipelines.machines.upload import ship, ship_engine
 
     address = ctx.params["address"]
     env = read_runtime_env(runtime_env) if runtime_env else {}
@@ -84,7 +84,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
 ) -> None:
     """Print what the run's job has said so far."""
-    from pipelines import jobs
+    from pipelines.machines import jobs
 
     client, id = _job_of(open_run(run, begun=False))
     if follow:
@@ -96,7 +96,7 @@ def logs(
 
 def cancel(run: RunArgument, json: JsonOption = False) -> None:
     """Stop the run's job: samples under way get a minute to finish; submitting again continues."""
-    from pipelines import jobs
+    from pipelines.machines import jobs
 
     store = open_run(run, begun=False)
     client, id = _job_of(store)
@@ -155,7 +155,7 @@ def write(text: str, stream: Any = None) -> None:
 
 
 def _job_of(store: "RunStore") -> tuple[Any, str]:
-    from pipelines import jobs
+    from pipelines.machines import jobs
 
     noted = store.job()
     if noted is None:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from motionecho.cli.build import build
+from motionecho.cli.exits import Exit
+from motionecho.cli.manifest_build import build
 from motionecho.cli.options import FitOption, JsonOption, ManifestArgument, PairOption
-from motionecho.cli.outcome import Exit
+from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.cli.settings import resolve
-from motionecho.cli.talk import count, put, put_json, say, table
 from motionecho.errors import BadSample, MotionEchoError
 
 if TYPE_CHECKING:
-    from motionecho.backbones.registry import PairSpec
     from motionecho.manifest import Sample
+    from motionecho.models.registry import PairSpec
     from motionecho.video import VideoInfo
 
 PARALLEL_READS = 8
@@ -73,7 +73,7 @@ def validate(
 
 def clip_remark(sample: "Sample", spec: "PairSpec", fit: str) -> tuple[str, str] | None:
     """What is to be said of a row's clip, fetched and decoded as a run would: (level, sentence)."""
-    from motionecho.store import fetch
+    from motionecho.runs.store import fetch
     from motionecho.video import read_clip
 
     size = (spec.frames, spec.height, spec.width)

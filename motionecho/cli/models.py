@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from motionecho.backbones.registry import PAIRS, PairSpec, check_pair, pair_spec
+from motionecho.cli.exits import Exit
 from motionecho.cli.options import JsonOption, WeightsOption
-from motionecho.cli.outcome import Exit
-from motionecho.cli.talk import count, put, put_json, say, table
+from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.errors import UserError
+from motionecho.models.registry import PAIRS, PairSpec, check_pair, pair_spec
 
 app = typer.Typer(help="Model pairs: what there is and what each needs.", no_args_is_help=True)
 PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="A pair, e.g. toy.", show_default=False)]

@@ -28,8 +28,8 @@ from motionecho.cli.options import (
     WeightsOption,
     WorkersOption,
 )
+from motionecho.cli.printing import count, put, put_json, say, size, table
 from motionecho.cli.settings import resolve
-from motionecho.cli.talk import count, put, put_json, say, size, table
 from motionecho.errors import UserError
 
 
@@ -82,8 +82,8 @@ def plan(
     cost = estimate.of_run(like, resolved.settings) if like else None
     if pilot and work.todo:
         say(f"making {count(min(pilot, len(work.todo)), 'sample')} in a temporary place")
-        pools = generate.read_engine(engine_file) if engine_file else {}
-        engine = generate.Engine(**pools, address=address, workers=workers)
+        pools = generate.read_execution(engine_file) if engine_file else {}
+        engine = generate.Execution(**pools, address=address, workers=workers)
         cost = estimate.pilot(work, resolved.settings, url, engine, pilot)
     put_plan(work, manifest, url, cost, json)
 

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from motionecho.cli.talk import count, duration
+from motionecho.cli.printing import count, duration
 
 PLAIN_EVERY_S = 30.0
 SHOWN_RUNNING = 3  # ids of samples at work that fit beside each other

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from motionecho.cli.batch import conclude, verdict
 from motionecho.cli.options import (
     AddressOption,
     DeviceOption,
@@ -14,14 +13,15 @@ from motionecho.cli.options import (
     JsonOption,
     WorkersOption,
 )
+from motionecho.cli.printing import count, put, put_json, say, stderr, table
 from motionecho.cli.progress import Display
+from motionecho.cli.running import conclude, verdict
 from motionecho.cli.settings import FITS, METRICS, check_metrics
-from motionecho.cli.talk import count, put, put_json, say, stderr, table
 from motionecho.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from motionecho.scores import Comparison
-    from motionecho.stats import Estimate
+    from motionecho.metrics.compare import Comparison
+    from motionecho.metrics.stats import Estimate
 
 SETS = ("kid", "cmmd", "fid")  # over all videos at once, against their references
 BOOKKEEPING = ("mf_tracks_", "mf_kept_", "mf_frames", "cost_seconds_", "sanity_")  # in --json only
@@ -67,10 +67,10 @@ def score(
     if fit is not None and fit not in FITS:
         raise UserError(f'unknown fit "{fit}"{nearest(fit, FITS)}; use {", ".join(FITS)}')
 
-    from motionecho.scores import gather, summarize, tally
-    from pipelines import score as pipeline
-    from pipelines.engine import Engine
-    from pipelines.score_sets import score_sets
+    from motionecho.metrics.compare import gather, summarize, tally
+    from pipelines.execution import Execution
+    from pipelines.scoring import run as pipeline
+    from pipelines.scoring.sets import score_sets
 
     found = pipeline.read_source(source)
     scoring = pipeline.Scoring.of(names, fit or found.fit or "crop", device or "auto")
@@ -78,7 +78,7 @@ def score(
     _banner(found, scoring, source, url)
     if not scoring.metrics:
         raise UserError("none of the metrics can run here, for the reasons above")
-    engine = Engine(
+    engine = Execution(
         address=address, workers=workers, deadline_s=deadline, limit=limit, retry_failed=retry_failed,
         max_failure_rate=1.0,
     )  # fmt: skip
@@ -115,8 +115,8 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Compare B with A sample by sample: mean difference with its 95 % interval, how often B is higher."""
-    from motionecho.scores import compare as pair_up
-    from motionecho.scores import read_scores
+    from motionecho.metrics.compare import compare as pair_up
+    from motionecho.metrics.compare import read_scores
 
     result = pair_up(read_scores(a), read_scores(b))
     if json:

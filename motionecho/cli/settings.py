@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from motionecho.backbones.registry import PairSpec, pair_spec
 from motionecho.cli.options import (
     ConfigOption,
     JsonOption,
@@ -20,9 +19,10 @@ from motionecho.cli.options import (
     SetOption,
     WeightsOption,
 )
-from motionecho.cli.talk import put, put_json, say, table
+from motionecho.cli.printing import put, put_json, say, table
 from motionecho.config import EchoConfig, RunSettings, resolve_name
 from motionecho.errors import UserError, nearest
+from motionecho.models.registry import PairSpec, pair_spec
 
 FILE_KEYS = (
     "pair",

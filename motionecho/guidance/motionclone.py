@@ -11,8 +11,8 @@ from operator import add
 import torch
 from torch import Tensor
 
-from motionecho.backbones.protocol import Probe
-from motionecho.guidance.base import Target
+from motionecho.denoiser import Probe
+from motionecho.guidance.steering import Target
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from motionecho.backbones.device import resolve_device
+from motionecho.device import resolve_device
 from motionecho.errors import nearest
-from motionecho.keys import file_digest
 from motionecho.metrics.protocol import Item, MetricUnavailable, Scores
+from motionecho.runs.keys import file_digest
 
 BATCH = 64  # frames in one forward pass
 CHECKPOINTS = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
@@ -55,7 +55,7 @@ class ClipOptions:
         )
 
 
-class Clip:
+class ClipModel:
     """A loaded CLIP. `label` is model/weights@digest; embeddings are unit vectors, float32 on the CPU."""
 
     def __init__(self, model: Any, preprocess: Any, tokenizer: Any, device: torch.device, label: str) -> None:
@@ -88,7 +88,7 @@ class Clip:
 class TextAlignment:
     """Mean over frames of cos(frame, prompt). Status "prompt_long": scored, but its end may not be seen."""
 
-    clip: Clip
+    clip: ClipModel
     name: str = "text_alignment"
 
     @property
@@ -108,7 +108,7 @@ class TextAlignment:
 class TemporalConsistency:
     """Mean cos of consecutive frames, and of all pairs. A frozen video scores 1: see mf_speed_video."""
 
-    clip: Clip
+    clip: ClipModel
     name: str = "temporal_consistency"
 
     @property
@@ -131,7 +131,7 @@ class TemporalConsistency:
 class ClipFrames:
     """Unit CLIP embeddings of frames, for CMMD."""
 
-    clip: Clip
+    clip: ClipModel
     name: str = "clip"
 
     @property
@@ -142,7 +142,7 @@ class ClipFrames:
         return np.asarray(self.clip.frames(frames).numpy(), np.float32)
 
 
-def load_clip(options: ClipOptions, device: str = "auto") -> Clip:
+def load_clip(options: ClipOptions, device: str = "auto") -> ClipModel:
     """Load real weights into the chosen model, or raise MetricUnavailable with the reason and the way out."""
     config = open_clip.get_model_config(options.model)
     if config is None:
@@ -179,7 +179,7 @@ def load_clip(options: ClipOptions, device: str = "auto") -> Clip:
             f"{path} cannot be loaded as {options.model} ({type(problem).__name__}: {detail})"
         ) from problem
     label = f"{options.model}/{options.pretrained if tag else path.name}@{file_digest(str(path))[:12]}"
-    return Clip(model, preprocess, tokenizer, target, label)
+    return ClipModel(model, preprocess, tokenizer, target, label)
 
 
 def _weights(options: ClipOptions, tag: dict[str, Any]) -> Path:

@@ -1,6 +1,6 @@
 """What a sample cost, out of its record: seconds by stage, inversion apart, and network evaluations."""
 
-from motionecho.records import Record
+from motionecho.runs.records import Record
 
 
 def cost(record: Record) -> dict[str, float]:

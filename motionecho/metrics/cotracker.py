@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motionecho.backbones.device import resolve_device
+from motionecho.device import resolve_device
 from motionecho.metrics.protocol import MetricUnavailable
 from motionecho.metrics.tracklets import Tracks
 from motionecho.metrics.weights import local_weights

@@ -7,7 +7,7 @@ or by the eight digits that the public file bears in its name, and then as tenso
 import numpy as np
 from numpy.typing import NDArray
 
-from motionecho.backbones.device import resolve_device
+from motionecho.device import resolve_device
 from motionecho.metrics.protocol import MetricUnavailable
 from motionecho.metrics.weights import local_weights
 

@@ -12,7 +12,7 @@ from motionecho.errors import UserError, nearest
 from motionecho.metrics.protocol import Embedder, Item, Metric, MetricUnavailable, Scores, clean
 
 if TYPE_CHECKING:
-    from motionecho.metrics.clip import Clip
+    from motionecho.metrics.clip import ClipModel
 
 T = TypeVar("T")
 TRACKER = "MOTIONECHO_TRACKER"
@@ -25,7 +25,7 @@ class Shared:
         self.device = device
 
     @cached_property
-    def clip(self) -> Clip:
+    def clip(self) -> ClipModel:
         """The CLIP model chosen by the environment. Raises MetricUnavailable without its weights."""
         from motionecho.metrics.clip import ClipOptions, load_clip
 

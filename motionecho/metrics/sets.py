@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motionecho.errors import UserError
-from motionecho.stats import LEVEL, bootstrap
+from motionecho.metrics.stats import LEVEL, bootstrap
 
 Array = NDArray[np.floating[Any]]
 Kernel = Callable[[Array, Array], Array]

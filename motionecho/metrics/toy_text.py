@@ -5,8 +5,8 @@ Only for prompts in the pair's own words; any other prompt gives a status, not a
 
 from typing import TYPE_CHECKING
 
-from motionecho.backbones.toy.settings import JUDGE
 from motionecho.metrics.protocol import Item, MetricUnavailable, Scores
+from motionecho.models.toy.settings import JUDGE
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +24,8 @@ class ToyText:
     version = "1"
 
     def __init__(self, device: str = "auto") -> None:
-        from motionecho.backbones.device import resolve_device
-        from motionecho.backbones.toy.verdict import load_judge
+        from motionecho.device import resolve_device
+        from motionecho.sprites.judge import load_judge
 
         if not WEIGHTS.is_file():
             raise MetricUnavailable(f"the embedded pair's judge is missing at {WEIGHTS}")
@@ -33,8 +33,8 @@ class ToyText:
         self.judge = load_judge(str(WEIGHTS), self.device)
 
     def __call__(self, item: Item) -> Scores:
-        from motionecho.backbones.toy.sprites import SIZE
-        from motionecho.backbones.toy.verdict import asked_for, steadiness, text_accuracy, verdict
+        from motionecho.sprites.judge import asked_for, steadiness, text_accuracy, verdict
+        from motionecho.sprites.scenes import SIZE
 
         if item.video.shape[1:3] != (SIZE, SIZE) or not asked_for(item.prompt):
             return {"toy_text": None, "toy_text_status": "not_a_sprite_video"}

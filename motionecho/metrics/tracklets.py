@@ -147,16 +147,12 @@ def nearby(video: Steps, reference: Steps, radius: float = NEAR) -> Mask:
     return np.asarray(gap <= radius)
 
 
-def one_way(similarity: Array, subtract_identity: bool = False) -> float | None:
+def one_way(similarity: Array) -> float | None:
     """Mean over rows of the best partner; rows without any (-inf throughout) are left out, None if all are.
 
-    `subtract_identity` repeats a slip of DMT's released code, which takes an identity matrix off the
-    similarity of two different videos. Raises ValueError when the numbers of tracklets differ then.
+    DMT's released code takes an identity matrix off the similarity of two different videos first: a slip,
+    which this does not repeat.
     """
-    if subtract_identity:
-        if similarity.shape[0] != similarity.shape[1]:
-            raise ValueError(f"no identity can be taken off a similarity matrix of shape {similarity.shape}")
-        similarity = similarity - np.eye(len(similarity))
     if similarity.size == 0:
         return None
     best = similarity.max(1)

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from motionecho.keys import file_digest
 from motionecho.metrics.protocol import MetricUnavailable
+from motionecho.runs.keys import file_digest
 
 SHORTEST = 8  # digits of a sha256 that say something
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from motionecho.atomic import replacing
+from motionecho.runs.local import replacing
 
 LIMIT = 24  # samples on one sheet: beyond that nobody looks, and the image outgrows viewers
 COLUMNS = 2

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from motionecho.backbones.videocrafter.unet import UNetConfig
 from motionecho.bench.compare import SMALL, Size, compare
-from motionecho.cli.outcome import Exit
+from motionecho.cli.exits import Exit
 from motionecho.errors import UserError
+from motionecho.models.videocrafter.unet import UNetConfig
 from tests.cli.conftest import Cli, cli  # noqa: F401
 
 # narrower than --small, for this is all that is looked at
@@ -18,8 +18,8 @@ TINY = Size(UNetConfig(channels=32, head_width=16, text_width=32, blocks=2), (32
 UNET = '''
 import torch
 import torch.nn.functional as F
-from motionecho.backbones.videocrafter.layers import Attention
-from motionecho.backbones.videocrafter.unet import UNet, UNetConfig
+from motionecho.models.videocrafter.layers import Attention
+from motionecho.models.videocrafter.unet import UNet, UNetConfig
 
 
 class UNetModel(UNet):
@@ -51,7 +51,7 @@ def by_pixel(layer, x):
 '''
 DECODER = """
 from torch import nn
-from motionecho.backbones.videocrafter.vae import empty_vae, public_name
+from motionecho.models.videocrafter.vae import empty_vae, public_name
 
 
 class Decoder(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from motionecho.cli.outcome import run
+from motionecho.cli.main import run
 
 ROOT = Path(__file__).parent.parent.parent
 

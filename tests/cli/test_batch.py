@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from motionecho.cli.outcome import Exit
-from motionecho.store import RunStore
+from motionecho.cli.exits import Exit
+from motionecho.runs.store import RunStore
 from tests.cli.conftest import Cli
 
 QUICK = ("--set", "steps=2", "--set", "inversion_steps=2", "--metric", "sanity", "--workers", "1")

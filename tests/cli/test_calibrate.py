@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from motionecho.cli.outcome import Exit
+from motionecho.cli.exits import Exit
 from tests.cli.conftest import Cli
 
 

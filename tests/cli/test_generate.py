@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from motionecho.backbones.registry import PAIRS
-from motionecho.cli.outcome import Exit
+from motionecho.cli.exits import Exit
+from motionecho.models.registry import PAIRS
 from motionecho.video import probe, read_provenance
-from tests.backbones.animatediff import public
 from tests.cli.conftest import Cli
+from tests.models.animatediff import public
 
 QUICK = ("--set", "steps=2", "--set", "inversion_steps=2")
 PROMPT = "a red star on a blue background"

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from motionecho.cli.outcome import Exit
+from motionecho.cli.exits import Exit
 from motionecho.video import read_clip, write_video
 from tests.cli.conftest import ROOT, Cli
 

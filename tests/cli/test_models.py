@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from motionecho.backbones.registry import PAIRS, pair_spec
-from motionecho.cli.outcome import Exit
-from tests.backbones.animatediff import public
+from motionecho.cli.exits import Exit
+from motionecho.models.registry import PAIRS, pair_spec
 from tests.cli.conftest import Cli
+from tests.models.animatediff import public
 
 
 def test_list_has_every_pair(cli: Cli) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from motionecho.cli.outcome import Exit
+from motionecho.cli.exits import Exit
 from tests.cli.conftest import Cli
 
 

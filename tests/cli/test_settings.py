@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from motionecho.backbones.registry import pair_spec
-from motionecho.cli.outcome import Exit
+from motionecho.cli.exits import Exit
 from motionecho.cli.settings import resolve
 from motionecho.errors import UserError
+from motionecho.models.registry import pair_spec
 from tests.cli.conftest import Cli
 
 

@@ -4,9 +4,9 @@ import pytest
 import tiny
 import torch
 
-from motionecho.backbones.protocol import Probe
-from motionecho.guidance.base import LOSS_UNIT, predict, rows, scaled, stack, steer
+from motionecho.denoiser import Probe
 from motionecho.guidance.motionclone import MotionClone
+from motionecho.guidance.steering import LOSS_UNIT, predict, rows, scaled, stack, steer
 
 GUIDE = MotionClone(tiny.LAYERS)
 

@@ -10,7 +10,7 @@ import torch
 from drawn import camera, square
 
 from motionecho.metrics import Item, MetricUnavailable, load_metrics
-from motionecho.metrics.clip import Clip, ClipOptions, TemporalConsistency, TextAlignment, load_clip
+from motionecho.metrics.clip import ClipModel, ClipOptions, TemporalConsistency, TextAlignment, load_clip
 
 TINY = {
     "embed_dim": 16,
@@ -35,7 +35,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clip(checkpoint: Path) -> Clip:
+def clip(checkpoint: Path) -> ClipModel:
     return load_clip(ClipOptions("tiny-test", str(checkpoint)), "cpu")
 
 
@@ -49,7 +49,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPat
     return monkeypatch
 
 
-def test_text_alignment_is_the_mean_cosine_of_frames_and_prompt(clip: Clip) -> None:
+def test_text_alignment_is_the_mean_cosine_of_frames_and_prompt(clip: ClipModel) -> None:
     item = Item(square(1.5), None, "a red star", 8.0)
     scores = TextAlignment(clip)(item)
     frames = torch.stack(
@@ -63,7 +63,7 @@ def test_text_alignment_is_the_mean_cosine_of_frames_and_prompt(clip: Clip) -> N
     ] != pytest.approx(scores["text_alignment"], abs=1e-6)
 
 
-def test_temporal_consistency_of_consecutive_frames_and_of_all_pairs(clip: Clip) -> None:
+def test_temporal_consistency_of_consecutive_frames_and_of_all_pairs(clip: ClipModel) -> None:
     video = camera(2.0)
     scores = TemporalConsistency(clip)(Item(video, None, "", 8.0))
     vectors = clip.frames(video).numpy()
@@ -74,18 +74,18 @@ def test_temporal_consistency_of_consecutive_frames_and_of_all_pairs(clip: Clip)
     assert pairs < consecutive < 1
 
 
-def test_a_frozen_video_is_wholly_consistent(clip: Clip) -> None:
+def test_a_frozen_video_is_wholly_consistent(clip: ClipModel) -> None:
     scores = TemporalConsistency(clip)(Item(np.repeat(camera(2.0)[:1], 5, 0), None, "", 8.0))
     assert scores["temporal_consistency"] == pytest.approx(1, abs=1e-5)
 
 
-def test_more_frames_than_one_batch_are_scored_alike(clip: Clip) -> None:
+def test_more_frames_than_one_batch_are_scored_alike(clip: ClipModel) -> None:
     video = camera(0.2, frames=70)
     assert clip.frames(video).shape == (70, 16)
     assert torch.allclose(clip.frames(video)[-3:], clip.frames(video[-3:]), atol=1e-5)
 
 
-def test_a_buffer_that_was_filled_anew_is_embedded_anew(clip: Clip) -> None:
+def test_a_buffer_that_was_filled_anew_is_embedded_anew(clip: ClipModel) -> None:
     video = camera(1.0)
     first = clip.frames(video).clone()
     video[:] = square(1.0, seed=9)
@@ -93,7 +93,7 @@ def test_a_buffer_that_was_filled_anew_is_embedded_anew(clip: Clip) -> None:
     assert torch.allclose(clip.frames(video), clip.frames(square(1.0, seed=9)))
 
 
-def test_what_cannot_be_scored_is_none_with_its_status(clip: Clip) -> None:
+def test_what_cannot_be_scored_is_none_with_its_status(clip: ClipModel) -> None:
     item = Item(camera(1.0, frames=1), None, "  ", 8.0)
     assert TextAlignment(clip)(item) == {
         "text_alignment": None,
@@ -107,7 +107,7 @@ def test_what_cannot_be_scored_is_none_with_its_status(clip: Clip) -> None:
     assert long["text_alignment_status"] == "prompt_long"
 
 
-def test_the_version_changes_with_the_weights(checkpoint: Path, clip: Clip, tmp_path: Path) -> None:
+def test_the_version_changes_with_the_weights(checkpoint: Path, clip: ClipModel, tmp_path: Path) -> None:
     """Scores are cached under name and version, so other weights must not find them."""
     state = torch.load(checkpoint)
     state["logit_scale"] += 1

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from motionecho.keys import file_digest
 from motionecho.metrics import Item, load_metrics
 from motionecho.metrics.cotracker import CHECKOUT, GRID, SHA256, WEIGHTS, load_cotracker
+from motionecho.runs.keys import file_digest
 
 HUBCONF = """
 import torch

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from motionecho.keys import file_digest
 from motionecho.metrics import MetricUnavailable
 from motionecho.metrics.inception import PUBLISHED, SHA256, WEIGHTS, Inception
 from motionecho.metrics.weights import local_weights
+from motionecho.runs.keys import file_digest
 
 pytest.importorskip("torch_fidelity")
 

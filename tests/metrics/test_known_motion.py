@@ -12,11 +12,11 @@ from drawn import camera, square
 from numpy.typing import NDArray
 from PIL import Image
 
-from motionecho.backbones.toy.motions import TRAVELLING_MOTIONS
-from motionecho.backbones.toy.render import render, to_uint8
-from motionecho.backbones.toy.sprites import sample_scenes
 from motionecho.metrics.trackers import DisTracker
 from motionecho.metrics.tracklets import Tracks, fidelity
+from motionecho.sprites.motions import TRAVELLING_MOTIONS
+from motionecho.sprites.render import render, to_uint8
+from motionecho.sprites.scenes import sample_scenes
 
 Video = NDArray[np.uint8]
 Harm = Callable[[Video], Video]

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from motionecho.backbones.toy.render import render, to_uint8
-from motionecho.backbones.toy.sprites import captions, sample_scenes
 from motionecho.metrics import Item, load_metrics
+from motionecho.sprites.render import render, to_uint8
+from motionecho.sprites.scenes import captions, sample_scenes
 
 
 def test_true_prompts_score_high_and_swapped_ones_low() -> None:

@@ -175,16 +175,6 @@ def test_without_neighbours_only_the_near_figure_is_missing() -> None:
     assert result.traj == pytest.approx(1, abs=1e-4)
 
 
-def test_the_released_codes_slip_takes_the_match_at_the_same_index_away() -> None:
-    tracks = bundle(curve(), count=10)
-    similarity = np.eye(10) * 0.8 + 0.1  # every tracklet has one partner, at its own index
-    assert one_way(similarity) == pytest.approx(0.9)
-    assert one_way(similarity, subtract_identity=True) == pytest.approx(0.1)
-    uneven = cosine_similarity(steps(tracks), steps(bundle(curve(), count=11)))
-    with pytest.raises(ValueError, match="identity"):
-        one_way(uneven, subtract_identity=True)
-
-
 def test_the_longer_clip_is_resampled_to_the_shorter() -> None:
     slow = bundle(line(0.5, 0.5, length=31))
     result = fidelity(slow, bundle(line(1, 1, length=15), seed=1))

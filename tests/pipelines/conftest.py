@@ -8,8 +8,8 @@ from pathlib import Path
 import chaos_runs
 import pytest
 
-from pipelines.cluster import connected
-from pipelines.engine import Engine
+from pipelines.execution import Execution
+from pipelines.machines.ray_cluster import connected
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def embedded_ray() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # where the workers find fake_stages
-        with connected(Engine()):
+        with connected(Execution()):
             yield
 
 

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from chaos_runs import CLIPS, FAST, Rows, Start, by_id, check_whole, ended, environment, rows, starts, written
 
-from motionecho.records import Record
-from motionecho.store import RunStore
+from motionecho.runs.records import Record
+from motionecho.runs.store import RunStore
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from motionecho.store import RunStore
+from motionecho.runs.store import RunStore
 from pipelines import bench
 
 

@@ -8,10 +8,10 @@ import pytest
 import tiny
 import torch
 
-from motionecho.backbones.pair import ModelPair
 from motionecho.errors import CanaryMismatch
-from motionecho.store import RunStore
-from pipelines.canary import canary, check, disagreement
+from motionecho.models.pair import ModelPair
+from motionecho.runs.store import RunStore
+from pipelines.workers.canary import canary, check, disagreement
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.errors import UserError
-from motionecho.records import Record
-from pipelines.engine import Engine
+from motionecho.runs.records import Record
 from pipelines.estimate import estimate, measured, of_run, pilot
+from pipelines.execution import Execution
 from pipelines.generate import run, survey
 
 Manifest = Callable[..., str]
@@ -63,15 +63,15 @@ def test_other_runs_say_how_they_differ(tmp_path: Path) -> None:
 def test_records_and_pilot_are_sources(manifest: Manifest, tmp_path: Path) -> None:
     table, out = manifest(*ROWS), str(tmp_path / "out")
     work = survey(table, SETTINGS, out)
-    cost = pilot(work, SETTINGS, out, Engine(workers=1), 3, fakes.FACTORY)
+    cost = pilot(work, SETTINGS, out, Execution(workers=1), 3, fakes.FACTORY)
     assert (cost.n, cost.source, cost.inversion_s is not None) == (3, "of a pilot", True)
     assert not Path(out).exists()
     assert work.plan.todo == 4
     failing = survey(manifest(("bad one", "a.mp4"), name="bad.csv"), SETTINGS, out)
     with pytest.raises(UserError, match="no sample of the pilot succeeded: this one can never be"):
-        pilot(failing, SETTINGS, out, Engine(workers=1), 3, fakes.FACTORY)
+        pilot(failing, SETTINGS, out, Execution(workers=1), 3, fakes.FACTORY)
 
-    run(manifest(*ROWS[:2], name="half.csv"), SETTINGS, out, Engine(workers=1), factory=fakes.FACTORY)
+    run(manifest(*ROWS[:2], name="half.csv"), SETTINGS, out, Execution(workers=1), factory=fakes.FACTORY)
     own = of_run(out)
     assert own is not None
     assert (own.n, own.source) == (2, "of this run")

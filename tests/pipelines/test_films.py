@@ -11,10 +11,10 @@ import pytest
 import ray
 
 from motionecho.config import EchoConfig, RunSettings
-from motionecho.store import RunStore
-from pipelines.cluster import EMBEDDED
-from pipelines.generate import Engine, run
-from pipelines.resources import Resources
+from motionecho.runs.store import RunStore
+from pipelines.generate import Execution, run
+from pipelines.machines.ray_cluster import EMBEDDED
+from pipelines.machines.resources import Resources
 
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
 
@@ -41,7 +41,7 @@ def test_the_worker_with_the_gpu_does_not_publish(
     far = cluster.add_node(num_cpus=1, num_gpus=1)
     table = manifest(("fine one", "a.mp4"), ("fine two", "a.mp4"), ("bad three", "a.mp4"))
     out = tmp_path / "out"
-    summary = run(table, SETTINGS, str(out), Engine(backoff_s=0.01), factory=fakes.FACTORY)
+    summary = run(table, SETTINGS, str(out), Execution(backoff_s=0.01), factory=fakes.FACTORY)
     assert (summary.committed, summary.failed) == (2, 1)
     for record in RunStore(str(out)).records():
         assert (record.where["stages"], record.where["node"]) == (["invert", "generate"], far.node_id)
@@ -57,7 +57,7 @@ def test_a_film_that_went_with_its_node_is_made_again(
 ) -> None:
     far = cluster.add_node(num_cpus=1, num_gpus=1)
     table, out = manifest(("waits one", "a.mp4"), ("fine two", "a.mp4")), tmp_path / "out"
-    engine = Engine(backoff_s=0.01, resources={"publish": Resources(workers=1, cpus=1)})
+    engine = Execution(backoff_s=0.01, resources={"publish": Resources(workers=1, cpus=1)})
     with ThreadPoolExecutor(1) as beside:
         running = beside.submit(run, table, SETTINGS, str(out), engine, factory=fakes.FACTORY)
         while not _processes(out, "generate-fine-two") and not running.done():

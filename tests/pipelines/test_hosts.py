@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from chaos_runs import FAST, Start, by_id, check_whole, ended, environment, rows, written
 
-from motionecho.store import RunStore
+from motionecho.runs.store import RunStore
 
 ROOTED = hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("ip") is not None
 BRIDGE, HOSTS = "mebridge", ("mehost0", "mehost1", "mehost2")

@@ -15,7 +15,7 @@ import pytest
 
 from motionecho.cli.settings import as_changes, resolve
 from motionecho.errors import UserError
-from pipelines import jobs
+from pipelines.machines import jobs
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "manifests" / "clips" / "bounce.mp4"

@@ -8,7 +8,7 @@ import pytest
 
 from motionecho.errors import UserError
 from motionecho.manifest import read_manifest
-from motionecho.records import Record
+from motionecho.runs.records import Record
 from pipelines.pace import pace, write_manifest
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.errors import UserError
-from motionecho.keys import file_digest
-from motionecho.records import Record
-from motionecho.results import Entry
-from motionecho.store import RunStore
-from pipelines.cluster import connected, pool_specs
-from pipelines.engine import Engine
+from motionecho.runs.keys import file_digest
+from motionecho.runs.records import Record
+from motionecho.runs.results import Entry
+from motionecho.runs.store import RunStore
+from pipelines.execution import Execution
 from pipelines.generate import plan
+from pipelines.machines.ray_cluster import connected, pool_specs
 from pipelines.plan import hash_references, survey
 from pipelines.tasks import Task
 
@@ -163,5 +163,5 @@ def test_without_gpus_or_cores_to_spare_one_worker_does_all() -> None:
 
 
 def test_a_job_server_is_not_joined_in_silence() -> None:
-    with pytest.raises(UserError, match="ray://"), connected(Engine(address="http://head:8265")):
+    with pytest.raises(UserError, match="ray://"), connected(Execution(address="http://head:8265")):
         pass

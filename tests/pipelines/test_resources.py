@@ -7,9 +7,9 @@ import pytest
 import ray
 
 from motionecho.errors import UserError
-from pipelines.cluster import pool_specs
-from pipelines.engine import Engine
-from pipelines.resources import Resources, laid_over, read_engine
+from pipelines.execution import Execution
+from pipelines.machines.ray_cluster import pool_specs
+from pipelines.machines.resources import Resources, laid_over, read_execution
 
 
 def write(path: Path, text: str) -> str:
@@ -25,7 +25,7 @@ stages:
   generate: {workers: 4, gpus: 0.5, cpus: 2, memory: 8GiB, resources: {big: 1}}
   score: {gpus: 0, memory: 500 MB}
 """
-    engine = Engine(**read_engine(write(tmp_path, text)))
+    engine = Execution(**read_execution(write(tmp_path, text)))
     assert (engine.separate, engine.max_attempts) == (True, 2)
     assert engine.resources["generate"] == Resources(4, 0.5, 2.0, 8 * 2**30, {"big": 1.0})
     invert, generate, score = laid_over(pool_specs(4, [32], None, True), engine.resources)
@@ -33,7 +33,7 @@ stages:
     assert (generate.memory, generate.resources) == (8 * 2**30, {"big": 1.0})
     assert (score.num_gpus, score.memory) == (0, 500 * 10**6)
     assert invert == pool_specs(4, [32], None, True)[0], "what is not named is left alone"
-    assert read_engine(write(tmp_path, "")) == {"resources": {}}
+    assert read_execution(write(tmp_path, "")) == {"resources": {}}
 
 
 def test_stages_that_share_a_worker_agree() -> None:
@@ -61,16 +61,16 @@ def test_stages_that_share_a_worker_agree() -> None:
 )
 def test_mistakes_are_one_sentence(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as told:
-        read_engine(write(tmp_path, text))
+        read_execution(write(tmp_path, text))
     assert "engine.yaml" in str(told.value)
     with pytest.raises(UserError, match="cannot read"):
-        read_engine(str(tmp_path / "none.yaml"))
+        read_execution(str(tmp_path / "none.yaml"))
 
 
 @pytest.mark.usefixtures("embedded_ray")
 def test_ray_is_asked_for_it(tmp_path: Path) -> None:
     from motionecho.config import EchoConfig, RunSettings
-    from pipelines.pool import Pool
+    from pipelines.driver.pool import Pool
 
     asked = {"score": Resources(cpus=0.25, memory=10 * 2**20)}
     (spec,) = laid_over(pool_specs(0, [2], 1), asked)

@@ -11,18 +11,18 @@ import fake_stages as fakes
 import pytest
 
 from motionecho.config import EchoConfig, RunSettings
-from motionecho.records import Record
-from motionecho.store import RunStore
-from pipelines.generate import Engine, Progress, Summary, run, survey
+from motionecho.runs.records import Record
+from motionecho.runs.store import RunStore
+from pipelines.generate import Execution, Progress, Summary, run, survey
 
 Manifest = Callable[..., str]
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
-ENGINE = Engine(workers=2, backoff_s=0.01, deadline_s=20)
+ENGINE = Execution(workers=2, backoff_s=0.01, deadline_s=20)
 
 pytestmark = pytest.mark.usefixtures("embedded_ray")
 
 
-def go(manifest: str, out: Path, engine: Engine = ENGINE, settings: RunSettings = SETTINGS) -> Summary:
+def go(manifest: str, out: Path, engine: Execution = ENGINE, settings: RunSettings = SETTINGS) -> Summary:
     return run(manifest, settings, str(out), engine, factory=fakes.FACTORY)
 
 

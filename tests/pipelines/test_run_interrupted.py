@@ -11,7 +11,7 @@ from pathlib import Path
 import fake_stages
 import pytest
 
-from motionecho.store import RunStore
+from motionecho.runs.store import RunStore
 
 ROOT = Path(__file__).parents[2]
 Manifest = Callable[..., str]

@@ -9,15 +9,15 @@ import pytest
 
 from motionecho.errors import UserError
 from motionecho.manifest import BadRow
-from motionecho.records import Record
-from motionecho.results import to_parquet
-from motionecho.scores import gather, summarize, tally
-from motionecho.store import RunStore
+from motionecho.metrics.compare import gather, summarize, tally
+from motionecho.runs.records import Record
+from motionecho.runs.results import to_parquet
+from motionecho.runs.store import RunStore
 from motionecho.video import write_video
-from pipelines.engine import Engine, Summary
-from pipelines.score import Scoring, Source, default_place, read_source, run, survey
+from pipelines.execution import Execution, Summary
+from pipelines.scoring.run import Scoring, Source, default_place, read_source, run, survey
 
-ENGINE = Engine(workers=1, max_failure_rate=1.0)
+ENGINE = Execution(workers=1, max_failure_rate=1.0)
 
 
 def film(path: Path, frames: int = 8, size: tuple[int, int] = (64, 64), step: float = 2.0) -> Path:

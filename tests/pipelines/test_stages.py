@@ -9,16 +9,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from motionecho.backbones.registry import pair_spec
+from motionecho.cache import Recent
 from motionecho.config import RunSettings
 from motionecho.errors import BadSample, PoisonedDevice, Transient
-from motionecho.keys import file_digest
-from motionecho.store import RunStore
+from motionecho.models.registry import pair_spec
+from motionecho.runs.keys import file_digest
+from motionecho.runs.store import RunStore
 from motionecho.video import probe, read_provenance
 from pipelines.generate import identity
 from pipelines.plan import survey
-from pipelines.stages import Bench, Recent, build
 from pipelines.tasks import Task, failure_of
+from pipelines.workers.stages import Bench, build
 
 CLIPS = Path(__file__).parents[2] / "manifests" / "clips"
 CONFIG = pair_spec("toy").config(None, {"steps": 1, "inversion_steps": 1, "activation": "never"})

@@ -1,0 +1,99 @@
+"""Reads what the ablation measured: means with intervals over pairs, and paired differences between rows."""
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motionecho.metrics.stats import Estimate, estimate
+
+Samples = Sequence[dict[str, Any]]
+
+SCORES = {"velocity": 3, "mf_traj": 3, "text": 3, "consistency": 3, "error_px": 1}  # column and its digits
+COUNTS = ("cost", "student", "student_guided", "teacher", "teacher_guided")
+NAMES = {
+    "velocity": "velocity cosine",
+    "mf_traj": "tracked fidelity",
+    "error_px": "centre error px",
+    "cost": "forward equivalents",
+}
+
+
+def write_samples(path: Path, samples: Samples) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(samples[0]))
+        writer.writeheader()
+        writer.writerows(samples)
+
+
+def table(samples: Samples) -> str:
+    """Markdown, a line per row: mean [95 % interval over pairs] of every score, and what it cost."""
+    scores = [name for name in SCORES if name in samples[0]]
+    columns = ["row", *scores, *COUNTS, "s/video"]
+    lines = [columns_line([NAMES.get(name, name).replace("_", " ") for name in columns])]
+    for row in dict.fromkeys(s["row"] for s in samples):
+        mine = [s for s in samples if s["row"] == row]
+        cells = [_shown(_over_pairs(mine, name), SCORES[name]) for name in scores]
+        cells += [f"{np.mean([s[name] for s in mine]):.1f}" for name in COUNTS]
+        lines.append(f"| {' | '.join([row, *cells])} | {np.mean([s['seconds'] for s in mine]):.2f} |")
+    return "\n".join(lines)
+
+
+def contrasts(samples: Samples, couples: Sequence[tuple[str, str]]) -> str:
+    """Markdown, a line per couple: mean difference [95 % interval] over equal pairs and seeds."""
+    scores = [name for name in SCORES if name in samples[0]]
+    lines = [columns_line(["difference", *(NAMES.get(name, name) for name in scores), "forward equivalents"])]
+    for one, other in couples:
+        cells = [_shown(_paired(samples, one, other, name), SCORES[name], sign="+") for name in scores]
+        cost = _paired(samples, one, other, "cost").mean
+        lines.append(f"| {' | '.join([f'{one} - {other}', *cells])} | {cost:+.1f} |")
+    return "\n".join(lines)
+
+
+def steps_up(samples: Samples) -> list[tuple[str, str]]:
+    """Every row against the one above it: what each part of the method adds."""
+    rows = list(dict.fromkeys(s["row"] for s in samples))
+    return list(zip(rows[1:], rows[:-1], strict=True))
+
+
+def rivals(samples: Samples) -> list[tuple[str, str]]:
+    """MotionEcho against the guided student of as many steps, and the teacher alone that costs no less."""
+    cost = {r: _paired(samples, r, r, "cost", False).mean for r in dict.fromkeys(s["row"] for s in samples)}
+    couples = []
+    for row in cost:
+        if not row.startswith("MotionEcho"):
+            continue
+        method, steps = row.rsplit(", ", 1)
+        couples.append((row, f"guided student, {steps}"))
+        alone = [r for r in cost if r.startswith("teacher only") and cost[r] >= cost[row]]
+        couples += [(row, min(alone, key=lambda r: cost[r]))] if alone else []
+        if method.endswith("adaptive"):
+            couples.append((row, f"MotionEcho always, {steps}"))
+    return [(one, other) for one, other in couples if other in cost]
+
+
+def columns_line(names: Sequence[str]) -> str:
+    return f"| {' | '.join(names)} |\n{'|---' * len(names)}|"
+
+
+def _over_pairs(samples: Samples, name: str) -> Estimate:
+    """Mean over samples; the bootstrap draws pairs, since the seeds of one pair are alike."""
+    known = [s for s in samples if not math.isnan(s[name])]
+    return estimate([s[name] for s in known], [s["pair"] for s in known])
+
+
+def _paired(samples: Samples, one: str, other: str, name: str, differ: bool = True) -> Estimate:
+    theirs = {(s["pair"], s["seed"]): s[name] if differ else 0.0 for s in samples if s["row"] == other}
+    mine = [s for s in samples if s["row"] == one and (s["pair"], s["seed"]) in theirs]
+    gaps = [{"pair": s["pair"], name: s[name] - theirs[s["pair"], s["seed"]]} for s in mine]
+    return _over_pairs(gaps, name)
+
+
+def _shown(value: Estimate, digits: int, sign: str = "") -> str:
+    if value.low is None or value.high is None:
+        return f"{value.mean:{sign}.{digits}f}"
+    low, high = f"{value.low:{sign}.{digits}f}", f"{value.high:{sign}.{digits}f}"
+    return f"{value.mean:{sign}.{digits}f} [{low}, {high}]"

@@ -1,0 +1,127 @@
+"""`motionecho bench methods` and `ablation`: the paper's tables on the embedded pair."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from motionecho.cli.options import DeviceOption, JsonOption
+from motionecho.cli.printing import count, put, put_json, say
+from motionecho.errors import UserError, nearest
+
+SWEEPS: dict[str, tuple[Any, ...]] = {
+    "teacher_weight": (0.1, 0.3, 0.5, 1.0),  # Table 4: lambda
+    "teacher_strength": (0.15, 0.3, 0.6),  # Table 5: eta, in this pair's unit
+    "noise_blend": (0.01, 0.03, 0.05, 0.1),  # Table 6: g
+    "guided_fraction": (0.25, 0.5, 0.75),  # p
+    "window": (1, 2, 3),  # W
+    "teacher_max_steps": (1, 3, 5),  # N_max
+}
+PairsOption = Annotated[int, typer.Option("--pairs", min=2, help="Held-out pairs of clip and prompt.")]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Seeds a pair.")]
+OutOption = Annotated[str, typer.Option("--out", "-o", help="Folder for the table, CSV and plot.")]
+
+
+def methods(
+    pairs: PairsOption = 64,
+    seeds: SeedsOption = 2,
+    out: OutOption = "results/methods",
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Over 4, 8 and 16 steps, beside the teacher alone.")
+    ] = False,
+    split: Annotated[str, typer.Option("--split", help="test, or validation, which tuning sees.")] = "test",
+    tracked: Annotated[
+        bool, typer.Option("--tracked", help="Tracked motion fidelity too: a second a video.")
+    ] = False,
+    device: DeviceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Table 3: student, + guidance, + inverted noise, + teacher, + adaptive, and the teacher alone."""
+    from motionecho.bench.ablation import CURVE, SPLITS, TABLE
+
+    if split not in SPLITS:
+        raise UserError(f'unknown split "{split}"{nearest(split, SPLITS)}; use {" or ".join(SPLITS)}')
+    rows = dict(CURVE if curve else TABLE)
+    _run("curve" if curve else "methods", rows, pairs, seeds, out, device, json, split, tracked)
+
+
+def ablation(
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", help="A setting, by name or symbol; repeatable; default: all."),
+    ] = None,
+    pairs: PairsOption = 64,
+    seeds: SeedsOption = 2,
+    out: OutOption = "results/ablation",
+    device: DeviceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Tables 4 to 6: lambda, eta, g, p, W and N_max, one at a time about the pair's own settings."""
+    from motionecho.config import resolve_name
+
+    names = ["teacher_strength" if name == "eta" else resolve_name(name) for name in sweep or SWEEPS]
+    for name in names:
+        if name not in SWEEPS:
+            raise UserError(f'no sweep of "{name}"{nearest(name, SWEEPS)}; there are {", ".join(SWEEPS)}')
+    rows = {f"{name} = {value:g}": {name: value} for name in names for value in SWEEPS[name]}
+    _run("ablation", rows, pairs, seeds, out, device, json)
+
+
+def _run(
+    name: str,
+    rows: dict[str, Any],
+    pairs: int,
+    seeds: int,
+    out: str,
+    device: str | None,
+    json: bool,
+    split: str = "test",
+    tracked: bool = False,
+) -> None:
+    from motionecho.bench.ablation import AblationSet, measure
+    from motionecho.bench.ablation_report import contrasts, rivals, steps_up, table, write_samples
+    from motionecho.metrics.registry import load_metrics
+    from motionecho.models.registry import load_pair
+
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    models = load_pair("toy", device or "auto", eager=True)  # shrinking batches replay little
+    say(f"{count(len(rows), 'row')} of {count(pairs, 'pair')} x {count(seeds, 'seed')} on {models.device}")
+    task = AblationSet.draw(models, pairs, split, models.spec.defaults)
+    usable, skipped = load_metrics(["motion_fidelity"] if tracked else [], str(models.device))
+    say(*(f"{metric} is left out: {reason}" for metric, reason in skipped.items()))
+    samples: list[dict[str, Any]] = []
+    for row, changes in rows.items():
+        samples += [{"row": row} | sample for sample in measure(task, changes, seeds, *usable)]
+        write_samples(folder / f"{name}.csv", samples)  # after every row: a run that is stopped leaves these
+        say(f"{row}: done")
+    text = f"{pairs} {split} pairs, {seeds} seeds, on {models.device}\n\n{table(samples)}\n"
+    if name != "ablation":
+        couples = rivals(samples) if name == "curve" else steps_up(samples)
+        text += f"\n{contrasts(samples, couples)}\n"
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    drawn = _plot(folder / f"{name}.png", samples)
+    if json:
+        put_json(folder=out, samples=samples)
+    else:
+        put(text)
+    say(f"in {out}: {name}.md, {name}.csv" + (f", {name}.png" if drawn else "; no plot without matplotlib"))
+
+
+def _plot(path: Path, samples: list[dict[str, Any]]) -> bool:
+    """Velocity cosine and text against cost, a point a row; False where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for axis, column, label in zip(axes, ("velocity", "text"), ("velocity cosine", "text"), strict=True):
+        for row in dict.fromkeys(sample["row"] for sample in samples):
+            mine = [sample for sample in samples if sample["row"] == row]
+            x, y = (sum(s[name] for s in mine) / len(mine) for name in ("cost", column))
+            axis.plot(x, y, "o")
+            axis.annotate(row, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=7)
+        axis.set(xlabel="forward equivalents a video", ylabel=label)
+    figure.savefig(path, dpi=120)
+    return True

@@ -1,0 +1,102 @@
+"""`motionecho bench driver|pipeline`: what the engine costs without any model, and with one."""
+
+import os
+import tempfile
+from typing import Annotated
+
+import typer
+
+from motionecho.cli.options import (
+    AddressOption,
+    DeviceOption,
+    DtypeOption,
+    EagerOption,
+    JsonOption,
+    MetricOption,
+    OffloadOption,
+    PairOption,
+    SetOption,
+    WeightsOption,
+    WorkersOption,
+)
+from motionecho.cli.printing import put, put_json, say, stderr
+from motionecho.cli.progress import Display
+from motionecho.cli.settings import resolve
+
+
+def driver(
+    samples: Annotated[int, typer.Option("--samples", min=10, help="No-op samples to commit.")] = 3000,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Rows to plan and resume; 0: none.")] = 100_000,
+    done: Annotated[int, typer.Option("--done", min=0, help="How many of them are done.")] = 99_000,
+    store: Annotated[
+        str | None, typer.Option("--store", help="A new run's URL to commit to. [default: a local folder]")
+    ] = None,
+    address: AddressOption = None,
+    workers: WorkersOption = 2,
+    json: JsonOption = False,
+) -> None:
+    """Samples a second with stages that do nothing, and how long a nearly finished run takes to resume."""
+    from pipelines import bench
+    from pipelines.execution import Execution
+
+    with tempfile.TemporaryDirectory(prefix="motionecho-bench-") as folder:
+        say(f"{samples} no-op samples through invert, generate, publish, score and commit")
+        engine = Execution(address=address, workers=workers)
+        rate = round(bench.throughput(folder, samples, store, engine), 1)
+        resumed = {}
+        if rows:
+            say(f"a manifest of {rows} rows of which {done} are done")
+            resumed = bench.resuming(folder, rows, done)
+    if json:
+        put_json(samples=samples, samples_per_s=rate, resume=resumed)
+        return
+    put(f"{rate:g} samples/s")
+    if resumed:
+        put(
+            f"{rows} rows, {done} done: plan {resumed['plan_s']:g} s, resume {resumed['resume_s']:g} s more, "
+            f"peak memory {resumed['peak_gib']:g} GiB"
+        )
+
+
+def pipeline(
+    pair: PairOption = None,
+    weights: WeightsOption = None,
+    samples: Annotated[int, typer.Option("--samples", min=2, help="Videos to make.")] = 48,
+    references: Annotated[int, typer.Option("--references", min=1, help="Clips to invert.")] = 4,
+    changes: SetOption = None,
+    metric: MetricOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    offload: OffloadOption = None,
+    eager: EagerOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="A new run's URL to commit to. [default: a local folder]")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Samples a second of a whole batch of a pair, the workers' busy share, and where the time goes."""
+    resolved = resolve(
+        pair=pair, changes=changes or (), metrics=metric or (), device=device, dtype=dtype, weights=weights,
+        offload=offload, eager=eager,
+    )  # fmt: skip
+    from motionecho.runs.store import RunStore
+    from pipelines import generate
+    from pipelines.execution import Execution
+    from pipelines.pace import pace, write_manifest
+
+    with tempfile.TemporaryDirectory(prefix="motionecho-bench-") as folder:
+        manifest = write_manifest(folder, samples, references)
+        url = store or os.path.join(folder, "run")
+        with Display(stderr(), manifest, url) as display:
+            generate.run(
+                manifest, resolved.settings, url, Execution(address=address, workers=workers), display.update
+            )
+        found = {"pair": resolved.spec.name} | pace(RunStore(url).records())
+    if json:
+        put_json(**found)
+        return
+    for name, value in found.items():
+        text = ", ".join(f"{key} {its:g}" for key, its in value.items()) if isinstance(value, dict) else value
+        put(f"{name:<13} {text}")

@@ -1,0 +1,14 @@
+"""The exit codes; the README lists them and tests hold them."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2  # a mistake in the command, a config or the manifest: nothing was started
+    FAILED_SAMPLES = 3  # finished, and some samples failed
+    GUARD = 4  # stopped early, e.g. by too many failures
+    INTERRUPTED = 130

@@ -1,0 +1,93 @@
+"""`motionecho batch replay|collect|gc`: what one does with a run that has ended."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from motionecho.cli.exits import Exit
+from motionecho.cli.options import (
+    DeviceOption,
+    JsonOption,
+    RunArgument,
+)
+from motionecho.cli.printing import count, put, put_json, say, table
+from motionecho.cli.status import open_run
+
+
+def replay(
+    run: RunArgument,
+    sample: Annotated[str, typer.Argument(metavar="SAMPLE", help="Its id or key.", show_default=False)],
+    out: Annotated[str | None, typer.Option("--out", "-o", help="Keep the new video there.")] = None,
+    device: DeviceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make one sample again on this machine and compare it with its record; exit code 3 where it differs."""
+    from pipelines import replay
+
+    result = replay.replay(open_run(run), sample, device, out)
+    for note in result.notes:
+        say(f"note: {note}")
+    if json:
+        put_json(run=run, **asdict(result))
+    elif result.equal:
+        put(f"{result.id}: equal, latents {result.now[:16]}")
+    else:
+        frames = result.frames
+        how = (
+            f"; frames differ by {frames['mean']:g} of 255 on average, {frames['max']:g} at most "
+            f"(PSNR {frames['psnr_db']:g} dB)"
+            if frames and frames["max"]
+            else "; the frames of the two videos are equal"
+            if frames
+            else ""
+        )
+        put(f"{result.id}: different, latents {result.now[:16]} here, {str(result.recorded)[:16]} there{how}")
+    raise typer.Exit(Exit.OK if result.equal else Exit.FAILED_SAMPLES)
+
+
+def collect(
+    run: RunArgument,
+    out: Annotated[
+        str,
+        typer.Option("--out", "-o", metavar="DIR|FILE.parquet", help="A folder for videos, or one table."),
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Gather a run: its videos as <id>.mp4 beside one results.parquet, or just the table."""
+    from motionecho.runs import export as library
+
+    store = open_run(run)
+    if out.endswith(".parquet"):
+        rows = library.collect_table(store, out)
+        say(f"{count(rows, 'row')} in one table")
+        put_json(run=store.url, table=out, rows=rows) if json else put(out)
+        return
+    copied = there = 0
+    for name, fresh in library.collect_folder(store, out):
+        copied, there = copied + fresh, there + (not fresh)
+        if (copied + there) % 100 == 0:
+            say(f"{copied + there} videos, the last {name}")
+    say(f"{count(copied, 'video')} copied, {there} already there; results.parquet is beside them")
+    put_json(run=store.url, folder=out, copied=copied, already_there=there) if json else put(out)
+
+
+def gc(
+    run: RunArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them, rather than list them.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List what no record names: leftovers of attempts that died. Refused while a driver is at work."""
+    from motionecho.runs import cleanup
+
+    store = open_run(run)
+    found = cleanup.orphans(store)
+    if yes:
+        cleanup.remove(store, found)
+    size = sum(orphan.bytes for orphan in found)
+    if json:
+        put_json(run=store.url, removed=yes, bytes=size, orphans=[asdict(orphan) for orphan in found])
+    elif found:
+        put(table([asdict(orphan) for orphan in found], limit=160))
+    what = f"{count(len(found), 'orphan')}, {size / 2**20:.1f} MiB"
+    say(f"{what} {'removed' if yes else '; --yes removes them' if found else ''}".replace(" ;", ";").strip())

@@ -1,0 +1,107 @@
+"""`motionecho batch status` and `failures`: what a run's place says, read without Ray from anywhere."""
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from motionecho.cli.options import JsonOption, RunArgument
+from motionecho.cli.printing import count, duration, put, put_json, say, table
+from motionecho.errors import UserError
+
+if TYPE_CHECKING:
+    from motionecho.runs.store import RunStore
+
+WATCH_EVERY_S = 5.0
+SILENT_AFTER_S = 90.0  # a living driver leaves a word every 15 s
+FAILURE_FACTS = ("id", "key", "inputs", "attempts", "error", "strikes", "where")
+
+
+def status(
+    run: RunArgument,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat every 5 s until the run ends.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """How far a run is. Reads the run's place, not the cluster, so it works from any machine."""
+    store = open_run(run)
+    while True:
+        now = state(store)
+        put_json(**now) if json else put(_sentence(now))
+        if not watch or now["finished"] or now["ended"]:
+            return
+        time.sleep(WATCH_EVERY_S)
+
+
+def failures(run: RunArgument, json: JsonOption = False) -> None:
+    """The samples that failed: which, where and why. --json adds tracebacks and earlier attempts."""
+    failed = [record for record in open_run(run).records() if not record.ok]
+    if json:
+        put_json(
+            run=run, failures=[{name: getattr(record, name) for name in FAILURE_FACTS} for record in failed]
+        )
+        return
+    if not failed:
+        say("no failed samples")
+        return
+    rows = [
+        {"id": record.id, "attempts": record.attempts}
+        | {name: (record.error or {}).get(name) for name in ("stage", "class", "message")}
+        for record in failed
+    ]
+    put(table(rows, limit=160))
+    say(f"{count(len(failed), 'failed sample')}; to try them again, submit again with --retry-failed")
+
+
+def state(store: "RunStore") -> dict[str, Any]:
+    """Counts out of the records, which are the truth, and the driver's last word, which may be old."""
+    entries = store.index().values()
+    succeeded = {entry.id for entry in entries if entry.ok}
+    failed = {entry.id for entry in entries if not entry.ok} - succeeded  # a mended row has succeeded since
+    word = store.progress() or {}
+    total = word.get("total")
+    done = sum(entry.ok for entry in entries)
+    return {
+        "run": store.url,
+        "total": total,
+        "done": done,
+        "failed": len(failed),
+        "finished": total is not None and done + len(failed) >= total,
+        "ended": bool(word.get("ended")),
+        "silent_s": _seconds_since(word.get("at")),
+        "driver": word,
+    }
+
+
+def _sentence(now: dict[str, Any]) -> str:
+    of = f" of {now['total']}" if now["total"] is not None else ""
+    parts = [f"{now['done']}{of} done"]
+    parts += [f"{now['failed']} failed"] if now["failed"] else []
+    if now["finished"]:
+        parts.append("finished")
+    elif now["ended"]:
+        parts.append("ended before it was finished: submit again to continue")
+    elif now["silent_s"] is not None and now["silent_s"] > SILENT_AFTER_S:
+        parts.append(
+            f"nothing heard for {duration(now['silent_s'])}: if the driver died, submit again to continue"
+        )
+    else:
+        eta = now["driver"].get("eta_s")
+        parts += [f"about {duration(eta)} left"] if eta else []
+    return f"{now['run']}: {', '.join(parts)}"
+
+
+def _seconds_since(moment: str | None) -> float | None:
+    if moment is None:
+        return None
+    return round((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds(), 1)
+
+
+def open_run(url: str, begun: bool = True) -> "RunStore":
+    """The store of a run that exists; with `begun` false a job that waits for its cluster is enough."""
+    from motionecho.runs.store import RunStore
+
+    store = RunStore(url)
+    if store.run() is None and (begun or store.job() is None):
+        raise UserError(f'there is no run at "{url}": no run.json in it')
+    return store

@@ -1,0 +1,248 @@
+"""A manifest: one row per video to make, or per sweep, read from parquet, CSV or JSON lines.
+
+Required columns: reference, prompt (to score what exists: video). Optional: id, seed, negative_prompt, start,
+duration, fps, and any field of EchoConfig as an override for that row. Every other column is carried through
+to the results. A list in one of these columns is a sweep (`sweeps.py`). A mistake in the table's shape is a
+UserError; a mistake in one row is a BadRow, and the other rows go on.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from motionecho.config import EchoConfig
+from motionecho.errors import BadSample, UserError
+from motionecho.manifest.columns import OPTIONAL, REQUIRED, column_names
+from motionecho.manifest.grid import ID_LENGTH, TEXTS, expand, seed_of
+from motionecho.manifest.tables import RawRow, read_table
+from motionecho.runs.keys import digest
+from motionecho.video import Window
+
+MEANING = {
+    "reference": "name the clip whose motion is followed",
+    "prompt": "say what the video shows",
+    "video": "name the video to score",
+}
+LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed up
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row, checked: all that the user decides about it. `row`, from 1, is for messages only.
+
+    `video` is one that exists, to be scored; there `reference` and `prompt` may be empty.
+    """
+
+    id: str
+    reference: str
+    prompt: str
+    seed: int
+    row: int = 0
+    negative_prompt: str | None = None
+    window: Window = field(default_factory=Window)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+    video: str | None = None
+
+    def inputs(self) -> dict[str, Any]:
+        """The row as manifest columns; a table of these is the same manifest, wherever it is put."""
+        named = {"id": self.id, "reference": self.reference, "prompt": self.prompt, "seed": self.seed}
+        optional = {"negative_prompt": self.negative_prompt, **asdict(self.window), "video": self.video}
+        defaults = {"negative_prompt": None, **asdict(Window()), "video": None}
+        given = {name: value for name, value in optional.items() if value != defaults[name]}
+        return named | given | self.overrides | self.extra
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot run, and the reason in one sentence."""
+
+    row: int
+    id: str
+    reason: str
+    inputs: dict[str, Any] = field(default_factory=dict)
+    column: str | None = None  # where the mistake is, if it is in one cell
+
+
+@dataclass(frozen=True)
+class TakenId(BadRow):
+    """A row whose id another sample has: which of them is meant, only who wrote the manifest can say."""
+
+
+def read_manifest(path: str) -> list[Sample | BadRow]:
+    """Read and check every row of `path` (a local path or any fsspec URL), in order.
+
+    Raises UserError where the file cannot be read, has no rows, lacks a column, or has one that is misspelt.
+    """
+    return check_rows(read_table(path), path)
+
+
+def check_rows(
+    raw: Sequence[RawRow], path: str, required: tuple[str, ...] = REQUIRED
+) -> list[Sample | BadRow]:
+    """Check rows as `read_manifest` does; `path` names the table, and relative references lie beside it."""
+    columns = dict.fromkeys(name for row in raw if isinstance(row, dict) for name in row)
+    names = column_names(path, list(columns), required)
+    parse = partial(_parse, folder=os.path.dirname(path), required=required, known_settings={})
+    numbered = enumerate(raw, start=1)
+    return list(_unique(each for number, row in numbered for each in _rows(number, row, names, parse)))
+
+
+# --- rows
+
+
+def _rows(
+    number: int, raw: RawRow, names: Mapping[str, str], parse: Callable[..., Sample]
+) -> Iterator[Sample | BadRow]:
+    if isinstance(raw, str):
+        yield BadRow(number, digest(["row", number, raw])[:ID_LENGTH], raw)
+        return
+    cells = {names[column]: _plain(value) for column, value in raw.items() if column in names}
+    cells = {name: value for name, value in cells.items() if value not in (None, "", [])}
+    try:
+        swept = expand(cells)
+    except BadSample as problem:
+        yield _bad(number, cells, problem)
+        return
+    for each in swept:
+        try:
+            yield parse(number, each)
+        except BadSample as problem:
+            yield _bad(number, each, problem)
+
+
+def _bad(number: int, cells: dict[str, Any], problem: BadSample) -> BadRow:
+    inputs = json.loads(json.dumps(cells, default=str))
+    name = str(cells.get("id") or digest(inputs)[:ID_LENGTH])
+    return BadRow(number, name, str(problem), inputs, getattr(problem, "column", None))
+
+
+class BadCell(BadSample):
+    """A row whose mistake is in one column."""
+
+    def __init__(self, column: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.column = column
+
+
+def _parse(
+    number: int,
+    cells: dict[str, Any],
+    folder: str,
+    required: tuple[str, ...],
+    known_settings: dict[str, dict[str, Any]],
+) -> Sample:
+    """Check one row. `known_settings` remembers overrides already checked, as most rows repeat them."""
+    for name in required:
+        if name not in cells:
+            raise BadCell(name, f"{name} is empty: {MEANING[name]}")
+    texts = {name: _text(name, cells[name]) for name in TEXTS if name in cells}
+    written, prompt = texts.get("reference", ""), texts.get("prompt", "")
+    negative, video = texts.get("negative_prompt"), texts.get("video")
+    times = {name: _seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
+    given = {name: cells[name] for name in EchoConfig.names() if name in cells}
+    asked = json.dumps(given, sort_keys=True, default=str)
+    if asked not in known_settings:
+        known_settings[asked] = {name: _setting(name, value) for name, value in given.items()}
+    overrides = known_settings[asked]
+    seed = _seed(cells["seed"]) if "seed" in cells else None
+    written_down = {"reference": written, "prompt": prompt, "negative_prompt": negative}
+    content = written_down | {"seed": seed} | times | overrides | ({"video": video} if video else {})
+    name = _text("id", str(cells["id"])) if "id" in cells else digest(content)[:ID_LENGTH]
+    taken = {*REQUIRED, *OPTIONAL, *overrides}
+    return Sample(
+        id=name,
+        reference=resolve_reference(written, folder) if written else "",
+        prompt=prompt,
+        seed=seed_of(name) if seed is None else seed,
+        row=number,
+        negative_prompt=negative,
+        window=Window(**times),
+        overrides=overrides,
+        extra={key: value for key, value in cells.items() if key not in taken},
+        video=resolve_reference(video, folder) if video else None,
+    )
+
+
+def _unique(rows: Iterator[Sample | BadRow]) -> Iterator[Sample | BadRow]:
+    seen: dict[str, list[Sample]] = {}
+    for row in rows:
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        others = seen.setdefault(row.id, [])
+        if not others:
+            yield row
+        else:
+            first, name = others[0], f"{row.id}~{len(others) + 1}"
+            if replace(row, row=first.row, extra=first.extra) == first:
+                reason = f'it repeats row {first.row} (id "{row.id}"): give it an id or a seed of its own'
+                yield BadRow(row.row, name, reason, row.inputs())
+            else:
+                reason = f'its id "{row.id}" is that of row {first.row}: give it one of its own, or none'
+                yield TakenId(row.row, name, reason, row.inputs(), "id")
+        others.append(row)
+
+
+# --- cells
+
+
+def _plain(value: Any) -> Any:
+    """JSON-able values pass, NaN is an empty cell, anything else (dates, decimals, bytes) becomes text."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise BadCell(name, f"{name}={value!r} is not a text")
+    if len(value) > LONGEST:
+        raise BadCell(name, f"{name} has {len(value)} characters, more than {LONGEST}")
+    return value.strip()
+
+
+def _seconds(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise BadCell(name, f"{name}={value!r} is not a number") from None
+    if not math.isfinite(number) or number < 0 or (name != "start" and number == 0):
+        least = "0 or more" if name == "start" else "above 0"
+        raise BadCell(name, f"{name}={value} is out of range: it has to be {least}")
+    return number
+
+
+def _seed(value: Any) -> int:
+    try:
+        number = int(value)
+        whole = not isinstance(value, bool) and (isinstance(value, str) or number == value)
+    except (TypeError, ValueError, OverflowError):
+        number, whole = -1, False
+    if not whole or not 0 <= number < 2**63:
+        raise BadCell("seed", f"seed={value!r} is not a whole number from 0 to 2^63-1")
+    return number
+
+
+def _setting(name: str, value: Any) -> Any:
+    try:
+        return EchoConfig().updated({name: value}).to_dict()[name]
+    except UserError as problem:
+        raise BadCell(name, str(problem)) from problem
+
+
+def resolve_reference(reference: str, folder: str) -> str:
+    """Make a relative reference absolute against the manifest's folder; URLs and absolute paths stay."""
+    if "://" in reference or "::" in reference or os.path.isabs(reference):
+        return reference
+    if "://" in folder:
+        return f"{folder}/{reference}"
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(reference)))

@@ -1,0 +1,102 @@
+"""Loads AnimateDiff as the teacher and AnimateDiff-Lightning as the student, on one base."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from motionecho.device import resolve_device, resolve_dtype
+from motionecho.models.animatediff import loading, text
+from motionecho.models.animatediff.fused import fused
+from motionecho.models.animatediff.loading import load_motion_unet, load_vae
+from motionecho.models.animatediff.motion_unet import MotionUNet
+from motionecho.models.pair import ModelPair
+from motionecho.models.spec import PairSpec
+from motionecho.models.speed.graphs import recorded
+from motionecho.models.speed.layout import kernels
+from motionecho.models.speed.offload import one_at_a_time
+from motionecho.models.weights.checkpoint import State, read, shapes
+from motionecho.models.weights.random_weights import random_tensors
+from motionecho.schedules import EulerTrailing, NoiseSchedule
+
+SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012, "linear")
+Files = Mapping[str, State]
+
+
+def load(
+    spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False, eager: bool = False
+) -> ModelPair:
+    """Build the pair; float16 on a GPU and float32 on a CPU unless asked otherwise."""
+    place = resolve_device(device)
+    kind = resolve_dtype(dtype, torch.float16 if place.type == "cuda" else torch.float32)
+    if spec.is_random:
+        return assemble(spec, random_files(), place, kind, offload, eager)
+    paths = spec.pull()  # a missing file is named before anything is built
+    return assemble(spec, {key: read(path) for key, path in paths.items()}, place, kind, offload, eager)
+
+
+def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
+    """What loads each network from its file, on the CPU; each raises Misfit where tensors do not fit."""
+    base = cache(lambda: read(files["base/unet"]))
+    return {
+        "teacher": lambda: load_motion_unet(base(), read(files["teacher"])),
+        "student": lambda: load_motion_unet(base(), read(files["student"])),
+        "autoencoder": lambda: load_vae(read(files["base/vae"])),
+        "text encoder": lambda: text.load_text(read(files["base/text"])),
+    }
+
+
+def assemble(
+    spec: PairSpec,
+    files: Files,
+    device: torch.device,
+    dtype: torch.dtype,
+    offload: bool = False,
+    eager: bool = False,
+) -> ModelPair:
+    """The pair of five files; raises Misfit naming the tensors of one that does not fit."""
+    home = torch.device("cpu") if offload else device
+    ops = kernels(device, eager)
+    last = torch.channels_last if ops and not offload else torch.preserve_format
+
+    def placed(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(home, dtype, memory_format=last if tensor.ndim == 4 else torch.preserve_format)
+
+    # as tensors, for diffusers warns of casting a module; the base once, for both networks use it
+    state = {key: {name: placed(t) for name, t in its.items()} for key, its in files.items()}
+
+    def network(role: str) -> MotionUNet:
+        unet = load_motion_unet(state["base/unet"], state[role])
+        backbone = MotionUNet(unet, SCHEDULE, EulerTrailing(), spec.layers)
+        if ops and not offload:
+            fused(unet, ops)
+        return backbone
+
+    student, teacher = network("student"), network("teacher")
+    vae = load_vae(state["base/vae"])
+    vae = vae.fused(vae, ops) if ops and not offload else vae.frame_by_frame(vae)
+    encoder = text.load_text(state["base/text"])
+    encoder.tower.to(home)
+    pair = ModelPair(spec, student, teacher, vae, encoder.tokens, encoder,
+                     latent_shift=0.0, latent_scale=loading.LATENT_SCALE, device=home)  # fmt: skip
+    if offload:
+        return one_at_a_time(pair, device, encoder.tower)
+    return pair if eager else recorded(pair)
+
+
+def random_files(seed: int = 0) -> dict[str, State]:
+    """Random weights in the layout of the public files, at full size."""
+    newer, older = loading.empty_unet(middle=True), loading.empty_unet(middle=False)
+    wanted = {
+        "base/unet": loading.base_shapes(newer),
+        "base/vae": shapes(loading.empty_vae().state_dict()),
+        "base/text": text.public_shapes(text.empty_text()),
+        "teacher": loading.module_shapes(older),  # AnimateDiff v3 has none in the middle
+        "student": loading.module_shapes(newer),
+    }
+    drawn = {key: random_tensors(its, seed + k) for k, (key, its) in enumerate(wanted.items())}
+    return {
+        key: {name: tensor for name, tensor in state.items() if not name.endswith(loading.POSITIONS)}
+        for key, state in drawn.items()
+    }  # positions are sines

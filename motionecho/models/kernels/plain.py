@@ -1,0 +1,83 @@
+"""What the UNet's layers do besides multiplying matrices, in plain torch: videos x are [b, f, h, w, c].
+
+`triton` has the same functions as fused kernels. Weights are never trained here: gradients are taken with
+respect to activations alone.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Linear = Any  # a linear layer, or the 1x1 convolution that some checkpoints have in its place
+
+
+def group_norm(
+    x: Tensor, norm: nn.GroupNorm, over_time: bool, silu: bool = False, shift: Tensor | None = None
+) -> Tensor:
+    """Normalise x + shift within groups of channels, per video (`over_time`) or per frame; SiLU after it.
+
+    `shift` [1 or b, c] is what a layer before left to add: the bias of a convolution, an embedding.
+    """
+    if shift is not None:
+        x = x + shift[:, None, None, None]
+    lead = (0, 0) if over_time else (0, 1)
+    flat = x.flatten(*lead).movedim(-1, 1)  # [b, c, f, h, w] or [b*f, c, h, w]
+    y = F.group_norm(flat, norm.num_groups, norm.weight, norm.bias, norm.eps).movedim(1, -1)
+    return (F.silu(y) if silu else y).reshape(x.shape)
+
+
+def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+def add_linear(x: Tensor, y: Tensor, layer: Linear) -> Tensor:
+    """x + layer(y)."""
+    return x + F.linear(y, layer.weight.flatten(1), layer.bias)
+
+
+def add_norm(x: Tensor, y: Tensor, layer: Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """x + layer(y), and that normalised."""
+    total = add_linear(x, y, layer)
+    return total, layer_norm(total, norm)
+
+
+def geglu(x: Tensor, layer: Linear) -> Tensor:
+    """Project to [..., 2n], of which the first half is gated by the exact GELU of the second: [..., n]."""
+    value, gate = F.linear(x, layer.weight, layer.bias).chunk(2, dim=-1)
+    return value * F.gelu(gate)
+
+
+def attend(qkv: Tensor) -> Tensor:
+    """Tokens attend to each other: queries, keys, values [n, p, 3, heads, d] to [n, p, heads, d]."""
+    return attend_to(*qkv.unbind(2))
+
+
+def attend_to(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Tokens [n, p, heads, d] attend to others [n, t, heads, d], to which there need be no gradient."""
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+
+
+def attend_over_time(qkv: Tensor) -> Tensor:
+    """Every pixel attends to itself in all frames: queries, keys, values [b, f, p, 3, heads, d] to one."""
+    query, key, value = qkv.permute(3, 0, 2, 4, 1, 5)  # [b, p, heads, f, d] each
+    return F.scaled_dot_product_attention(query, key, value).permute(0, 3, 1, 2, 4)
+
+
+def join(x: Tensor, y: Tensor, bias: Tensor | None) -> Tensor:
+    """x + y + bias [c]."""
+    return x + y if bias is None else x + (y + bias)
+
+
+def weave(parts: Tensor, bias: Tensor) -> Tensor:
+    """Put a picture of twice the size together from four, each a row and a column too large.
+
+    [n, h + 1, w + 1, 2, 2, c], by row and column even or odd, and bias [c] to [n, 2 h, 2 w, c]: the odd one
+    of two rows is in the next row of its part, as with columns.
+    """
+    n, h, w, c = len(parts), parts.shape[1] - 1, parts.shape[2] - 1, parts.shape[-1]
+    even_odd = [[parts[:, a : h + a, b : w + b, a, b] for b in (0, 1)] for a in (0, 1)]
+    rows = [torch.stack(pair, 3) for pair in even_odd]  # [n, h, w, 2, c] each
+    return (torch.stack(rows, 2) + bias).reshape(n, 2 * h, 2 * w, c)

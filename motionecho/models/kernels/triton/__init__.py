@@ -1,0 +1,17 @@
+"""The functions of `plain` as fused Triton kernels, forward and gradient of the activations.
+
+Activations are [n, r, c] to a kernel: c channels (contiguous) of r positions of n items. All is computed
+in float32 and stored in the activations' type.
+"""
+
+from motionecho.models.kernels.triton.group_norms import group_norm
+from motionecho.models.kernels.triton.in_frame import attend, attend_to
+from motionecho.models.kernels.triton.layer_norms import layer_norm
+from motionecho.models.kernels.triton.over_time import attend_over_time
+from motionecho.models.kernels.triton.products import add_linear, add_norm, geglu
+from motionecho.models.kernels.triton.sums import join, weave
+
+__all__ = [
+    "add_linear", "add_norm", "attend", "attend_over_time", "attend_to", "geglu", "group_norm", "join",
+    "layer_norm", "weave",
+]  # fmt: skip

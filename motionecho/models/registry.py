@@ -1,0 +1,64 @@
+"""The pairs by name. Importing this loads no model and no torch."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from motionecho.errors import UserError, nearest
+from motionecho.models.animatediff.settings import PAIRS as ANIMATEDIFF
+from motionecho.models.spec import PairSpec
+from motionecho.models.toy.settings import PAIRS as TOY
+from motionecho.models.videocrafter.settings import PAIRS as VIDEOCRAFTER
+
+if TYPE_CHECKING:
+    from motionecho.models.pair import ModelPair
+    from motionecho.models.weights.checkpoint import Mismatch
+
+__all__ = ["PAIRS", "PairSpec", "check_pair", "load_pair", "pair_spec"]
+
+PAIRS: dict[str, PairSpec] = {spec.name: spec for spec in (*TOY, *VIDEOCRAFTER, *ANIMATEDIFF)}
+
+
+def pair_spec(name: str, weights: tuple[str, ...] = ()) -> PairSpec:
+    """The spec of a pair with its weights at the places named (see PairSpec.at).
+
+    Raises UserError naming the nearest where there is no such pair.
+    """
+    if name not in PAIRS:
+        raise UserError(f'unknown pair "{name}"{nearest(name, PAIRS)}; known: {", ".join(PAIRS)}')
+    return PAIRS[name].at(weights)
+
+
+def load_pair(
+    name: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    weights: tuple[str, ...] = (),
+    offload: bool = False,
+    eager: bool = False,
+) -> "ModelPair":
+    """Load a pair's weights onto a device, fetching those that are not on this node.
+
+    Device and dtype "auto" are the first GPU, if any, and the pair's own choice for it. With `offload`
+    networks wait in main memory and take turns on the device.
+    """
+    spec = pair_spec(name, weights)
+    return importlib.import_module(spec.module).load(spec, device, dtype, offload, eager)
+
+
+def check_pair(spec: PairSpec) -> "dict[str, list[Mismatch]]":
+    """Load every network of a pair on the CPU, its weights only mapped; all that does not fit, by network.
+
+    Raises UserError where a file is missing or not readable.
+    """
+    from motionecho.models.weights.checkpoint import Misfit
+
+    if spec.is_random:
+        raise UserError("random weights are made to fit: there is nothing to check")
+    found: dict[str, list[Mismatch]] = {}
+    for network, load in importlib.import_module(spec.module).networks(spec.paths()).items():
+        try:
+            load()
+            found[network] = []
+        except Misfit as problem:
+            found[network] = list(problem.mismatches)
+    return found

@@ -1,0 +1,144 @@
+"""What is known of a pair without loading it, and where its weights are."""
+
+import importlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from motionecho.config import EchoConfig
+from motionecho.errors import UserError, nearest
+from motionecho.models.weights.sources import Place, Published, file_sha256, known_sha256
+
+WEIGHTS_VARIABLE, RANDOM = "MOTIONECHO_WEIGHTS", "random"
+OVERRIDE = re.compile(r"([\w-]+)=(.+)")
+
+
+@dataclass(frozen=True)
+class PairSpec:
+    """Sizes in pixels, fps in frames per second. A pair ships its `files`, or its `parts` are published."""
+
+    name: str
+    summary: str
+    licence: str
+    frames: int
+    height: int
+    width: int
+    fps: int
+    module: str  # has load(spec, device, dtype, offload, eager) and networks(files)
+    defaults: EchoConfig
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    parts: Mapping[str, Published] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()  # that motion guidance reads unless settings name others
+    distilled_for: int | None = None  # the one number of student steps that its weights are made for
+    prompt_check: str | None = None  # "module:function", raises BadSample; its module imports no torch
+    weights_at: tuple[str, ...] = ()  # PLACE or PART=PLACE; a folder, URL, hub repository, file, or "random"
+
+    def at(self, weights: tuple[str, ...] = ()) -> Self:
+        """The pair with its weights elsewhere; without any, MOTIONECHO_WEIGHTS says where, if it is set.
+
+        Raises UserError on a part that the pair does not have, or where nothing is to be looked for.
+        """
+        if not self.parts:
+            if weights:
+                raise UserError(f"pair {self.name} ships with its weights: leave out --weights {weights[0]}")
+            return self
+        default = os.environ.get(WEIGHTS_VARIABLE)
+        spec = replace(self, weights_at=tuple(weights) or ((default,) if default else ()))
+        spec._places()
+        return spec
+
+    def check_prompt(self, prompt: str) -> None:
+        """Raise BadSample where the pair is known to be unable to read the prompt; loads no model."""
+        if self.prompt_check:
+            module, function = self.prompt_check.split(":")
+            getattr(importlib.import_module(module), function)(prompt)
+
+    @property
+    def is_random(self) -> bool:
+        return RANDOM in self.weights_at
+
+    def paths(self) -> dict[str, Path]:
+        """Where every file of weights lies on this node, unread; raises UserError where one is missing."""
+        return self._located(fetch=False)
+
+    def pull(self) -> dict[str, Path]:
+        """The same, fetching what is not on this node from where it is published, or from a URL given.
+
+        Raises UserError where a file is not there or not readable, Transient where a store keeps failing.
+        """
+        return self._located(fetch=True)
+
+    def weights(self) -> dict[str, str]:
+        """sha256 of every file of weights, or "random"; raises UserError where one is missing.
+
+        A large file is read once: what it had is remembered.
+        """
+        if self.is_random:
+            return {key: RANDOM for part, its in self.parts.items() for key in its.keys(part).values()}
+        return {key: file_sha256(path) for key, path in self.paths().items()}
+
+    def known_weights(self) -> dict[str, str | None]:
+        """The same without reading large files: None where a sha256 is not known from before."""
+        if self.is_random:
+            return dict(self.weights())
+        return {key: known_sha256(path) for key, path in self.paths().items()}
+
+    def config(self, preset: str | None = None, changes: Mapping[str, Any] | None = None) -> EchoConfig:
+        """The pair's defaults, then a preset, then single changes; raises UserError on unknown names."""
+        if preset is not None and preset not in self.presets:
+            raise UserError(f'pair {self.name} has no preset "{preset}"{nearest(preset, self.presets)}; '
+                            f"it has {', '.join(self.presets)}")  # fmt: skip
+        config = self.defaults.updated(dict(self.presets[preset]) if preset else {})
+        return config.updated(dict(changes or {}))
+
+    def _located(self, fetch: bool) -> dict[str, Path]:
+        located = dict(self.files)
+        for part, place in self._places().items():
+            published = self.parts[part]
+            for what, key in published.keys(part).items():
+                sources = list(place.candidates(published, what))
+                path = next(filter(None, (source.path() for source in sources)), None)
+                if path is None and fetch:
+                    path = next(filter(None, (source.fetch() for source in sources)), None)
+                if path is None:
+                    way_out = self._way_out(published, what, sources[0].is_remote and not fetch)
+                    raise UserError(
+                        f"pair {self.name}: the weights of {key} are missing at {sources[0].url}{way_out}"
+                    )
+                located[key] = path
+        for key, path in self.files.items():
+            if not path.is_file():
+                raise UserError(f"pair {self.name}: the weights of {key} are missing at {path}")
+        return located
+
+    def _way_out(self, published: Published, what: str, remote: bool) -> str:
+        if remote:
+            return f" on this machine; fetch them with: motionecho models pull {self.name}"
+        return (f"; copy hf://{published.hub}/{published.files[what][0]} there, "
+                "or name another place with --weights")  # fmt: skip
+
+    def _places(self) -> dict[str, Place]:
+        """A place for every part: its own where one is given, else the general one, else as published."""
+        general, own = "", {}
+        for text in self.weights_at:
+            named = OVERRIDE.fullmatch(text)
+            if named is None:
+                general = text
+            elif named[1] not in self.parts:
+                hint = nearest(named[1], self.parts)
+                raise UserError(f'--weights {text}: pair {self.name} has no part "{named[1]}"{hint}; '
+                                f"it has {', '.join(self.parts)}")  # fmt: skip
+            else:
+                own[named[1]] = named[2]
+        if self.is_random and self.weights_at != (RANDOM,):
+            raise UserError("--weights random stands for all weights: give no other with it")
+        for part, text in ({"": general} | own).items():
+            several = not part or len(self.parts[part].files) > 1
+            if several and Place(text).is_file:
+                raise UserError(f"--weights {text} is one file, where several are needed; "
+                                "name a folder, or the part that it is: --weights PART=FILE")  # fmt: skip
+        return {part: Place(own.get(part, general)) for part in self.parts}

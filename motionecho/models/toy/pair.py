@@ -1,0 +1,75 @@
+"""Loads the embedded pair from the weights that ship with the package."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from motionecho.device import resolve_device, resolve_dtype
+from motionecho.models.animatediff.motion_unet import MotionUNet
+from motionecho.models.pair import ModelPair
+from motionecho.models.spec import PairSpec
+from motionecho.models.speed.graphs import recorded
+from motionecho.models.speed.offload import one_at_a_time
+from motionecho.models.toy.nets import SCHEDULE, TextEncoder, build_unet, build_vae
+from motionecho.models.weights.checkpoint import filled, read, require_match, shapes
+from motionecho.schedules import Consistency
+from motionecho.sprites.words import tokenize
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def load(
+    spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False, eager: bool = False
+) -> ModelPair:
+    """Build the pair; float32 unless asked otherwise, since it is small enough everywhere."""
+    place, kind = resolve_device(device), resolve_dtype(dtype, torch.float32)
+    home = torch.device("cpu") if offload else place
+    files = spec.paths()  # a missing file is named before anything is built
+
+    def placed(component: str, net: Net) -> Net:
+        put = strictly(net, files[component]).to(home)  # diffusers warns of a cast, even of an empty one
+        if place.type == "cpu":
+            put = put.to(memory_format=torch.channels_last)  # a third faster there
+        return put if kind == torch.float32 else put.to(kind)
+
+    text = placed("text", TextEncoder())
+
+    def tokens(prompts: list[str]) -> Tensor:
+        return torch.tensor([tokenize(prompt) for prompt in prompts])
+
+    def encode(ids: Tensor) -> Tensor:
+        states: Tensor = text(ids).float()
+        return states
+
+    facts = json.loads((files["vae"].parent / "config.json").read_text())
+    student, teacher = (
+        MotionUNet(placed(role, build_unet()), SCHEDULE, Consistency(origin_steps=50), spec.layers, "v")
+        for role in ("student", "teacher")
+    )
+    pair = ModelPair(spec, student, teacher, placed("vae", build_vae()), tokens, encode,
+                     facts["latent_shift"], facts["latent_scale"], home)  # fmt: skip
+    if offload:
+        return one_at_a_time(pair, place, text)
+    return pair if eager else recorded(pair)
+
+
+def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], nn.Module]]:
+    """What loads each network from its file; each raises Misfit where tensors do not fit."""
+    return {
+        "teacher": lambda: strictly(build_unet(), files["teacher"]),
+        "autoencoder": lambda: strictly(build_vae(), files["vae"]),
+        "text encoder": lambda: strictly(TextEncoder(), files["text"]),
+        "student": lambda: strictly(build_unet(), files["student"]),
+    }
+
+
+def strictly(net: Net, file: Path) -> Net:
+    """The network with the tensors of a file in float32; raises Misfit naming those that do not fit."""
+    # the file is fp16 to be small, in which a CPU is several times slower
+    tensors = {name: tensor.float() for name, tensor in read(file).items()}
+    require_match(shapes(net.state_dict()), tensors, f"the pair's {file.stem}")
+    return filled(net, tensors)

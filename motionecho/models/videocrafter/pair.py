@@ -1,0 +1,98 @@
+"""Loads VideoCrafter2 as the teacher and one of its T2V-Turbos as the student."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from motionecho.device import resolve_device, resolve_dtype
+from motionecho.errors import UserError
+from motionecho.models.pair import ModelPair
+from motionecho.models.spec import PairSpec
+from motionecho.models.speed.graphs import recorded
+from motionecho.models.speed.layout import kernels
+from motionecho.models.speed.offload import one_at_a_time
+from motionecho.models.videocrafter import vae as autoencoder
+from motionecho.models.videocrafter.backbone import SOLVER, SOLVER_V1, EmbeddedScales, VideoCrafter
+from motionecho.models.videocrafter.loading import load_unet
+from motionecho.models.videocrafter.lora import merged
+from motionecho.models.videocrafter.random_weights import random_student, random_videocrafter2
+from motionecho.models.videocrafter.text import TextEncoder, load_text
+from motionecho.models.videocrafter.unet import UNet, fused
+from motionecho.models.weights.checkpoint import State, component, read, unpickled
+
+
+def load(
+    spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False, eager: bool = False
+) -> ModelPair:
+    """Build the pair; float16 on a GPU and float32 on a CPU unless asked otherwise."""
+    place = resolve_device(device)
+    kind = resolve_dtype(dtype, torch.float16 if place.type == "cuda" else torch.float32)
+    if spec.is_random:
+        teacher, student = random_videocrafter2(), random_student(lora=spec.name == "turbo-v1")
+    else:
+        paths = spec.pull()  # a missing file is named before anything is built
+        teacher, student = read(paths["teacher"]), unpickled(paths["student"])
+    return assemble(spec, teacher, student, place, kind, offload, eager)
+
+
+def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
+    """What loads each network from its file, on the CPU; each raises Misfit where tensors do not fit."""
+    whole = cache(lambda: read(files["teacher"]))
+    return {
+        "teacher": lambda: load_unet(whole()),
+        "autoencoder": lambda: autoencoder.load_vae(whole()),
+        "text encoder": lambda: load_text(whole()),
+        "student": lambda: load_student(whole(), unpickled(files["student"])),
+    }
+
+
+def load_student(videocrafter2: State, student: State | list[torch.Tensor]) -> UNet:
+    """T2V-Turbo, whole or as the LoRA that makes it of VideoCrafter2."""
+    net = load_unet(merged(videocrafter2, student) if isinstance(student, list) else student)
+    if net.config.scale_width is None:
+        raise UserError("the student's checkpoint has no time_cond_proj.weight; "
+                        "it is a plain VideoCrafter2, not a distilled T2V-Turbo")  # fmt: skip
+    return net
+
+
+def assemble(
+    spec: PairSpec,
+    videocrafter2: State,
+    turbo: State | list[torch.Tensor],
+    device: torch.device,
+    dtype: torch.dtype,
+    offload: bool = False,
+    eager: bool = False,
+) -> ModelPair:
+    """The pair of two checkpoints; raises UserError naming the tensors of one that does not fit."""
+    home = torch.device("cpu") if offload else device
+    teacher, student = load_unet(videocrafter2), load_student(videocrafter2, turbo)
+    second = student.config.motion_width is not None
+    scales = EmbeddedScales(motion=EmbeddedScales.motion if second else None)
+
+    ops = kernels(device, eager)
+
+    def placed(net: UNet) -> UNet:
+        return fused(net.to(home, dtype), ops) if ops else net.to(home, dtype)
+
+    # cast as tensors: diffusers warns of casting a module
+    parts = component(videocrafter2, autoencoder.PREFIX)
+    vae = autoencoder.load_vae({name: t.to(home, dtype) for name, t in parts.items()})
+    vae = vae.fused(vae, ops) if ops and not offload else vae.frame_by_frame(vae)
+    text = load_text(videocrafter2)
+    pair = ModelPair(
+        spec,
+        student=VideoCrafter(placed(student), SOLVER if second else SOLVER_V1, fps=spec.fps, scales=scales),
+        teacher=VideoCrafter(placed(teacher), fps=spec.fps),
+        vae=vae,
+        tokens=text.tokenizer,
+        text=TextEncoder(text.tower.to(home, dtype), text.tokenizer),
+        latent_shift=0.0,
+        latent_scale=autoencoder.LATENT_SCALE,
+        device=home,
+    )
+    if offload:
+        return one_at_a_time(pair, device, text.tower)
+    return pair if eager else recorded(pair)

@@ -1,0 +1,63 @@
+"""What a forward pass tells every layer beside its input: conditioning, and what the probe wants to see."""
+
+import math
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from motionecho.denoiser import Probe
+from motionecho.models.kernels import plain
+
+
+class Seen(Exception):
+    """All probed layers have run: a signal, not an error."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Of a batch of b videos: embedding [b, e] of time, scale and fps; text states [b, tokens, width].
+
+    The embedding has passed the SiLU that every residual block would start with.
+
+    `ops` does what is neither a matrix product nor a convolution: `plain` or `triton`.
+    """
+
+    embedding: Tensor
+    text: Tensor
+    probe: Probe | None = None
+    ends_when_seen: bool = False
+    ops: ModuleType = plain
+
+    def wants(self, layer: str) -> bool:
+        return self.probe is not None and layer in self.probe.layers
+
+    def show(self, layer: str, weights: Tensor) -> None:
+        """Hand the probe a layer's map [b, h*w, heads, f, f]; behind the last one no graph is needed."""
+        if self.probe is None:
+            return
+        self.probe.maps[layer] = weights
+        if self.probe.complete and self.ends_when_seen:
+            raise Seen
+        if self.probe.complete:
+            torch.set_grad_enabled(False)
+
+
+def sinusoid(value: Tensor, width: int) -> Tensor:
+    """Timesteps or frame rates [b] to [b, width], float32: cosines first, frequencies 10000^(-2i/width)."""
+    half = width // 2
+    frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=value.device) / half)
+    angles = value.float()[:, None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def scale_embedding(scale: Tensor, width: int = 256) -> Tensor:
+    """Guidance scales [b] to [b, width], float32: sines first, of 1000 w (latent consistency models).
+
+    Unlike `sinusoid`, the slowest frequency is exactly 1/10000.
+    """
+    half = width // 2
+    frequencies = torch.exp(-math.log(10000) / (half - 1) * torch.arange(half, device=scale.device))
+    angles = 1000 * scale.float()[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

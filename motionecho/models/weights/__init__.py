@@ -1,0 +1,1 @@
+"""Where weights are, what a checkpoint holds, and weights drawn at random."""

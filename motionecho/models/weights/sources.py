@@ -1,0 +1,183 @@
+"""Weights from where they are published to this node's disk, once however many processes ask.
+
+A place is a Hugging Face repository (its cache is the hub's own, shared with diffusers), any other fsspec URL
+(cached below `cache_folder`), or a folder on this node, which is used as it lies.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from motionecho.errors import UserError
+from motionecho.runs.local import replacing
+
+LARGE = 1 << 28  # bytes above which a file's sha256 is remembered
+SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # of a place that is one file
+HUB, ORGANISATION = "hf://", re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published part of a pair: a Hugging Face repository, and which of its files are needed.
+
+    `files` maps what a file is for to the names it may have, the preferred one first.
+    """
+
+    hub: str
+    files: Mapping[str, tuple[str, ...]]
+    gigabytes: float
+
+    def keys(self, part: str) -> dict[str, str]:
+        """What records call each file: the part's name, with the file's where there are several."""
+        return {what: f"{part}/{what}" if len(self.files) > 1 else part for what in self.files}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of one part are looked for; an empty `text` is where they are published."""
+
+    text: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        return self.text.endswith(SUFFIXES)
+
+    def candidates(self, part: Published, what: str) -> Iterator["Source"]:
+        """The file under each name that it may have, in the order in which they are tried."""
+        base = self.text.rstrip("/") or f"{HUB}{part.hub}"
+        if not base.startswith(HUB) and ORGANISATION.fullmatch(base) and not Path(base).exists():
+            base = HUB + base
+        if self.is_file:
+            yield Source(base)
+            return
+        at_home = base == f"{HUB}{part.hub}"
+        for name in part.files[what]:
+            yield Source(f"{base}/{name}")
+            if not at_home:  # a folder may mirror several repositories
+                yield Source(f"{base}/{part.hub}/{name}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file at one place."""
+
+    url: str
+
+    @property
+    def is_remote(self) -> bool:
+        return "://" in self.url and not self.url.startswith("file://")
+
+    def path(self) -> Path | None:
+        """Where the file lies on this node, None where it does not; asks no network."""
+        if self.url.startswith(HUB):
+            from huggingface_hub import try_to_load_from_cache
+
+            cached = try_to_load_from_cache(*self._on_hub())
+            return Path(cached) if isinstance(cached, str) else None
+        path = self._cached() if self.is_remote else Path(self.url.removeprefix("file://")).expanduser()
+        return path if path.is_file() else None
+
+    def fetch(self) -> Path | None:
+        """Bring the file here, unless it is here; None where there is no such file.
+
+        Raises UserError where the place cannot be read, Transient where a store keeps failing.
+        """
+        if not self.is_remote or self.path():
+            return self.path()
+        return self._from_hub() if self.url.startswith(HUB) else self._from_url()
+
+    def _on_hub(self) -> tuple[str, str]:
+        organisation, name, file = self.url.removeprefix(HUB).split("/", 2)
+        return f"{organisation}/{name}", file
+
+    def _cached(self) -> Path:
+        place = hashlib.sha256(self.url.encode()).hexdigest()[:12]
+        return cache_folder("weights") / place / self.url.rsplit("/", 1)[-1]
+
+    def _from_hub(self) -> Path | None:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        repository, file = self._on_hub()
+        try:  # resumes what was cut short, and holds a lock while it runs
+            return Path(hf_hub_download(repository, file))
+        except LocalEntryNotFoundError as problem:
+            raise UserError(f"{self.url} is not on this machine and the hub cannot be reached") from problem
+        except EntryNotFoundError:
+            return None
+        except Exception as problem:  # gated, renamed, no such repository: the hub's own words
+            said = str(problem).strip().splitlines() or [type(problem).__name__]
+            raise UserError(f"{self.url} cannot be fetched: {said[-1]}") from problem
+
+    def _from_url(self) -> Path | None:
+        from motionecho.runs.files import open_url, patiently
+
+        path = self._cached()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(f"{path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.is_file():
+                return path
+            fs, remote = open_url(self.url)
+            try:
+                with replacing(path) as temporary:
+                    _permitted(self.url, lambda: patiently(lambda: fs.get_file(remote, temporary)))
+            except FileNotFoundError:
+                return None
+        return path
+
+
+def _permitted(url: str, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except PermissionError as problem:
+        raise UserError(f"no permission to read the weights at {url}: check the credentials") from problem
+
+
+def cache_folder(name: str) -> Path:
+    """A folder of this user's cache; it may not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "motionecho" / name
+
+
+def known_sha256(path: Path) -> str | None:
+    """sha256 of a file, None for a large one that was never read as it now is."""
+    stat = path.stat()
+    if stat.st_size < LARGE:
+        return _read_sha256(path, stat.st_mtime_ns, stat.st_size)
+    note, stamp = _note(path)
+    if not note.is_file():
+        return None
+    digest, _, noted = note.read_text().strip().partition(" ")
+    return digest if noted == stamp else None
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file; that of a large one is remembered while size and time of change hold."""
+    known = known_sha256(path)
+    if known is not None:
+        return known
+    stat, (note, stamp) = path.stat(), _note(path)
+    digest = _read_sha256(path, stat.st_mtime_ns, stat.st_size)
+    with suppress(OSError, UserError):  # a home that cannot be written costs time, not the run
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(note) as temporary:
+            Path(temporary).write_text(f"{digest} {stamp}\n")
+    return digest
+
+
+def _note(path: Path) -> tuple[Path, str]:
+    """Where a file's sha256 is remembered, and what it has to be remembered with to hold."""
+    name, stat = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24], path.stat()
+    return cache_folder("sha256") / name, f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+@lru_cache(maxsize=64)
+def _read_sha256(path: Path, _modified: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,282 @@
+"""The one loop of a run: hand tasks to idle actors, judge what comes back, commit, until nothing is left.
+
+Only this process decides: an attempt that failed is written down before the sample is tried again, and a
+sample is finished when its record is in the store. Writes go through a few threads, so that a slow store
+holds up neither the actors nor the watch over deadlines.
+"""
+
+import heapq
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import count, islice
+from textwrap import shorten
+from typing import Any
+
+import ray
+
+from motionecho.runs.records import Record
+from motionecho.runs.store import RunStore
+from pipelines.driver.pool import Pool, Seat, outcome
+from pipelines.execution import Execution
+from pipelines.tasks import Failure, Job, Tally, Task
+
+GUARD_AFTER = 50  # samples before the failure rate means anything
+LOOK_AHEAD = 64  # waiting jobs considered for one actor
+COMPACT_EVERY = 1000  # commits between two results parts
+WRITERS = 8
+GONE = ("WorkerDied", "NodeLost", "ActorUnavailable")  # failures that leave no actor behind
+
+
+class Loop:
+    """Drives jobs through pools, first to last, and commits them. `run` returns when all is said."""
+
+    def __init__(self, jobs: list[Job], pools: list[Pool], store: RunStore, engine: Execution, life: str,
+                 make_record: Callable[[Job, dict[str, Any] | None], Record],
+                 on_change: Callable[["Loop"], object]) -> None:  # fmt: skip
+        self.pools, self.store, self.engine, self.life = pools, store, engine, life
+        self.make_record, self.on_change = make_record, on_change
+        self.queues: list[deque[Job]] = [deque(jobs), *(deque[Job]() for _ in pools[1:])]
+        # a sample past this pool has a video to be committed; before it, an interrupted run loses nothing
+        self.maker = next((index for index, pool in enumerate(pools) if "generate" in pool.spec.stages), 0)
+        self.later: list[tuple[float, int, Job]] = []  # a heap of retries by the time they are due
+        self.order = count()
+        self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="store")
+        self.writes: dict[Future[Any], Callable[[Any], None]] = {}
+        self.fresh: list[Record] = []  # committed, not yet in a results part
+        self.tally = Tally()
+        self.stopped: str | None = None
+        self.draining = self.killed = False
+
+    def run(self) -> Tally:
+        try:
+            while not self.killed and self._work_left():
+                now = time.monotonic()
+                self._requeue(now)
+                self._dispatch(now)
+                self._collect()
+                self._enforce_deadlines(time.monotonic())
+                self._settle_writes()
+                self.on_change(self)
+        finally:
+            for pool in self.pools:
+                pool.close()
+            self.writers.shutdown(wait=True)
+            self._settle_writes()
+        if self.fresh:
+            self.store.compact(self.fresh)
+        return self.tally
+
+    def drain(self, reason: str | None = None) -> None:
+        """Begin no further video; one that is under way goes through all its stages and is committed."""
+        self.draining, self.stopped = True, self.stopped or reason
+
+    def kill(self) -> None:
+        """Give up what is under way; only writes already begun are finished."""
+        self.draining = self.killed = True
+
+    def running(self) -> list[Seat]:
+        return [seat for pool in self.pools for seat in pool.busy()]
+
+    # --- one turn of the loop
+
+    def _work_left(self) -> bool:
+        if self.running() or self.writes:
+            return True
+        waiting = {index for index, queue in enumerate(self.queues) if queue}
+        waiting |= {job.group for _, _, job in self.later}
+        if self.draining:
+            waiting = {group for group in waiting if group > self.maker and not self.pools[group].trouble}
+        return bool(waiting)
+
+    def _requeue(self, now: float) -> None:
+        while self.later and self.later[0][0] <= now:
+            job = heapq.heappop(self.later)[2]
+            self.queues[job.group].append(job)
+
+    def _dispatch(self, now: float) -> None:
+        coming = 0 if self.draining else len(self.later)
+        for index, (pool, queue) in enumerate(zip(self.pools, self.queues, strict=True)):
+            if self.draining and index <= self.maker:
+                coming += len(pool.busy())
+                continue
+            coming += len(queue) + len(pool.busy())  # what is or will be this pool's to do
+            pool.tend(now, coming)
+            if pool.trouble and not any(seat.where for seat in pool.seats):
+                self.drain(f"no worker could start: {pool.trouble.name}: {pool.trouble.message}")
+            if self._far_ahead(index):
+                continue
+            for seat in pool.idle():
+                job = self._next_job(index, seat)
+                if job is None:  # nothing for this one; another may take what failed here
+                    continue
+                if {"generate", "publish"} & set(pool.spec.stages):  # the name of the blobs it will write
+                    attempt = f"{len(job.strikes) + job.infra + 1}-{self.life}"
+                    job.task = replace(job.task, attempt=attempt)
+                pool.give(seat, job, job.task, now, self._look_ahead(index, seat))
+
+    def _far_ahead(self, index: int) -> bool:
+        """True while the next pool has work waiting for each of its actors: more would only be at risk."""
+        after = index + 1
+        return after < len(self.pools) and len(self.queues[after]) >= self.pools[after].spec.size
+
+    def _next_job(self, index: int, seat: Seat) -> Job | None:
+        """Prefer a job that did not fail here and whose reference no one is inverting at this moment.
+
+        Among these, one that this seat has read ahead for, then one that no other seat has.
+        """
+        pool, queue = self.pools[index], self.queues[index]
+        inverting = {s.job.task.motion_key for s in pool.busy()} if "invert" in pool.spec.stages else set()
+        alone = sum(each.where is not None for each in pool.seats) == 1  # others may stay pending
+        first: int | None = None
+        second: int | None = None
+        for position, job in enumerate(queue):
+            if position >= LOOK_AHEAD:
+                break
+            if job.avoid == (index, seat.number) and not alone:
+                continue
+            if job.task.motion_key in inverting:
+                second = position if second is None else second
+            elif job.ahead == (index, seat.number):
+                first = position
+                break
+            elif first is None or (queue[first].ahead and not job.ahead):
+                first = position
+        if first is None and pool.spec.stages != ("invert",):
+            first = second
+        if first is None:
+            return None
+        job = queue[first]
+        del queue[first]
+        job.ahead = None
+        return job
+
+    def _look_ahead(self, index: int, seat: Seat) -> Task | None:
+        """The task that this seat will most likely get next, for it to read what that needs by then."""
+        for job in islice(self.queues[index], LOOK_AHEAD):
+            if job.ahead is None and job.avoid != (index, seat.number):
+                job.ahead = (index, seat.number)
+                return job.task
+        return None
+
+    def _collect(self) -> None:
+        seats = {seat.ref: (pool, seat) for pool in self.pools for seat in pool.seats if not seat.idle}
+        if not seats:
+            time.sleep(0.02)  # only writes or retries are under way
+            return
+        refs = list(seats)
+        ready, _ = ray.wait(refs, timeout=0.1 if self.writes or self.later else 0.5)
+        if ready:
+            ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        for ref in ready:
+            pool, seat = seats[ref]
+            if seat.job is None:
+                pool.started(seat, time.monotonic())
+            else:
+                self._judge(pool, seat, outcome(seat, pool.spec.name))
+
+    def _enforce_deadlines(self, now: float) -> None:
+        for pool in self.pools:
+            for seat in pool.busy():
+                if now - seat.began > self.engine.deadline_s:
+                    message = f"it took longer than {self.engine.deadline_s:g} s and its worker was killed"
+                    late = Failure("strike", "DeadlineExceeded", message, pool.spec.name)
+                    self._judge(pool, seat, late, dismiss=True)
+
+    # --- what becomes of a job
+
+    def _judge(self, pool: Pool, seat: Seat, said: dict[str, Any] | Failure, dismiss: bool = False) -> None:
+        job: Job = seat.job
+        handed, seat.job, seat.ref, seat.handed = seat.handed, None, None, None
+        here, index = dict(seat.where or {}), self.pools.index(pool)
+        if index <= self.maker or not job.where:  # a record says where its video was made
+            job.where = here
+        if isinstance(said, Failure):
+            job.avoid = (index, seat.number)
+            if dismiss or said.kind == "poisoned" or said.name in GONE:
+                pool.dismiss(seat)
+            self._failed(job, said, here)
+            return
+        seconds = job.result.get("seconds", {}) | said.get("seconds", {})
+        job.result |= said | {"seconds": seconds}
+        job.avoid, job.handed = None, handed
+        if "video" in said:
+            job.task = replace(job.task, video=said["video"]["uri"])
+        job.group += 1
+        if job.group < len(self.pools):
+            self.queues[job.group].append(job)
+        else:
+            self._commit(job, None)
+
+    def _failed(self, job: Job, failure: Failure, where: dict[str, Any]) -> None:
+        engine = self.engine
+        note = failure.note(attempt=job.task.attempt, **where)
+        if failure.kind == "infra":
+            job.infra += 1
+        else:
+            job.strikes.append(note)
+        if failure.name == "FilmLost":  # with the node that kept it: it has to be made again
+            job.group, job.handed = self.maker, None
+        worn_out = len(job.strikes) >= engine.max_attempts or job.infra >= engine.infra_attempts
+        if failure.kind == "bad" or worn_out:
+            self._commit(job, note)
+            return
+        tries = job.infra if failure.kind == "infra" else len(job.strikes)
+        due = min(60.0, engine.backoff_s * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
+        again = lambda _=None: heapq.heappush(self.later, (time.monotonic() + due, next(self.order), job))  # noqa: E731
+        if failure.kind == "infra":
+            again()
+        else:
+            name = f"{len(job.strikes)}-{self.life}"
+            self._write(lambda: self.store.note_strike(job.task.key, name, note), again)
+
+    def _commit(self, job: Job, error: dict[str, Any] | None) -> None:
+        record = self.make_record(job, error)
+
+        def count_it(won: bool) -> None:
+            if won:
+                self.fresh.append(record)
+            self.tally.committed += record.ok
+            self.tally.failed += not record.ok
+            self.tally.last = record.video["uri"] if record.video else self.tally.last
+            if error:
+                self.tally.failures[error["class"]] += 1
+                self.tally.examples.setdefault(
+                    error["class"], f'"{record.id}": {shorten(error["message"], 300)}'
+                )
+                self._guard()
+            if len(self.fresh) >= COMPACT_EVERY and not self.killed:
+                self._compact()
+
+        self._write(lambda: self.store.commit(record), count_it)
+
+    def _guard(self) -> None:
+        tally = self.tally
+        seen = tally.committed + tally.failed
+        if seen >= GUARD_AFTER and tally.failed > self.engine.max_failure_rate * seen and not self.draining:
+            causes = tally.failures.most_common()
+            self.drain(
+                f"{tally.failed} of the first {seen} samples failed "
+                f"({', '.join(f'{name} x {n}' for name, n in causes)}), "
+                f"more than {self.engine.max_failure_rate:.0%}; sample {tally.examples[causes[0][0]]}"
+            )
+
+    # --- writes, off the loop's own thread
+
+    def _write(self, action: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        self.writes[self.writers.submit(action)] = then
+
+    def _settle_writes(self) -> None:
+        for future in [f for f in self.writes if f.done()]:
+            then, problem = self.writes.pop(future), future.exception()
+            if problem is None:
+                then(future.result())
+            else:  # a result that cannot be recorded is lost work: make no more of it
+                self.drain(f"the store takes no records: {problem}")
+
+    def _compact(self) -> None:
+        records, self.fresh = self.fresh, []
+        self._write(lambda: self.store.compact(records), lambda _: None)

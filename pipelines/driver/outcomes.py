@@ -1,0 +1,74 @@
+"""From what happened to a record: of a job that ended, and of a row that could never begin."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from motionecho.manifest import BadRow
+from motionecho.runs.keys import KEY_LENGTH, digest
+from motionecho.runs.records import Record
+from motionecho.runs.store import RunStore
+from pipelines.plan import Work
+from pipelines.tasks import Failure, Job
+
+WRITERS = 8
+BLOBS = ("motion", "video", "stats")
+SAID = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "seconds")
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Makes the record of a job that ended; `error` is the note of the failure that ended it, if one did."""
+
+    versions: dict[str, str]
+    weights: dict[str, str]  # sha256
+
+    def record(self, job: Job, error: dict[str, Any] | None) -> Record:
+        task, sample = job.task, job.task.sample
+        said = {} if error else {name: job.result[name] for name in SAID if name in job.result}
+        return Record(
+            key=task.key,
+            id=sample.id,
+            status="failed" if error else "ok",
+            inputs=sample.inputs(),
+            reference={
+                "uri": sample.reference,
+                "sha256": task.reference_sha256,
+                "version": task.reference_version,
+            },
+            motion_key=task.motion_key,
+            echo=task.config.to_dict(),
+            attempt=task.attempt or None,
+            attempts=len(job.strikes) + job.infra + (error is None),
+            strikes=job.strikes,
+            error=error,
+            where=job.where,
+            versions=self.versions,
+            weights=self.weights,
+            committed_at=now(),
+            **said,
+        )
+
+
+def commit_bad_rows(store: RunStore, work: Work) -> None:
+    """Give every row that cannot run a failed record with its reason, once."""
+    records = {bad_row_key(row): row for row in work.bad}
+    new = [bad_record(key, row) for key, row in records.items() if key not in work.index]
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(store.commit, new))
+
+
+def bad_row_key(row: BadRow) -> str:
+    """Key of the record that names a bad row: by content, so that a mended row is another."""
+    return digest(["bad row", row.id, row.inputs])[:KEY_LENGTH]
+
+
+def bad_record(key: str, row: BadRow) -> Record:
+    error = Failure("bad", "BadRow", row.reason, "manifest").note()
+    inputs = {"id": row.id} | row.inputs
+    return Record(key=key, id=row.id, status="failed", inputs=inputs, error=error, committed_at=now())

@@ -1,0 +1,116 @@
+"""Says how a run is going: to the caller several times a second, to the store every so often."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Self
+
+from motionecho.runs.store import RunStore
+from pipelines.driver.outcomes import now
+from pipelines.execution import Progress
+from pipelines.plan import Plan
+from pipelines.tasks import Tally
+
+if TYPE_CHECKING:
+    from pipelines.driver.loop import Loop
+
+TELL_EVERY_S = 0.25
+NOTE_EVERY_S = 15.0
+RATE_WINDOW = 50  # commits the rate is taken over
+PATIENT_FOR_S = 30.0  # before a missing worker is worth a word
+
+
+class Reporter:
+    """Turns the loop's state into Progress. Failing to note progress in the store never disturbs the run."""
+
+    def __init__(
+        self, plan: Plan, store: RunStore, on_event: Callable[[Progress], None], manifest: str = ""
+    ) -> None:
+        self.plan, self.store, self.on_event, self.manifest = plan, store, on_event, manifest
+        self.began = time.monotonic()
+        self.marks: deque[tuple[float, int]] = deque([(self.began, 0)], maxlen=RATE_WINDOW)
+        self.told = self.noted = float("-inf")
+        self.latest = self._progress(Tally())
+        self.writer = ThreadPoolExecutor(1, thread_name_prefix="progress")
+        self.writing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._note(ended=True)
+        self.writer.shutdown(wait=True)
+
+    def tell(self, loop: "Loop") -> bool:
+        """Report the loop's state; False where that was done a moment ago."""
+        at = time.monotonic()
+        finished = loop.tally.committed + loop.tally.failed
+        if finished > self.marks[-1][1]:
+            self.marks.append((at, finished))
+        if at - self.told < TELL_EVERY_S:
+            return False
+        self.told = at
+        running = tuple(f"{s.job.task.sample.id} ({at - s.began:.0f} s)" for s in loop.running())
+        pools = {pool.spec.name: (len(pool.busy()), len(pool.seats)) for pool in loop.pools}
+        self.latest = self._progress(loop.tally, running, pools, _message(loop, at - self.began))
+        self.on_event(self.latest)
+        if at - self.noted > NOTE_EVERY_S:
+            self.noted = at
+            self._note(ended=False)
+        return True
+
+    def end(self, tally: Tally) -> None:
+        self.latest = self._progress(tally, message=self.latest.message)
+        self.on_event(self.latest)
+
+    def say(self, message: str) -> None:
+        self.latest = Progress(**{**self.latest.__dict__, "message": message})
+        self.on_event(self.latest)
+
+    def _progress(
+        self,
+        tally: Tally,
+        running: tuple[str, ...] = (),
+        pools: dict[str, tuple[int, int]] | None = None,
+        message: str | None = None,
+    ) -> Progress:
+        plan = self.plan
+        (first, count), (last, latest) = self.marks[0], self.marks[-1]
+        rate = 60 * (latest - count) / (last - first) if last > first else 0.0
+        left = plan.todo - tally.committed - tally.failed
+        return Progress(
+            total=plan.rows,
+            done=plan.done + tally.committed,
+            failed=plan.failed_before + len(plan.bad) + tally.failed,
+            running=running,
+            rate=round(rate, 2),
+            eta_s=round(60 * left / rate, 1) if rate else None,
+            last=tally.last,
+            pools=pools or {},
+            failures=dict(tally.failures),
+            message=message,
+        )
+
+    def _note(self, ended: bool) -> None:
+        if self.writing is not None and not self.writing.done() and not ended:
+            return  # a slow store: the next word will do, but for the last
+        words: dict[str, Any] = {"schema_version": 1, "at": now(), "ended": ended, "manifest": self.manifest}
+        words |= asdict(self.latest)
+        self.writing = self.writer.submit(self.store.note_progress, words)
+
+
+def _message(loop: "Loop", seconds: float) -> str | None:
+    if loop.draining:
+        return loop.stopped or f"finishing {len(loop.running())} under way; Ctrl-C again gives them up"
+    for pool in loop.pools:
+        if pool.misstarts and not any(seat.where for seat in pool.seats):
+            return f"a worker did not start, trying again ({pool.misstarts})"
+        if pool.retired:
+            return f"{len(pool.retired)} retired: {pool.retired[-1]}"
+    if seconds > PATIENT_FOR_S and not any(seat.where for pool in loop.pools for seat in pool.seats):
+        spec = loop.pools[0].spec
+        wanted = [f"{n:g} {kind}" for n, kind in ((spec.num_cpus, "CPU"), (spec.num_gpus, "GPU")) if n]
+        return f"waiting for the cluster to give {' and '.join(wanted)} to a worker"
+    return loop.tally.message

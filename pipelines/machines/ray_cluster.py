@@ -1,0 +1,161 @@
+"""Ray itself: join a cluster or start one in this process, and say how many workers it can carry."""
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from motionecho.errors import UserError
+from pipelines.execution import Execution, is_job_server
+from pipelines.machines.resources import PoolSpec
+
+STAGES = ("invert", "generate", "publish", "score")
+HELPERS, HELPER_THREADS = 8, 4  # at most: processes for each worker with a GPU, and cores of each
+JOINED = {"RAY_USAGE_STATS_ENABLED": "0"}
+EMBEDDED = JOINED | {
+    # A token file left by another cluster would make this private one ask for tokens it cannot match.
+    "RAY_AUTH_MODE": "disabled",
+    # Workers are niced by 15 otherwise: on a busy machine the run then all but stands still.
+    "RAY_worker_niceness": "0",
+}
+# Films that wait to be published, a few for each GPU; more go to disk. Ray would take a third of the memory.
+OBJECT_STORE_BYTES = 512 * 2**20
+
+
+@contextmanager
+def connected(engine: Execution) -> Iterator[None]:
+    """Have Ray for the time of a block, and stop it afterwards if this started it.
+
+    An address in `engine` or in RAY_ADDRESS is joined; otherwise, or for "local", Ray runs embedded.
+    Raises UserError where the address cannot be joined.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
+    if is_job_server(address):
+        raise UserError(
+            f'"{address}" is the address of Ray\'s job server, which takes `motionecho batch submit` only: '
+            "use --address auto on the head node, or --address ray://<head>:10001"
+        )
+    with _environment(EMBEDDED if address == "local" else JOINED):
+        try:
+            if address == "local":
+                _embedded()
+            else:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, OSError, ValueError, RuntimeError) as problem:
+            first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+            raise UserError(f'cannot reach Ray at "{address}": {first}') from problem
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _embedded() -> None:
+    with _terminate_spared():
+        ray.init(
+            address="local",
+            num_cpus=local_cores(),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+        )
+
+
+@contextmanager
+def _terminate_spared() -> Iterator[None]:
+    """Have processes started within the block ignore SIGTERM, as Ray itself has them ignore Ctrl-C.
+
+    `timeout`, Slurm and supervisors signal the whole process group: without this, Ray's own processes die of
+    it and the driver has nothing left to drain with. A blocked signal stays blocked across fork and exec.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment(defaults: dict[str, str]) -> Iterator[None]:
+    """Set variables that are not set, for the time of a block; Ray's processes inherit them."""
+    added = {name: value for name, value in defaults.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def local_cores() -> int:
+    """CPU cores this process may use: affinity and the cgroup's quota, whichever is less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, int(quota))) if quota else cores
+
+
+def _cgroup_quota() -> float | None:
+    v2, v1 = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu")
+    try:
+        if v2.exists():
+            quota, period = v2.read_text().split()
+        else:
+            quota = (v1 / "cpu.cfs_quota_us").read_text()
+            period = (v1 / "cpu.cfs_period_us").read_text()
+        return float(quota) / float(period) if float(quota) > 0 else None
+    except (OSError, ValueError):  # no cgroup, or "max": no limit
+        return None
+
+
+def node_cores() -> list[float]:
+    """CPU cores of every living node of the cluster that is joined."""
+    return [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+
+
+def pool_specs(
+    gpus: float,
+    nodes: list[float],
+    workers: int | None,
+    separate: bool = False,
+    helped: bool = False,
+) -> list[PoolSpec]:
+    """Decide the pools from the cluster's GPUs and the cores of its nodes.
+
+    With GPUs: one worker a GPU; more workers than GPUs share them. Without: one worker a node that uses every
+    core, or `workers` that divide them. One process serves all stages, so that models load once and a sample
+    never waits for another process; `separate` gives inversion, generation and what follows a third of that
+    each. `helped` takes publishing and scoring off the workers with a GPU, to up to eight processes for each,
+    where cores are left.
+    """
+    cores = sum(nodes) or 1.0
+    size = workers or int(gpus) or len([node for node in nodes if node]) or 1
+    threads = None if gpus else max(1, int(min(cores / size, max(nodes, default=1.0))))
+    cpus = min(1.0, cores / size) if threads is None else min(float(threads), cores / size)
+    share = min(1.0, int(gpus) / size)
+    spare = int(cores - size)
+    if gpus and helped and not separate and spare >= size:
+        helpers = min(HELPERS * size, spare)
+        each = min(HELPER_THREADS, spare // helpers)
+        # asking for a GPU alone: helpers that took a node's cores first would otherwise leave its GPU idle
+        makers = PoolSpec(STAGES[:2], size, share, 0.0, threads)
+        return [makers, PoolSpec(STAGES[2:], helpers, 0.0, float(each), each)]
+    if not separate:
+        return [PoolSpec(STAGES, size, share, _whole(cpus), threads)]
+    parts = (STAGES[:1], STAGES[1:2], STAGES[2:])
+    return [PoolSpec(part, size, share / 3, _whole(cpus / 3), threads) for part in parts]
+
+
+def _whole(cpus: float) -> float:
+    """Ray takes fractions below one core only."""
+    return cpus if cpus < 1 else float(int(cpus))

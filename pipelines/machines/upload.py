@@ -1,0 +1,71 @@
+"""Take a manifest to where a cluster can read it: the run's own place.
+
+A remote run gets a copy of the manifest and of every local clip under `inputs/`, named by content, so that
+submitting again copies nothing twice. A run in a folder is on a disk that the cluster shares (or is this
+machine's), where the manifest and its clips can be read as they are.
+"""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from motionecho.errors import UserError
+from motionecho.manifest import BadRow, Sample, read_manifest
+from motionecho.runs.files import is_local, open_url
+from motionecho.runs.keys import digest, file_digest
+from motionecho.runs.store import RunStore
+
+PARALLEL = 8
+
+
+def ship(manifest: str, store: RunStore) -> str:
+    """Return a URL of the manifest that means the same on every machine; UserError where it is unreadable."""
+    rows = read_manifest(manifest)
+    if is_local(store.fs):
+        return os.path.abspath(manifest) if is_local(open_url(manifest)[0]) else manifest
+    clips = {row.reference for row in rows if isinstance(row, Sample)}
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        places = dict(zip(sorted(clips), pool.map(lambda uri: _copy(uri, store), sorted(clips)), strict=True))
+    lines = [json.dumps(_portable(row, places), ensure_ascii=False) for row in rows]
+    uri = f"inputs/manifest-{digest(lines)[:16]}.jsonl"
+    store.put_text(uri, "\n".join(lines) + "\n")
+    return store.absolute(uri)
+
+
+def ship_engine(path: str | None, store: RunStore) -> str | None:
+    """Return a URL or shared path of an engine file, as `ship` does of a manifest."""
+    if path is None or not is_local(open_url(path)[0]):
+        return path
+    if is_local(store.fs):
+        return os.path.abspath(path)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UserError(f'cannot read engine file "{path}": {problem}') from problem
+    uri = f"inputs/engine-{digest(text)[:16]}.yaml"
+    store.put_text(uri, text)
+    return store.absolute(uri)
+
+
+def _copy(reference: str, store: RunStore) -> str:
+    """Where the clip can be read from: itself where it is remote, or cannot be read and will be told."""
+    fs, path = open_url(reference)
+    if not is_local(fs):
+        return reference
+    try:
+        sha256 = file_digest(path)
+    except OSError:
+        return reference
+    uri = f"inputs/{sha256[:2]}/{sha256[:32]}{os.path.splitext(path)[1]}"
+    if not store.exists(uri):
+        store.put_blob(uri, path)
+    return store.absolute(uri)
+
+
+def _portable(row: Sample | BadRow, places: dict[str, str]) -> dict[str, Any] | str:
+    """A row with everything that follows from its old place filled in; a bad one stays as bad as it was."""
+    if isinstance(row, Sample):
+        return row.inputs() | {"reference": places[row.reference]}
+    return row.inputs or row.reason

@@ -1,0 +1,116 @@
+"""One sample made once more from its record, to be compared."""
+
+import dataclasses
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from motionecho.errors import UserError
+from motionecho.runs.records import Record
+from motionecho.runs.store import RunStore
+from motionecho.video import read_clip
+from pipelines.plan import survey
+from pipelines.retry import settings_of
+from pipelines.workers.stages import build
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A sample made again beside its record; `frames` compares 8-bit values where the latents differ."""
+
+    id: str
+    key: str
+    equal: bool
+    recorded: str | None  # latents digests
+    now: str
+    notes: list[str]  # what is not as it was
+    frames: dict[str, float] | None = None
+
+
+def find(store: RunStore, sample: str) -> Record:
+    """The finished sample of that id or key; UserError where there is none."""
+    found = [record for record in store.records() if sample in (record.id, record.key)]
+    ok = [record for record in found if record.ok]
+    if not ok:
+        why = (
+            f"it failed: {(found[0].error or {}).get('message')}" if found else "no record has that id or key"
+        )
+        raise UserError(f'cannot replay "{sample}" of {store.url}: {why}')
+    return ok[-1]
+
+
+def replay(store: RunStore, sample: str, device: str | None = None, out: str | None = None) -> Replay:
+    """Make one sample again here, its inversion included, and compare the latents.
+
+    `out` keeps the new video. Raises UserError where the sample's row cannot run any more.
+    """
+    record, settings = find(store, sample), settings_of(store, device)
+    with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
+        manifest = os.path.join(folder, "one.jsonl")
+        with open(manifest, "w", encoding="utf-8") as stream:
+            stream.write(json.dumps(record.inputs) + "\n")
+        work = survey(manifest, settings, os.path.join(folder, "run"))
+        if not work.todo:
+            raise UserError(f'cannot replay "{record.id}": {work.bad[0].reason}')
+        task = dataclasses.replace(work.todo[0], attempt="replay")
+        _as_many_threads(str(record.where.get("device")))
+        stages = build(("invert", "generate", "publish"), settings, os.path.join(folder, "run"))
+        stages["invert"](task)
+        made = stages["generate"](task)
+        made |= stages["publish"](task, made["handed"])
+        again = RunStore(os.path.join(folder, "run"))
+        video = again.absolute(made["video"]["uri"])
+        if out:
+            with again.fetch(made["video"]["uri"]) as local, open(local, "rb") as source:
+                _save(source.read(), out)
+        equal = made["latent_sha256"] == record.latent_sha256
+        frames = None if equal else _differences(store, record, video)
+    notes = []
+    if task.reference_sha256 != record.reference.get("sha256"):
+        notes.append("the reference clip has changed since")
+    elif task.key != record.key:
+        notes.append("weights or code differ from the run's: the sample has another key here")
+    if not equal:
+        notes.append(f"it was made on: {record.where.get('device', 'a device that was not noted')}")
+    return Replay(record.id, record.key, equal, record.latent_sha256, made["latent_sha256"], notes, frames)
+
+
+def _differences(store: RunStore, record: Record, video: str) -> dict[str, float] | None:
+    if record.video is None:
+        return None
+    with store.fetch(record.video["uri"]) as path:
+        before, after = (_frames(each) for each in (path, video))
+    if before.shape != after.shape:
+        return None
+    apart = np.abs(before - after)
+    mse = float((apart**2).mean())
+    psnr = 99.0 if mse == 0 else 10 * float(np.log10(255.0**2 / mse))
+    return {"mean": round(float(apart.mean()), 4), "max": float(apart.max()), "psnr_db": round(psnr, 2)}
+
+
+def _as_many_threads(device: str) -> None:
+    """On a CPU sums round by the number of threads: take as many as the record names."""
+    import torch
+
+    threads = re.search(r"threads: (\d+)", device)
+    if threads:
+        torch.set_num_threads(int(threads[1]))
+
+
+def _frames(path: str) -> Any:
+    from motionecho.video import probe
+
+    info = probe(path)
+    return read_clip(path, info.frames, info.height, info.width).frames.astype(np.float32)
+
+
+def _save(data: bytes, out: str) -> None:
+    from motionecho.runs.local import replacing
+
+    with replacing(out) as temporary, open(temporary, "wb") as stream:
+        stream.write(data)

@@ -1,0 +1,1 @@
+"""Scoring videos that exist."""

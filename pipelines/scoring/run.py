@@ -1,0 +1,261 @@
+"""Scoring videos that exist: a run's, a results table's, or those of any table with a `video` column.
+
+    source -> rows -> keys -> [score] per video, in Ray actors -> commit -> results
+
+A place of scores has the layout of a run. Its records are named by the score keys they hold, so that the same
+command continues; a metric added later reads the videos again but takes no figure twice.
+"""
+
+import dataclasses
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from motionecho.config import EchoConfig
+from motionecho.errors import UserError
+from motionecho.manifest import BadRow, Sample, check_rows
+from motionecho.manifest.tables import RawRow, read_table
+from motionecho.metrics import Shared, load_embedders, load_metrics
+from motionecho.metrics.compare import BESIDE
+from motionecho.metrics.sets import SETS
+from motionecho.runs.keys import KEY_LENGTH, digest, score_key
+from motionecho.runs.provenance import versions
+from motionecho.runs.records import OUTCOME_PREFIX, Record
+from motionecho.runs.results import Entry
+from motionecho.runs.store import RunStore
+from pipelines.driver.loop import Loop
+from pipelines.driver.outcomes import now
+from pipelines.driver.pool import Pool
+from pipelines.driver.progress import Reporter
+from pipelines.execution import Execution, Progress, Summary
+from pipelines.machines.ray_cluster import node_cores
+from pipelines.machines.resources import PoolSpec
+from pipelines.plan import Work, hash_references, what_is_there
+from pipelines.submission import drive
+from pipelines.tasks import Job, Task
+
+STAGE = "pipelines.scoring.stage:build"
+REQUIRED = ("video",)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What decides the figures: the metrics that can run here, with versions, and how a clip is fitted.
+
+    An embedder counts as a metric; its row names the files with the features of both videos.
+    """
+
+    metrics: dict[str, str]
+    skipped: dict[str, str]
+    fit: str = "crop"
+    device: str = "auto"
+
+    @classmethod
+    def of(cls, names: Sequence[str], fit: str, device: str) -> "Scoring":
+        """Load the metrics once, to know their versions; they are let go again."""
+        shared = Shared(device)
+        wanted = dict.fromkeys(SETS[name] for name in names if name in SETS)
+        metrics, skipped = load_metrics([name for name in names if name not in SETS], device, shared)
+        embedders, missing = load_embedders(wanted, shared)
+        found = {metric.name: metric.version for metric in metrics}
+        found |= {embedder.name: embedder.version for embedder in embedders}
+        return cls(found, skipped | missing, fit, device)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The rows to score. `without` counts rows that have no video because they failed when it was made."""
+
+    rows: list[Sample | BadRow]
+    without: int = 0
+    place: str | None = None  # the run's own folder, where it is one
+    fit: str | None = None  # how the run brought its references to size
+    known: tuple[Entry, ...] = ()  # references hashed before
+    videos: dict[str, str] = dataclasses.field(default_factory=dict)  # sha256 by URI, where known
+
+    def records(self) -> Iterator[Record]:
+        """The run's own records, for what they say of cost and of scores taken when it was made."""
+        return RunStore(self.place).records() if self.place else iter(())
+
+    @property
+    def missing(self) -> list[str]:
+        """Which of the columns that metrics ask for no row has."""
+        samples = [row for row in self.rows if isinstance(row, Sample)]
+        return [name for name in ("reference", "prompt") if not any(getattr(s, name) for s in samples)]
+
+
+def read_source(place: str) -> Source:
+    """Read a run, a results table or any table with a `video` column; UserError where it is none of these."""
+    if place.lower().endswith((".parquet", ".csv", ".jsonl", ".ndjson")):
+        raw = read_table(place, outcomes=True)
+        rows = [_as_video_row(row) for row in raw if not _failed(row)]
+        return Source(check_rows(rows, place, REQUIRED) if rows else [], len(raw) - len(rows))
+    store = RunStore(place)
+    run = store.run()
+    if run is None:
+        raise UserError(
+            f'nothing to score at "{place}": it is neither a run nor a .parquet, .csv or .jsonl table'
+        )
+    settings = run.get("identity", {}).get("settings")
+    if settings is None:
+        raise UserError(f'"{place}" holds scores, not videos; name the run or the table they were made from')
+    records = list(store.records())
+    made = [record for record in records if record.ok and record.video]
+    videos = [(store.absolute(blob["uri"]), blob["sha256"]) for r in made if (blob := r.video)]
+    rows = [record.inputs | {"video": uri} for record, (uri, _) in zip(made, videos, strict=True)]
+    return Source(
+        rows=check_rows(rows, place, REQUIRED) if rows else [],
+        without=len(records) - len(made),
+        place=store.url,
+        fit=settings.get("fit"),
+        known=tuple(Entry.of(record) for record in made),
+        videos=dict(videos),
+    )
+
+
+def _failed(row: RawRow) -> bool:
+    return isinstance(row, dict) and row.get(f"{OUTCOME_PREFIX}status") == "failed"
+
+
+def _as_video_row(row: RawRow) -> RawRow:
+    """A results row shows its video under the name that any table uses."""
+    if isinstance(row, str):
+        return row
+    plain = {name: value for name, value in row.items() if not name.startswith(OUTCOME_PREFIX)}
+    video = row.get(f"{OUTCOME_PREFIX}video")
+    return {"video": video} | plain if video is not None else plain
+
+
+def survey(
+    source: Source, scoring: Scoring, store_url: str, limit: int | None = None, retry_failed: bool = False
+) -> tuple[Work, dict[str, dict[str, Any]]]:
+    """Say what is left to score, and which figures are known already, by score key. Writes nothing."""
+    rows = source.rows[:limit]
+    bad = [row for row in rows if isinstance(row, BadRow)]
+    samples = [row for row in rows if isinstance(row, Sample)]
+    index, _ = what_is_there(store_url)
+    store = RunStore(store_url)
+    uris = {s.reference for s in samples if s.reference}
+    uris |= {s.video for s in samples if s.video and s.video not in source.videos}
+    hashed = hash_references(uris, [*index.values(), *source.known])
+    hashed |= {uri: (sha256, "") for uri, sha256 in source.videos.items()}
+
+    tasks: dict[str, Task] = {}
+    for sample in samples:
+        video = hashed[sample.video or ""]
+        reference = hashed[sample.reference] if sample.reference else ("", "")
+        if isinstance(video, str) or isinstance(reference, str):
+            wrong = video if isinstance(video, str) else str(reference)
+            bad.append(BadRow(sample.row, sample.id, wrong, sample.inputs()))
+            continue
+        item = _item_key(sample, video[0], reference[0], scoring.fit)
+        keys = [score_key(item, name, version) for name, version in scoring.metrics.items()]
+        key = digest([sample.id, *sorted(keys)])[:KEY_LENGTH]
+        tasks[key] = Task(key, item, sample, EchoConfig(), *reference, video=sample.video)
+
+    todo = [task for key, task in tasks.items() if key not in index or (retry_failed and not index[key].ok)]
+    known = _known(store) if todo and index else {}
+    left = [dataclasses.replace(task, metrics=_unknown(task, scoring, known)) for task in todo]
+    work = Work(tasks, tuple(left), sorted(bad, key=lambda row: row.row), index, retry_failed, set())
+    return work, known
+
+
+def _item_key(sample: Sample, video_sha256: str, reference_sha256: str, fit: str) -> str:
+    """What a figure is of: both files' bytes, how the reference is read, and the prompt."""
+    window = dataclasses.asdict(sample.window)
+    return digest([video_sha256, reference_sha256, window, fit, sample.prompt])[:KEY_LENGTH]
+
+
+def _known(store: RunStore) -> dict[str, dict[str, Any]]:
+    """Every figure in the place, by score key."""
+    return {
+        record.metrics[name]["key"]: row
+        for record in store.records()
+        for name, row in record.scores.items()
+        if name in record.metrics
+    }
+
+
+def _unknown(task: Task, scoring: Scoring, known: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name, version in scoring.metrics.items()
+        if score_key(task.motion_key, name, version) not in known
+    )
+
+
+def run(
+    source: Source,
+    scoring: Scoring,
+    store_url: str,
+    engine: Execution,
+    on_event: Callable[[Progress], None] = lambda progress: None,
+    factory: str = STAGE,
+) -> tuple[Summary, list[Record]]:
+    """Score every row that the place holds no figures of; return how it went and the records of all rows.
+
+    Raises UserError where place or cluster cannot be used; a bad row never is an error.
+    """
+    work, known = survey(source, scoring, store_url, engine.limit, engine.retry_failed)
+    store, software = RunStore(store_url), versions()
+
+    def record(job: Job, error: dict[str, Any] | None) -> Record:
+        return make_record(job, error, scoring, known, software)
+
+    def loop(jobs: list[Job], reporter: Reporter) -> Loop:
+        spec = pool_spec(ray.cluster_resources().get("GPU", 0), node_cores(), engine.workers)
+        pool = Pool(spec, factory, scoring, store.url, engine.backoff_s)
+        return Loop(jobs, [pool], store, engine, secrets.token_hex(3), record, reporter.tell)
+
+    identity = {"scoring": {"fit": scoring.fit}}
+    summary = drive(work, store, identity, engine, loop, on_event)
+    return summary, [found for found in store.records() if found.key in work.tasks]
+
+
+def pool_spec(gpus: float, nodes: list[float], workers: int | None) -> PoolSpec:
+    """One worker a core, as tracking uses one; with GPUs one worker a GPU, or `workers` that share them."""
+    size = workers or int(gpus) or max(1, int(sum(nodes)))
+    share = min(1.0, int(gpus) / size)
+    return PoolSpec(("score",), size, share, min(1.0, (sum(nodes) or 1.0) / size), None if gpus else 1)
+
+
+def make_record(
+    job: Job,
+    error: dict[str, Any] | None,
+    scoring: Scoring,
+    known: dict[str, dict[str, Any]],
+    software: dict[str, str],
+) -> Record:
+    """The record of a scored video: figures taken now beside those that were known."""
+    task, sample = job.task, job.task.sample
+    keys = {name: score_key(task.motion_key, name, version) for name, version in scoring.metrics.items()}
+    scores = {name: known[key] for name, key in keys.items() if key in known} | job.result.get("scores", {})
+    return Record(
+        key=task.key,
+        id=sample.id,
+        status="failed" if error else "ok",
+        inputs=sample.inputs(),
+        reference={
+            "uri": sample.reference,
+            "sha256": task.reference_sha256,
+            "version": task.reference_version,
+        },
+        attempts=len(job.strikes) + job.infra + (error is None),
+        scores={} if error else {name: scores[name] for name in scoring.metrics},
+        metrics={name: {"version": scoring.metrics[name], "key": key} for name, key in keys.items()},
+        skipped=scoring.skipped,
+        seconds=job.result.get("seconds", {}),
+        strikes=job.strikes,
+        error=error,
+        where=job.where,
+        versions=software,
+        committed_at=now(),
+    )
+
+
+def default_place(source: Source, name: str) -> str:
+    """Beside the run, or in `scores/<table's name>` here."""
+    return f"{source.place}/{BESIDE}" if source.place else f"{BESIDE}/{name}"

@@ -1,0 +1,58 @@
+"""Set metrics of a scored source: the features its records name, read back and compared in the driver."""
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motionecho.errors import UserError
+from motionecho.metrics.sets import SETS, check_fid, set_score
+from motionecho.runs import files
+from motionecho.runs.records import Record
+from motionecho.runs.store import RunStore
+from pipelines.scoring.run import Scoring
+
+URI = "report/sets.json"
+
+
+def score_sets(
+    names: Iterable[str], records: Sequence[Record], scoring: Scoring, store_url: str, allow_small_fid: bool
+) -> dict[str, dict[str, Any]]:
+    """Every named set metric over the records' videos against their distinct references; kept in the store.
+
+    What cannot be said is a row with its reason as `status`, never an error: the figures per video stand.
+    """
+    store = RunStore(store_url)
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        embedder = SETS[name]
+        if embedder in scoring.skipped:
+            found[name] = {"status": "skipped", "reason": scoring.skipped[embedder]}
+            continue
+        rows = [record.scores[embedder] for record in records if record.ok and embedder in record.scores]
+        videos = dict.fromkeys(row[f"{embedder}_video"] for row in rows)
+        references = dict.fromkeys(uri for row in rows if (uri := row[f"{embedder}_reference"]))
+        try:
+            if name == "fid":
+                check_fid(len(videos), len(references), allow_small_fid)
+            features = [_read(store, uris) for uris in (videos, references)]
+            found[name] = set_score(name, *features) | {"features": scoring.metrics[embedder]}
+        except UserError as refusal:
+            found[name] = {"status": "refused", "reason": str(refusal)}
+    if found:
+        with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
+            local = os.path.join(folder, "sets.json")
+            with open(local, "w", encoding="utf-8") as stream:
+                json.dump(found, stream, indent=1)
+            store.put_blob(URI, local)
+    return found
+
+
+def _read(store: RunStore, uris: Iterable[str]) -> list[NDArray[np.float32]]:
+    paths = [f"{store.root}/{uri}" for uri in uris]
+    return [np.load(io.BytesIO(data), allow_pickle=False) for data in files.read_all(store.fs, paths)]

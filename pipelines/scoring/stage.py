@@ -1,0 +1,109 @@
+"""One video to its figures: read as it is, its reference brought to its frames and size, every metric run."""
+
+import dataclasses
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motionecho.cache import Recent
+from motionecho.errors import UserError
+from motionecho.metrics import Item, Scores, Shared, load_embedders, load_metrics
+from motionecho.metrics.protocol import Embedder
+from motionecho.metrics.registry import EMBEDDERS
+from motionecho.runs import files
+from motionecho.runs.keys import KEY_LENGTH, digest
+from motionecho.runs.store import RunStore
+from motionecho.video import Clip, Window, probe, read_clip
+from pipelines.tasks import Stage, Task
+
+if TYPE_CHECKING:
+    from pipelines.scoring.run import Scoring
+
+MOST_FRAMES = 128  # a longer video is read at so many frames, spread evenly
+MOST_PIXELS = 1024 * 576  # a larger picture is scaled down to this area
+
+
+def build(names: tuple[str, ...], scoring: "Scoring", url: str) -> dict[str, Stage]:
+    """Load the metrics; UserError where this machine's weights are others than the driver's."""
+    return {"score": ScoreVideo(scoring, RunStore(url))}
+
+
+class ScoreVideo:
+    """Every metric the task asks for, on one video."""
+
+    def __init__(self, scoring: "Scoring", store: RunStore) -> None:
+        self.scoring, self.store = scoring, store
+        shared = Shared(scoring.device)
+        embedders, missing = load_embedders([n for n in scoring.metrics if n in EMBEDDERS], shared)
+        metrics, skipped = load_metrics([n for n in scoring.metrics if n not in EMBEDDERS], shared=shared)
+        skipped |= missing
+        self.embedders = {each.name: each for each in embedders}
+        self.metrics = {each.name: each for each in metrics}
+        loaded = {metric.name: metric.version for metric in metrics}
+        loaded |= {embedder.name: embedder.version for embedder in embedders}
+        for name, version in scoring.metrics.items():
+            if name in skipped:
+                raise UserError(f"{name} runs on the driver's machine but not on this one: {skipped[name]}")
+            if loaded[name] != version:
+                raise UserError(
+                    f'{name} is "{loaded[name]}" on this machine and "{version}" on the driver\'s'
+                )
+        self.references: Recent[Clip] = Recent(4)
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        if not task.metrics:
+            return {"scores": {}}
+        sample = task.sample
+        with files.fetch(task.video or "") as path:
+            video = read_video(path, task.video or "")
+        reference = self._reference(task, video) if sample.reference else None
+        item = Item(video.frames, None if reference is None else reference.frames, sample.prompt, video.fps)
+        scores = {name: dict(self.metrics[name](item)) for name in task.metrics if name in self.metrics}
+        for name in task.metrics:
+            if name in self.embedders:
+                scores[name] = self._embed(self.embedders[name], task, item)
+        return {"scores": scores}
+
+    def _embed(self, embedder: Embedder, task: Task, item: Item) -> Scores:
+        """Leave both videos' features in the store, named by content: one reference serves many videos."""
+        name, (frames, height, width) = embedder.name, item.video.shape[:3]
+        row: Scores = {f"{name}_video": self._leave(embedder, item.video, task.motion_key)}
+        row[f"{name}_reference"] = None
+        if item.reference is not None:
+            window = dataclasses.asdict(task.sample.window)
+            read = [task.reference_sha256, window, self.scoring.fit, frames, height, width]
+            row[f"{name}_reference"] = self._leave(embedder, item.reference, digest(read))
+        return row | {f"{name}_status": "ok"}
+
+    def _leave(self, embedder: Embedder, frames: NDArray[np.uint8], content: str) -> str:
+        uri = self.store.features_uri(digest([content, embedder.version])[:KEY_LENGTH])
+        if not self.store.exists(uri):
+            with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
+                local = os.path.join(folder, "features.npy")
+                np.save(local, embedder.embed(frames))
+                self.store.share_blob(uri, local)
+        return uri
+
+    def _reference(self, task: Task, video: Clip) -> Clip:
+        """The reference at the video's size, with as many frames, or as many as it has."""
+        sample, (frames, height, width) = task.sample, video.frames.shape[:3]
+
+        def read() -> Clip:
+            with files.fetch(sample.reference) as path:
+                count = frames if sample.window.fps else min(frames, probe(path, sample.reference).frames)
+                return read_clip(
+                    path, count, height, width, sample.window, self.scoring.fit, name=sample.reference
+                )
+
+        return self.references.get((task.reference_sha256, sample.window, frames, height, width), read)
+
+
+def read_video(path: str, name: str) -> Clip:
+    """A video as it is: all its frames at its own size, up to the limits above; BadSample as `read_clip`."""
+    info = probe(path, name)
+    scale = min(1.0, (MOST_PIXELS / (info.width * info.height)) ** 0.5)
+    height, width = max(1, round(info.height * scale)), max(1, round(info.width * scale))
+    return read_clip(path, min(info.frames, MOST_FRAMES), height, width, Window(), "resize", name=name)

@@ -1,0 +1,142 @@
+"""Weights are found in folders, in the hub's cache and behind URLs, fetched once, and hashed once."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from motionecho.errors import UserError
+from motionecho.models.registry import PairSpec, pair_spec
+from motionecho.models.weights import sources
+from motionecho.models.weights.sources import Published
+
+PARTS = {
+    "teacher": Published("org/teacher", {"": ("model.safetensors", "model.bin")}, 1.0),
+    "base": Published("org/base", {"unet": ("unet/a.safetensors",), "vae": ("vae/a.safetensors",)}, 1.0),
+}
+HUB_FILES = {"org/teacher": ["model.bin"], "org/base": ["unet/a.safetensors", "vae/a.safetensors"]}
+KEYS = ("teacher", "base/unet", "base/vae")
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PairSpec:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return replace(pair_spec("turbo-v2"), name="pair", parts=PARTS)
+
+
+def write(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    fs = fsspec.filesystem("memory")
+    for name in ("model.bin", "unet/a.safetensors", "vae/a.safetensors"):
+        fs.pipe(f"/weights/{name}", name.encode())
+    yield "memory://weights"
+    fs.rm("/weights", recursive=True)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache as huggingface_hub lays it out, and no hub to reach."""
+    for repository, names in HUB_FILES.items():
+        home = tmp_path / "hub" / f"models--{repository.replace('/', '--')}"
+        (home / "refs").mkdir(parents=True)
+        (home / "refs" / "main").write_text("0" * 40)
+        write(home / "snapshots" / ("0" * 40), *names)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def test_a_folder_is_flat_or_mirrors_the_hub(spec: PairSpec, tmp_path: Path) -> None:
+    flat = write(tmp_path / "flat", "model.safetensors", "unet/a.safetensors", "vae/a.safetensors")
+    mirrored = [f"{repository}/{name}" for repository, names in HUB_FILES.items() for name in names]
+    mirror = write(tmp_path / "mirror", *mirrored)
+    for folder in (flat, mirror):
+        assert tuple(spec.at((str(folder),)).paths()) == KEYS
+    assert spec.at((str(mirror),)).paths()["teacher"].name == "model.bin"  # the second spelling
+
+
+def test_one_part_may_be_elsewhere_down_to_a_file(spec: PairSpec, tmp_path: Path) -> None:
+    flat = write(tmp_path / "flat", "unet/a.safetensors", "vae/a.safetensors")
+    own = write(tmp_path / "own", "mine.pt") / "mine.pt"
+    assert spec.at((str(flat), f"teacher={own}")).paths()["teacher"] == own
+    with pytest.raises(
+        UserError, match=r"teacher are missing at .*flat/model.safetensors; copy hf://org/teacher"
+    ):
+        spec.at((str(flat),)).paths()
+
+
+def test_the_variable_is_the_default_and_the_option_wins(spec: PairSpec, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MOTIONECHO_WEIGHTS", "/somewhere")
+    assert spec.at().weights_at == ("/somewhere",)
+    assert spec.at(("random",)).weights_at == ("random",)
+    assert pair_spec("toy").weights_at == ()  # which ships with its own
+
+
+def test_published_weights_are_found_in_the_hub_s_cache(spec: PairSpec, hub: Path) -> None:
+    assert spec.at().paths() == spec.at().pull()
+    assert spec.at().paths()["teacher"].read_text() == "model.bin"
+    assert spec.at(("teacher=hf://org/teacher",)).paths() == spec.at(("teacher=org/teacher",)).paths()
+    with pytest.raises(UserError, match=r"hf://org/other/.* on this machine; fetch them with: .* pull"):
+        spec.at(("teacher=org/other",)).paths()
+    with pytest.raises(UserError, match="hub cannot be reached"):
+        spec.at(("teacher=org/other",)).pull()
+
+
+def test_weights_behind_a_url_are_copied_once(spec: PairSpec, memory: str) -> None:
+    there = spec.at((memory,))
+    with pytest.raises(UserError, match=r"missing at memory://weights/model\.safetensors on this machine"):
+        there.paths()  # asking where the weights are fetches none
+    pulled = there.pull()
+    assert pulled["base/unet"].read_bytes() == b"unet/a.safetensors"
+    before = {path: path.stat().st_mtime_ns for path in pulled.values()}
+    assert there.pull() == there.paths() == pulled
+    assert {path: path.stat().st_mtime_ns for path in pulled.values()} == before
+    with pytest.raises(UserError, match=r"missing at memory://nowhere/model\.safetensors"):
+        spec.at(("memory://nowhere",)).pull()
+    assert not list(sources.cache_folder("").rglob(".part-*"))
+
+
+def test_random_weights_are_said_to_be_random(spec: PairSpec) -> None:
+    assert spec.at(("random",)).weights() == dict.fromkeys(KEYS, "random")
+    with pytest.raises(UserError, match="random stands for all"):
+        spec.at(("random", "teacher=/x"))
+
+
+@pytest.mark.parametrize(("weights", "said"), [
+    ("techer=/x", r'no part "techer" \(did you mean "teacher"\?\)'),
+    ("/x/model.ckpt", "is one file, where several are needed"),
+    ("base=/x/model.ckpt", "is one file, where several are needed"),
+])  # fmt: skip
+def test_a_place_that_cannot_be_meant_is_told(spec: PairSpec, weights: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        spec.at((weights,))
+
+
+def test_a_pair_that_ships_its_weights_takes_no_others() -> None:
+    with pytest.raises(UserError, match="ships with its weights"):
+        pair_spec("toy", ("/x",))
+
+
+def test_a_large_file_is_hashed_once_and_again_when_it_changes(spec, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sources, "LARGE", 1)
+    folder = write(tmp_path / "flat", "model.bin", "unet/a.safetensors", "vae/a.safetensors")
+    there = spec.at((str(folder),))
+    assert set(there.known_weights().values()) == {None}  # nothing is read to say what there is
+    first = there.weights()
+    assert there.known_weights() == first
+    for note in sources.cache_folder("sha256").iterdir():
+        _, _, stamp = note.read_text().partition(" ")
+        note.write_text(f"{'0' * 64} {stamp}")
+    assert set(there.weights().values()) == {"0" * 64}  # believed while size and time hold
+    (folder / "model.bin").touch()
+    assert there.known_weights()["teacher"] is None
+    assert there.weights()["teacher"] == first["teacher"]

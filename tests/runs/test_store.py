@@ -1,0 +1,311 @@
+"""The run store: whole or not at all, once, and the same on a disk, in memory and on S3."""
+
+import json
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import pyarrow.parquet as pq
+import pytest
+
+from motionecho.errors import BadSample, Transient, UserError
+from motionecho.runs import files
+from motionecho.runs.records import Record, as_row
+from motionecho.runs.store import RunStore, fetch
+
+IDENTITY = {"settings": {"pair": "toy", "echo": {"steps": 8}}}
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """An S3 server on loopback, and the environment that leads to it."""
+    moto = pytest.importorskip("moto.server", reason="moto is not installed")
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.filesystem("s3").mkdir("runs")
+        yield "s3://runs"
+        server.stop()
+
+
+@pytest.fixture(params=["disk", "memory", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3')}/{tmp_path.name}"
+    return str(tmp_path / "run") if request.param == "disk" else f"memory://{tmp_path.name}"
+
+
+@pytest.fixture
+def store(url: str) -> RunStore:
+    return RunStore(url, patience_s=1)
+
+
+def record(key: str, name: str = "", status: str = "ok", attempt: str = "1", **fields: object) -> Record:
+    inputs = {"id": name or key, "reference": "a.mp4"}
+    return Record(key=key, id=name or key, status=status, inputs=inputs, attempt=attempt, **fields)  # type: ignore[arg-type]
+
+
+def test_run_json_is_written_once_and_guards_the_run(store: RunStore) -> None:
+    assert store.run() is None
+    assert store.create(IDENTITY, {"created_at": "now"})
+    assert not store.create(IDENTITY, {"created_at": "later"})
+    assert (store.run() or {})["about"] == {"created_at": "now"}
+    other = {"settings": {"pair": "toy", "echo": {"steps": 16}}}
+    with pytest.raises(UserError, match=r"settings\.echo\.steps is 8 there and 16 now"):
+        store.create(other, {})
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write to"):
+        RunStore(str(tmp_path / "file" / "run")).create(IDENTITY, {})
+    with pytest.raises(UserError, match="cannot open"):
+        RunStore("gopher://old/run")
+
+
+def test_blobs_arrive_whole_and_come_back(store: RunStore, tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").write_bytes(b"a video")
+    uri = store.video_uri("abcd", "1-x")
+    blob = store.put_blob(uri, str(tmp_path / "v.mp4"))
+    assert blob["uri"] == uri == "videos/ab/abcd-1-x.mp4"
+    assert blob["bytes"] == 7
+    assert store.exists(uri)
+    with store.fetch(uri) as local:
+        assert Path(local).read_bytes() == b"a video"
+    with pytest.raises(BadSample, match="does not exist"), store.fetch("videos/no.mp4"):
+        pass
+
+
+def test_a_shared_blob_is_named_by_its_first_maker_only(store: RunStore, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    uri = store.motion_uri("cafe")
+    assert "sha256" in store.share_blob(uri, str(tmp_path / "one"))
+    assert "sha256" in store.share_blob(uri, str(tmp_path / "one")), "equal bytes are as good as first"
+    assert store.share_blob(uri, str(tmp_path / "two")) == {"uri": uri}
+    with store.fetch(uri) as local:
+        assert Path(local).read_text() == "one"
+
+
+def test_motions_are_listed_by_key(store: RunStore, tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b"m")
+    store.put_blob(store.motion_uri("cafe"), str(tmp_path / "m"))
+    assert store.motions() == {"cafe"}
+
+
+def test_motions_shared_between_runs(url: str, tmp_path: Path) -> None:
+    place = f"{url}-motions"
+    one, two = RunStore(f"{url}/one", 1, place), RunStore(f"{url}/two", 1, place)
+    for store in (one, two):
+        assert store.create(IDENTITY, {})
+    (tmp_path / "m").write_bytes(b"m" * 10**6)
+    uri = one.motion_uri("cafe")
+    with ThreadPoolExecutor(8) as pool:  # two runs, several workers each, make the same motion at one time
+        made = list(pool.map(lambda n: (one, two)[n % 2].share_blob(uri, str(tmp_path / "m")), range(8)))
+    assert any("sha256" in blob for blob in made)
+    assert {blob["uri"] for blob in made} == {uri}
+    worker = RunStore(f"{url}/two")  # knows the place from run.json, as a worker does
+    assert worker.motion_uri("cafe") == uri
+    assert worker.exists(uri)
+    assert worker.motions() == {"cafe"}
+    with worker.fetch(uri) as local:
+        assert Path(local).read_bytes() == b"m" * 10**6
+    assert not files.find(one.fs, f"{one.root}/motions")
+    row = as_row(record("k", motion={"uri": uri}), one.url)
+    assert row["result_motion"] == uri
+
+
+def test_a_run_keeps_to_its_place_of_motions(tmp_path: Path) -> None:
+    url, place = str(tmp_path / "run"), str(tmp_path / "motions")
+    RunStore(url, motions=place).create(IDENTITY, {})
+    assert not RunStore(url, motions=place).create(IDENTITY, {})
+    assert not RunStore(url).create(IDENTITY, {}), "continuing needs no --motions"
+    with pytest.raises(UserError, match=f'keeps its motions at "{place}"'):
+        RunStore(url, motions=str(tmp_path / "other")).create(IDENTITY, {})
+
+
+def test_first_commit_wins_and_is_not_overwritten(store: RunStore) -> None:
+    assert store.commit(record("k1", attempt="1-a"))
+    assert not store.commit(record("k1", attempt="2-b"))
+    found = store.record("k1")
+    assert found is not None
+    assert found.attempt == "1-a"
+
+
+def test_a_commit_whose_answer_was_lost_counts_as_won(store: RunStore) -> None:
+    same = record("k1")
+    assert store.commit(same)
+    assert store.commit(same)
+
+
+def test_racing_commits_have_one_winner(tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path / "run"))
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda n: store.commit(record("k", attempt=str(n))), range(16)))
+    assert sum(won) == 1
+    found = store.record("k")
+    assert found is not None
+    assert found.attempt == str(won.index(True))
+    assert not [p for p in (tmp_path / "run").rglob("*") if p.name.startswith(".part")]
+
+
+def test_resuming_reads_parts_and_newer_records_alike(store: RunStore) -> None:
+    old = [record(f"a{n}") for n in range(5)] + [record("f1", "fails", "failed")]
+    for each in old:
+        store.commit(each)
+    assert {each.key for each in store.uncompacted()} == {each.key for each in old}
+    store.compact(old)
+    store.commit(record("b1"))
+    assert [each.key for each in store.uncompacted()] == ["b1"]
+    index = store.index()
+    assert set(index) == {"a0", "a1", "a2", "a3", "a4", "f1", "b1"}
+    assert not index["f1"].ok
+    assert {each.key: each for each in store.records()}["a3"] == old[3]
+
+
+def test_a_deleted_record_is_forgotten_though_a_part_has_it(store: RunStore) -> None:
+    for key in ("a1", "a2"):
+        store.commit(record(key))
+    store.compact([record("a1"), record("a2")])
+    store.fs.rm_file(f"{store.root}/records/a1/a1.json")
+    assert set(store.index()) == {"a2"}
+    assert [each.key for each in store.records()] == ["a2"]
+    store.forget_deleted()
+    store.commit(record("a1", attempt="9"))
+    assert {each.key: each.attempt for each in store.records()} == {"a1": "9", "a2": "1"}
+
+
+def test_forgetting_a_failure_clears_the_way(store: RunStore) -> None:
+    failed = record("f1", "one", "failed", strikes=[{"class": "ValueError"}])
+    store.commit(failed)
+    store.compact([failed])
+    store.note_strike("f1", "1-a", {"class": "ValueError", "at": "1"})
+    store.forget(["f1"])
+    assert store.index() == {}
+    assert store.strikes() == {}
+    store.commit(record("f1", "one"))
+    assert [each.ok for each in store.records()] == [True]
+
+
+def test_a_failure_disappears_behind_the_success_of_its_id(store: RunStore) -> None:
+    store.commit(record("f1", "one", "failed"))
+    store.commit(record("f2", "two", "failed"))
+    store.commit(record("k1", "one"))
+    assert {each.key for each in store.records()} == {"k1", "f2"}
+
+
+def test_strikes_are_kept_in_order_until_the_sample_is_finished(store: RunStore) -> None:
+    for n in (2, 1):
+        store.note_strike("k1", f"{n}-x", {"class": "ValueError", "at": str(n)})
+    assert [note["at"] for note in store.strikes()["k1"]] == ["1", "2"]
+    store.commit(record("k1", strikes=[{"class": "ValueError"}]))
+    assert store.strikes() == {}
+
+
+def test_results_parts_are_one_table(tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path))
+    uri = store.compact([record("a1"), record("a2", "two", "failed", error={"class": "BadSample"})])
+    table = pq.read_table(str(tmp_path / str(uri)))
+    assert table.column("id").to_pylist() == ["a1", "two"]
+    assert table.column("result_status").to_pylist() == ["ok", "failed"]
+    assert table.column("result_error_class").to_pylist() == [None, "BadSample"]
+
+
+def test_progress_is_the_last_word(store: RunStore) -> None:
+    assert store.progress() is None
+    store.note_progress({"done": 1})
+    store.note_progress({"done": 2})
+    assert store.progress() == {"done": 2}
+
+
+# --- files
+
+
+def test_patience_waits_out_a_stumble_and_gives_up_in_the_end() -> None:
+    naps: list[float] = []
+
+    def failing(times: int) -> Callable[[], str]:
+        left = iter(range(times))
+
+        def action() -> str:
+            if next(left, None) is not None:
+                raise OSError(16, "SlowDown")
+            return "done"
+
+        return action
+
+    assert files.patiently(failing(3), 60, naps.append) == "done"
+    assert len(naps) == 3
+    with pytest.raises(Transient, match="SlowDown"):
+        files.patiently(failing(10**9), 60, naps.append)
+    with pytest.raises(FileNotFoundError):
+        files.patiently(lambda: (_ for _ in ()).throw(FileNotFoundError()), 60, naps.append)
+    assert sum(naps) < 120
+
+
+def test_references_are_fetched_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"local")
+    with fetch(str(tmp_path / "a.mp4")) as path:
+        assert path == str(tmp_path / "a.mp4")
+    with fetch(f"file://{tmp_path}/a.mp4") as path:
+        assert Path(path).read_bytes() == b"local"
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/clips/b.mp4", b"remote")
+    with fetch("memory://clips/b.mp4") as path:
+        assert Path(path).read_bytes() == b"remote"
+        assert path.endswith("b.mp4")
+    assert not os.path.exists(path)
+    for missing in (str(tmp_path / "no.mp4"), "memory://clips/no.mp4", str(tmp_path)):
+        with pytest.raises(BadSample), fetch(missing):
+            pass
+
+
+def test_version_tells_a_changed_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"one")
+    before = files.version_of(str(path))
+    assert files.version_of(str(path)) == before
+    path.write_bytes(b"three")
+    assert files.version_of(str(path)) != before
+    with pytest.raises(BadSample):
+        files.version_of(str(tmp_path / "no.mp4"))
+
+
+def test_local_files_obey_the_umask_of_readers(tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path))
+    store.create(IDENTITY, {})
+    assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == 0o644
+    assert json.loads((tmp_path / "run.json").read_text())["identity"] == IDENTITY
+
+
+def test_a_store_where_nobody_answers_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # a client of the tests above has their address
+    with socket.socket() as free:  # bound, not listening: connections are refused
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+        with pytest.raises(UserError, match="nobody answers at the store's address"):
+            RunStore("s3://bucket/nobody").run()
+    naps: list[float] = []
+
+    def refused() -> None:
+        raise ConnectionRefusedError("no one here")
+
+    with pytest.raises(Transient):  # a run that has begun waits an outage out
+        files.patiently(refused, 60, naps.append)
+    assert len(naps) > 3
+    naps.clear()
+    with pytest.raises(UserError):
+        files.patiently(refused, files.HURRIED_S, naps.append)
+    assert naps == []
