@@ -20,6 +20,7 @@ from motionecho.denoiser import LIFT, Backbone, Probe
 from motionecho.errors import UserError
 from motionecho.guidance.motionclone import MotionClone
 from motionecho.guidance.steering import Target, predict
+from motionecho.models.speed import vae as fast_vae
 from motionecho.models.speed.graphs import Recorded, Workspace
 from motionecho.models.speed.layout import kernels
 from motionecho.models.videocrafter import vae as autoencoder
@@ -104,7 +105,7 @@ def _decoding(widths: tuple[int, ...], frames: Tensor, repeats: int) -> dict[str
     weights = _drawn(autoencoder.public_shapes(autoencoder.empty_vae(widths)), device, frames.dtype)
     decoder, vae = _public_decoder(widths, weights), autoencoder.load_vae(weights)
     ops = kernels(device, eager=False)
-    vae = vae.fused(vae, ops) if ops else vae
+    vae = fast_vae.fused(vae, ops) if ops else vae
 
     @torch.no_grad()
     def theirs() -> Tensor:  # frame by frame, as published

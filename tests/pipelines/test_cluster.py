@@ -164,7 +164,7 @@ def test_the_batch_script_starts_a_head_and_workers_and_hands_on_the_exit_code(t
 
 
 def test_the_board_asks_for_metrics_that_exist() -> None:
-    source = (CLUSTER.parent / "pipelines" / "meters.py").read_text()
+    source = (CLUSTER.parent / "pipelines" / "driver" / "meters.py").read_text()
     known: dict[str, set[str]] = {}
     for kind, name in re.findall(r'(Counter|Gauge|Histogram)\(\s*"(\w+)"', source):
         suffixes = {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_sum", "_count", "_bucket"]}[kind]

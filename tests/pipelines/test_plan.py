@@ -13,7 +13,6 @@ from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.execution import Execution
-from pipelines.generate import plan
 from pipelines.machines.ray_cluster import connected, pool_specs
 from pipelines.plan import hash_references, survey
 from pipelines.tasks import Task
@@ -32,12 +31,12 @@ def record_of(task: Task, status: str = "ok") -> Record:
 
 
 def test_a_plan_counts_and_writes_nothing(manifest: Manifest, tmp_path: Path) -> None:
-    counted = plan(manifest(*ROWS), SETTINGS, str(tmp_path / "out"))
+    counted = survey(manifest(*ROWS), SETTINGS, str(tmp_path / "out")).plan
     assert (counted.rows, counted.references, counted.todo, counted.done) == (4, 2, 3, 0)
     assert [row.row for row in counted.bad] == [4]
     assert "missing.mp4" in counted.bad[0].reason
     assert not (tmp_path / "out").exists()
-    assert plan(manifest(*ROWS), SETTINGS, str(tmp_path / "out"), limit=1).rows == 1
+    assert survey(manifest(*ROWS), SETTINGS, str(tmp_path / "out"), limit=1).plan.rows == 1
 
 
 def test_what_has_a_record_is_done(manifest: Manifest, tmp_path: Path) -> None:
@@ -45,7 +44,7 @@ def test_what_has_a_record_is_done(manifest: Manifest, tmp_path: Path) -> None:
     tasks = {task.sample.prompt: task for task in survey(table, SETTINGS, store.url).todo}
     store.commit(record_of(tasks["one"]))
     store.commit(record_of(tasks["two"], "failed"))
-    counted = plan(table, SETTINGS, store.url)
+    counted = survey(table, SETTINGS, store.url).plan
     assert (counted.done, counted.failed_before, counted.todo, len(counted.bad)) == (1, 1, 1, 1)
     retried = survey(table, SETTINGS, store.url, retry_failed=True)
     assert {task.sample.prompt for task in retried.todo} == {"two", "three"}
@@ -93,7 +92,7 @@ def test_a_reference_hashed_before_is_not_read_again(tmp_path: Path) -> None:
 def test_a_pair_that_does_not_exist_is_said_before_anything(manifest: Manifest, tmp_path: Path) -> None:
     settings = RunSettings(pair="toi", echo=EchoConfig())
     with pytest.raises(UserError, match='did you mean "toy"'):
-        plan(manifest(*ROWS), settings, str(tmp_path / "out"))
+        survey(manifest(*ROWS), settings, str(tmp_path / "out"))
 
 
 def test_mistakes_of_the_whole_manifest_start_nothing(manifest: Manifest, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
-from motionecho.models.speed.blocks import NormSiLU, Residual, Upsample, frames, rows
+from motionecho.models.speed.blocks import FusedUpsample, NormSiLU, Residual, frames, rows
 from motionecho.models.speed.layout import channels_last
 
 Linear = Any
@@ -31,24 +31,24 @@ def fused(net: UNetMotionModel, ops: ModuleType) -> UNetMotionModel:
             if isinstance(child, ResnetBlock2D):
                 setattr(parent, name, Residual(child, ops))
             elif isinstance(child, Transformer2DModel):
-                setattr(parent, name, PixelTransformer(child, ops))
+                setattr(parent, name, FrameTransformer(child, ops))
             elif isinstance(child, AnimateDiffTransformer3D):
                 setattr(parent, name, MotionTransformer(child, ops))
             elif isinstance(child, Upsample2D):
-                setattr(parent, name, Upsample(child, ops))
+                setattr(parent, name, FusedUpsample(child, ops))
     net.conv_norm_out, net.conv_act = NormSiLU(net.conv_norm_out, ops), nn.Identity()
     channels_last(net)
     return net
 
 
-class PixelTransformer(nn.Module):
+class FrameTransformer(nn.Module):
     """Pixels of a frame attend to each other, then to the text."""
 
     def __init__(self, layer: Transformer2DModel, ops: ModuleType):
         super().__init__()
         self.norm, self.proj_in, self.proj_out, self.ops = layer.norm, layer.proj_in, layer.proj_out, ops
         self.blocks = nn.ModuleList(
-            Block(block, PixelAttention(block.attn1, ops), TextAttention(block.attn2, ops), ops)
+            FusedBlock(block, FrameAttention(block.attn1, ops), TextAttention(block.attn2, ops), ops)
             for block in layer.transformer_blocks
         )
 
@@ -68,7 +68,9 @@ class MotionTransformer(nn.Module):
         super().__init__()
         self.norm, self.proj_in, self.proj_out, self.ops = layer.norm, layer.proj_in, layer.proj_out, ops
         self.blocks = nn.ModuleList(
-            Block(block, TimeAttention(block, block.attn1, ops), TimeAttention(block, block.attn2, ops), ops)
+            FusedBlock(
+                block, TimeAttention(block, block.attn1, ops), TimeAttention(block, block.attn2, ops), ops
+            )
             for block in layer.transformer_blocks
         )
 
@@ -85,7 +87,7 @@ class MotionTransformer(nn.Module):
         return frames(video.flatten(0, 1)[:, None])
 
 
-class Block(nn.Module):
+class FusedBlock(nn.Module):
     """Two attentions and a gated feed-forward, each added to tokens that were normalised for it.
 
     Attentions leave their last projection, `out`, to the sum.
@@ -107,7 +109,7 @@ class Block(nn.Module):
         return total
 
 
-class PixelAttention(nn.Module):
+class FrameAttention(nn.Module):
     """Of tokens [n, p, c] to themselves."""
 
     def __init__(self, attn: Attention, ops: ModuleType):

@@ -13,6 +13,7 @@ from motionecho.models.animatediff.loading import load_motion_unet, load_vae
 from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.pair import ModelPair
 from motionecho.models.spec import PairSpec
+from motionecho.models.speed import vae as fast_vae
 from motionecho.models.speed.graphs import recorded
 from motionecho.models.speed.layout import kernels
 from motionecho.models.speed.offload import one_at_a_time
@@ -75,7 +76,7 @@ def assemble(
 
     student, teacher = network("student"), network("teacher")
     vae = load_vae(state["base/vae"])
-    vae = vae.fused(vae, ops) if ops and not offload else vae.frame_by_frame(vae)
+    vae = fast_vae.fused(vae, ops) if ops and not offload else fast_vae.frame_by_frame(vae)
     encoder = text.load_text(state["base/text"])
     encoder.tower.to(home)
     pair = ModelPair(spec, student, teacher, vae, encoder.tokens, encoder,

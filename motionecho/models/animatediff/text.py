@@ -25,7 +25,7 @@ UNUSED = "embeddings.position_ids"  # in older files
 
 
 @dataclass(frozen=True)
-class TextEncoder:
+class ClipStates:
     """Tokens [b, 77] to states [b, 77, width], float32; longer prompts are cut at 77 tokens.
 
     The vocabulary is CLIP's, which open_clip ships; unlike OpenCLIP, empty places repeat the end token.
@@ -43,7 +43,7 @@ class TextEncoder:
         return self.tower(ids)[0].float()
 
 
-def load_text(state: State) -> TextEncoder:
+def load_text(state: State) -> ClipStates:
     """Build the text encoder; raises Misfit naming tensors that are missing, unexpected or misshapen."""
     tensors = {name.removeprefix(PREFIX): t for name, t in state.items()}
     tensors.pop(UNUSED, None)
@@ -61,7 +61,7 @@ def load_text(state: State) -> TextEncoder:
     for module in tower.modules():  # no part of the weights, so still without memory
         if "position_ids" in module._buffers:
             module.position_ids = torch.arange(TOKENS)[None]
-    return TextEncoder(tower, SimpleTokenizer(context_length=TOKENS))
+    return ClipStates(tower, SimpleTokenizer(context_length=TOKENS))
 
 
 def public_shapes(tower: CLIPTextModel) -> Shapes:

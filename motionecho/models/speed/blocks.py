@@ -49,7 +49,7 @@ class Residual(nn.Module):
         return frames(self.ops.join(rows(x), rows(hidden), bias))
 
 
-class Upsample(nn.Module):
+class FusedUpsample(nn.Module):
     """Nearest neighbour to twice the size or one that is asked for, then a convolution."""
 
     def __init__(self, layer: Upsample2D, ops: ModuleType):

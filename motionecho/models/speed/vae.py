@@ -25,7 +25,7 @@ def fused(vae: AutoencoderKL, ops: ModuleType) -> AutoencoderKL:
                 if isinstance(child, ResnetBlock2D):
                     setattr(parent, name, Residual(child, ops))
                 elif isinstance(child, Attention):
-                    setattr(parent, name, PixelAttention(child, ops))
+                    setattr(parent, name, VaeAttention(child, ops))
                 elif isinstance(child, Upsample2D):
                     setattr(parent, name, Doubled(child.conv, ops))
         half.conv_norm_out, half.conv_act = NormSiLU(half.conv_norm_out, ops), nn.Identity()
@@ -39,7 +39,7 @@ def frame_by_frame(vae: AutoencoderKL) -> AutoencoderKL:
     return vae
 
 
-class PixelAttention(nn.Module):
+class VaeAttention(nn.Module):
     """Pixels of a frame attend to each other, in one head as wide as the network.
 
     No flash kernel takes heads of 512; SDPA's memory-efficient one does, without a map (2,560 pixels: .2 GB).

@@ -15,7 +15,7 @@ WIDTH = 128
 SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012)
 
 
-class TextEncoder(nn.Module):
+class WordEncoder(nn.Module):
     """Word embeddings and two transformer layers: ids [b, 16] to states [b, 16, 128]."""
 
     def __init__(self) -> None:

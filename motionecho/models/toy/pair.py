@@ -14,7 +14,7 @@ from motionecho.models.pair import ModelPair
 from motionecho.models.spec import PairSpec
 from motionecho.models.speed.graphs import recorded
 from motionecho.models.speed.offload import one_at_a_time
-from motionecho.models.toy.nets import SCHEDULE, TextEncoder, build_unet, build_vae
+from motionecho.models.toy.nets import SCHEDULE, WordEncoder, build_unet, build_vae
 from motionecho.models.weights.checkpoint import filled, read, require_match, shapes
 from motionecho.schedules import Consistency
 from motionecho.sprites.words import tokenize
@@ -36,7 +36,7 @@ def load(
             put = put.to(memory_format=torch.channels_last)  # a third faster there
         return put if kind == torch.float32 else put.to(kind)
 
-    text = placed("text", TextEncoder())
+    text = placed("text", WordEncoder())
 
     def tokens(prompts: list[str]) -> Tensor:
         return torch.tensor([tokenize(prompt) for prompt in prompts])
@@ -62,7 +62,7 @@ def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], nn.Module]]:
     return {
         "teacher": lambda: strictly(build_unet(), files["teacher"]),
         "autoencoder": lambda: strictly(build_vae(), files["vae"]),
-        "text encoder": lambda: strictly(TextEncoder(), files["text"]),
+        "text encoder": lambda: strictly(WordEncoder(), files["text"]),
         "student": lambda: strictly(build_unet(), files["student"]),
     }
 

@@ -10,6 +10,7 @@ from motionecho.device import resolve_device, resolve_dtype
 from motionecho.errors import UserError
 from motionecho.models.pair import ModelPair
 from motionecho.models.spec import PairSpec
+from motionecho.models.speed import vae as fast_vae
 from motionecho.models.speed.graphs import recorded
 from motionecho.models.speed.layout import kernels
 from motionecho.models.speed.offload import one_at_a_time
@@ -18,7 +19,7 @@ from motionecho.models.videocrafter.backbone import SOLVER, SOLVER_V1, EmbeddedS
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.lora import merged
 from motionecho.models.videocrafter.random_weights import random_student, random_videocrafter2
-from motionecho.models.videocrafter.text import TextEncoder, load_text
+from motionecho.models.videocrafter.text import OpenClipStates, load_text
 from motionecho.models.videocrafter.unet import UNet, fused
 from motionecho.models.weights.checkpoint import State, component, read, unpickled
 
@@ -80,7 +81,7 @@ def assemble(
     # cast as tensors: diffusers warns of casting a module
     parts = component(videocrafter2, autoencoder.PREFIX)
     vae = autoencoder.load_vae({name: t.to(home, dtype) for name, t in parts.items()})
-    vae = vae.fused(vae, ops) if ops and not offload else vae.frame_by_frame(vae)
+    vae = fast_vae.fused(vae, ops) if ops and not offload else fast_vae.frame_by_frame(vae)
     text = load_text(videocrafter2)
     pair = ModelPair(
         spec,
@@ -88,7 +89,7 @@ def assemble(
         teacher=VideoCrafter(placed(teacher), fps=spec.fps),
         vae=vae,
         tokens=text.tokenizer,
-        text=TextEncoder(text.tower.to(home, dtype), text.tokenizer),
+        text=OpenClipStates(text.tower.to(home, dtype), text.tokenizer),
         latent_shift=0.0,
         latent_scale=autoencoder.LATENT_SCALE,
         device=home,

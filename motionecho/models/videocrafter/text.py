@@ -25,7 +25,7 @@ UNUSED = ("logit_scale", "attn_mask")  # in the checkpoint, but of no use to the
 
 
 @dataclass(frozen=True)
-class TextEncoder:
+class OpenClipStates:
     """Tokens [b, 77] to states [b, 77, width], float32: all layers but the last, then the final norm.
 
     The tokenizer cuts longer prompts at 77 tokens, as the model was trained.
@@ -43,7 +43,7 @@ class TextEncoder:
         return tower.ln_final(x).float()
 
 
-def load_text(state: State) -> TextEncoder:
+def load_text(state: State) -> OpenClipStates:
     """Build the text encoder of a whole VideoCrafter2 checkpoint, or of its bare tensors.
 
     Raises UserError naming tensors that are missing, unexpected or misshapen.
@@ -59,7 +59,7 @@ def load_text(state: State) -> TextEncoder:
 
     tower = empty_text(**inferred(sizes, lambda: shapes(empty_text().state_dict()), tensors))
     require_match(shapes(tower.state_dict()), tensors, WHAT)
-    return TextEncoder(filled(tower, tensors), SimpleTokenizer(context_length=TOKENS))
+    return OpenClipStates(filled(tower, tensors), SimpleTokenizer(context_length=TOKENS))
 
 
 def empty_text(width: int = 1024, layers: int = 24, words: int = 49408, joint: int = 1024) -> TextTransformer:
@@ -73,5 +73,5 @@ def empty_text(width: int = 1024, layers: int = 24, words: int = 49408, joint: i
             layers=layers,
             output_dim=joint,
         )
-    tower.attn_mask = None  # no part of the checkpoint; TextEncoder makes its own
+    tower.attn_mask = None  # no part of the checkpoint; OpenClipStates makes its own
     return tower

@@ -48,23 +48,23 @@ class Place:
     def is_file(self) -> bool:
         return self.text.endswith(SUFFIXES)
 
-    def candidates(self, part: Published, what: str) -> Iterator["Source"]:
+    def candidates(self, part: Published, what: str) -> Iterator["WeightFile"]:
         """The file under each name that it may have, in the order in which they are tried."""
         base = self.text.rstrip("/") or f"{HUB}{part.hub}"
         if not base.startswith(HUB) and ORGANISATION.fullmatch(base) and not Path(base).exists():
             base = HUB + base
         if self.is_file:
-            yield Source(base)
+            yield WeightFile(base)
             return
         at_home = base == f"{HUB}{part.hub}"
         for name in part.files[what]:
-            yield Source(f"{base}/{name}")
+            yield WeightFile(f"{base}/{name}")
             if not at_home:  # a folder may mirror several repositories
-                yield Source(f"{base}/{part.hub}/{name}")
+                yield WeightFile(f"{base}/{part.hub}/{name}")
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightFile:
     """One file at one place."""
 
     url: str

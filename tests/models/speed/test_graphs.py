@@ -12,7 +12,7 @@ from motionecho.guidance.motionclone import MotionClone
 from motionecho.guidance.steering import predict, stack
 from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.animatediff.text import load_text as text_of_clip
-from motionecho.models.toy.nets import TextEncoder
+from motionecho.models.toy.nets import WordEncoder
 from motionecho.models.videocrafter.backbone import EmbeddedScales, VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.text import load_text as text_of_openclip
@@ -63,7 +63,7 @@ def clip() -> Pass:
 
 
 def words() -> Pass:
-    encoder, ids = TextEncoder().eval(), torch.zeros(2, 16, dtype=torch.long)
+    encoder, ids = WordEncoder().eval(), torch.zeros(2, 16, dtype=torch.long)
     return lambda: encoder(ids)
 
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from motionecho.models.toy.nets import SCHEDULE, TextEncoder, build_unet, build_vae
+from motionecho.models.toy.nets import SCHEDULE, WordEncoder, build_unet, build_vae
 from motionecho.models.toy.training.data import Latents, clips
 from motionecho.models.toy.training.fit import Network, OutOfTime, Workplace, fit
 from motionecho.sprites.judge import Judge
@@ -106,7 +106,7 @@ def train_judge(place: Workplace, seconds: float) -> None:
     place.save("judge", judge)
 
 
-class Denoiser(nn.Module):
+class Conditioned(nn.Module):
     """UNet and text encoder as one: v-prediction of z [b, 4, f, h, w] at t [b] given word ids [b, 16]."""
 
     def __init__(self, unet: nn.Module, text: nn.Module):
@@ -134,7 +134,7 @@ def train_teacher(place: Workplace, latents: Latents, seconds: float) -> None:
             v = model(alpha[t] * z0 + sigma[t] * eps, t, ids)
         return F.mse_loss(v.float(), alpha[t] * eps - sigma[t] * z0)
 
-    untrained = Denoiser(build_unet(), TextEncoder()).to(place.device)
+    untrained = Conditioned(build_unet(), WordEncoder()).to(place.device)
     trained = fit(place, "teacher", untrained, denoising, seconds, 6e-4)
     place.save("teacher", trained.unet)
     place.save("text", trained.text)
@@ -143,7 +143,7 @@ def train_teacher(place: Workplace, latents: Latents, seconds: float) -> None:
 def train_student(place: Workplace, latents: Latents, seconds: float) -> None:
     """Consistency distillation (LCM) of the guided teacher, targets from a fast moving average."""
     alpha, sigma = _scales(place)
-    teacher = Denoiser(place.load("teacher", build_unet()), place.load("text", TextEncoder()))
+    teacher = Conditioned(place.load("teacher", build_unet()), place.load("text", WordEncoder()))
     student = copy.deepcopy(teacher).train()
     student.unet.requires_grad_(True)
     target = copy.deepcopy(teacher)
