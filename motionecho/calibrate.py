@@ -67,7 +67,7 @@ def candidates(traces: Sequence[Trace], config: EchoConfig) -> list[Candidate]:
     student, teacher = [], []
     for trace in traces:
         losses = [step.loss for step in trace.steps if step.loss is not None]
-        unit = losses[0] if losses and config.threshold_unit == "first_loss" else 1.0
+        unit = losses[0] if losses and config.activation.threshold_unit == "first_loss" else 1.0
         student += [
             step.window_mean / unit for step in trace.steps if step.active and step.window_mean is not None
         ]

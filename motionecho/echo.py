@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from motionecho.adaptive import ActivationWindow, ramp, teacher_times
+from motionecho.adaptive import ActivationWindow, ramp, teachable_steps, teacher_times
 from motionecho.config import EchoConfig
 from motionecho.denoiser import Backbone, Prediction
 from motionecho.device import beside
@@ -72,22 +72,25 @@ def echo(
     schedule, solver, guidance = student.schedule, student.solver, guidance_of(student, config)
     bound = GuidedTeacher(teacher, motion.teacher, text, null, config)
     window = ActivationWindow(config)
-    guided_steps, teacher_steps = config.share(config.guided_fraction), config.share(config.teacher_fraction)
-    fresh = (solver.noise if config.student_noise == "solver" else config.student_noise) == "fresh"
-    times = [*solver.timesteps(config.steps), 0]
+    guided_steps = config.student.steps_in(config.guidance.guided_fraction)
+    teacher_steps = teachable_steps(config)
+    fresh = (
+        solver.noise if config.student.student_noise == "solver" else config.student.student_noise
+    ) == "fresh"
+    times = [*solver.timesteps(config.student.steps), 0]
 
     # z_T = sqrt(g) z_T^ref + sqrt(1 - g) eps
-    z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.noise_blend)
+    z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.student.noise_blend)
     x0 = z
     log = StepLog(z.device, on_step)
     for step, (t, t_next) in enumerate(pairwise(times)):
         # stage 1: student prediction eps, motion loss G and its gradient; guided noise (Eq. 3)
-        strength = config.student_strength * ramp(config, step) if step < guided_steps else 0.0
-        watched = strength > 0 or (config.activation == "adaptive" and step < teacher_steps)
+        strength = config.guidance.student_strength * ramp(config, step) if step < guided_steps else 0.0
+        watched = strength > 0 or (config.activation.activation == "adaptive" and step < teacher_steps)
         above = 0.0 if strength > 0 else None
         seen = predict(student, z, t, text, guidance if watched else None, motion.student, above)
-        shift = None if seen.gradient is None else scaled(seen.gradient, strength, config.gradient)
-        eps_x0, eps_next = steer(seen.eps, shift, schedule.sigma(t), config.student_update)
+        shift = None if seen.gradient is None else scaled(seen.gradient, strength, config.guidance.gradient)
+        eps_x0, eps_next = steer(seen.eps, shift, schedule.sigma(t), config.guidance.student_update)
         x0 = solver.x0(schedule, z, eps_x0, t)
 
         # stage 2: step-wise activation, mean of the last W losses against delta_1
@@ -99,11 +102,11 @@ def echo(
         if bool(active.any()):
             index = active.nonzero()[:, 0]
             unguided = solver.x0(schedule, z, seen.eps, t)
-            lift = batch_noise(seeds, "teacher", step, z) if config.renoise == "fresh" else seen.eps
+            lift = batch_noise(seeds, "teacher", step, z) if config.teacher.renoise == "fresh" else seen.eps
             below = window.truncation(len(z))[index]
             endpoint = teacher_endpoint(bound, unguided, lift, index, t, t_next, below, lines)
             at = beside(index, z)
-            x0[at] = torch.lerp(x0[at], endpoint, config.teacher_weight)
+            x0[at] = torch.lerp(x0[at], endpoint, config.teacher.teacher_weight)
 
         # renoise to the next step (Eq. 4); guidance of the direction alone acts here
         eps = batch_noise(seeds, "student", step, z) if fresh else seen.eps
@@ -136,7 +139,7 @@ def teacher_endpoint(
     live = torch.arange(len(index))  # samples still on the guided walk
     for count, (s, s_next) in enumerate(zip(times, [*times[1:], t_next], strict=True)):
         # guided DDIM; dynamic truncation: below delta_2, or at the cap N_max, one plain jump to t_i
-        capped = count == config.teacher_max_steps
+        capped = count == config.teacher.teacher_max_steps
         at = beside(live, z)
         seen = teacher.predict(z[at], s, index[live], None if capped else below[live])
         done = torch.full_like(live, capped).bool() if seen.loss is None else seen.loss < below[live]
@@ -150,11 +153,11 @@ def teacher_endpoint(
             break
 
     # endpoint prediction at t_i
-    seen = teacher.predict(z, t_next, index, 0.0 if config.endpoint_guidance else None)
+    seen = teacher.predict(z, t_next, index, 0.0 if config.teacher.endpoint_guidance else None)
     eps_x0, _ = steer(seen.eps, teacher.shift(seen), schedule.sigma(t_next), "x0")
     teacher.note(lines, index, seen)
     for k in index.tolist():
-        lines[k].teacher_start, lines[k].teacher_weight = times[0], config.teacher_weight
+        lines[k].teacher_start, lines[k].teacher_weight = times[0], config.teacher.teacher_weight
     return schedule.x0(z, eps_x0, t_next)
 
 

@@ -119,15 +119,15 @@ def escalated(config: EchoConfig, seed: int, number: int) -> tuple[EchoConfig, i
     More teacher: lambda halfway to 1, delta_1 and delta_2 halved, N_max doubled. Where the teacher is off it
     stays off, and only seeds change.
     """
-    off = config.activation == "never" or config.teacher_weight == 0
+    off = config.activation.activation == "never" or config.teacher.teacher_weight == 0
     other = int(digest(["gate", seed, number])[:12], 16)
     drawn = other if number > 1 or (number and off) else seed
     if number == 0 or off:
         return config, drawn
     more = {
-        "teacher_weight": (1 + config.teacher_weight) / 2,
-        "teacher_max_steps": 2 * config.teacher_max_steps,
-        "activation_threshold": config.activation_threshold / 2,
-        "truncation_threshold": config.truncation_threshold / 2,
+        "teacher_weight": (1 + config.teacher.teacher_weight) / 2,
+        "teacher_max_steps": 2 * config.teacher.teacher_max_steps,
+        "activation_threshold": config.activation.activation_threshold / 2,
+        "truncation_threshold": config.activation.truncation_threshold / 2,
     }
     return config.updated(more), drawn

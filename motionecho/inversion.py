@@ -63,7 +63,7 @@ class Motion:
 
 def guidance_of(backbone: Backbone, config: EchoConfig) -> MotionClone:
     """The motion guidance of one model: its own layers unless the config names others."""
-    return MotionClone(config.layers or backbone.layers)
+    return MotionClone(config.reference.layers or backbone.layers)
 
 
 @torch.no_grad()
@@ -85,8 +85,8 @@ def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
 def ddim_invert(teacher: Backbone, z0: Tensor, null: Tensor, config: EchoConfig) -> Tensor:
     """Walk clean latents [b, c, f, h, w] up to t = 999 along the teacher's DDIM path with an empty prompt."""
     schedule, z, t = teacher.schedule, z0, 0
-    for t_up in reversed(uniform_grid(config.inversion_steps)):
-        eps = teacher.denoise(z, t_up if config.inversion_evaluate_at == "target" else t, null)
+    for t_up in reversed(uniform_grid(config.reference.inversion_steps)):
+        eps = teacher.denoise(z, t_up if config.reference.inversion_evaluate_at == "target" else t, null)
         z = schedule.add_noise(schedule.x0(z, eps, t), eps, t_up)
         t = t_up
     return z
@@ -98,7 +98,7 @@ def reference_target(backbone: Backbone, z0: Tensor, null: Tensor, config: EchoC
 
     The noise is the same for every reference, so that the target depends on the clip alone.
     """
-    guidance, t = guidance_of(backbone, config), config.reference_timestep
+    guidance, t = guidance_of(backbone, config), config.reference.reference_timestep
     probe = Probe(guidance.layers)
     eps = noise(0, "reference", t, z0.shape[1:]).to(z0)[None]
     backbone.observe(backbone.schedule.add_noise(z0, eps, t), t, null, probe)
@@ -107,4 +107,4 @@ def reference_target(backbone: Backbone, z0: Tensor, null: Tensor, config: EchoC
 
 def motion_metadata(config: EchoConfig, **facts: str) -> dict[str, str]:
     """Header of a motion file: how it was made."""
-    return {"inversion": json.dumps(config.inversion_settings(), sort_keys=True)} | facts
+    return {"inversion": json.dumps(config.reference.to_dict(), sort_keys=True)} | facts

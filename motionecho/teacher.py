@@ -33,9 +33,9 @@ class GuidedTeacher:
         The motion loss and its gradient are those of the conditional branch; the gradient is taken for
         samples whose loss is at least `guide_above`, None asks for neither.
         """
-        scale, at = self.config.teacher_guidance_scale, beside(index, z)
+        scale, at = self.config.teacher.teacher_guidance_scale, beside(index, z)
         text, null = self.text[at], self.null[at]
-        if guide_above is None or self.config.teacher_strength == 0:
+        if guide_above is None or self.config.guidance.teacher_strength == 0:
             if scale == 1:
                 return Prediction(self.backbone.denoise(z, t, text))
             both = self.backbone.denoise(torch.cat([z, z]), t, torch.cat([text, null]))
@@ -52,12 +52,14 @@ class GuidedTeacher:
         """The guidance shift g of a prediction, None where it carries no gradient."""
         if seen.gradient is None:
             return None
-        return scaled(seen.gradient, self.config.teacher_strength, self.config.gradient)
+        return scaled(seen.gradient, self.config.guidance.teacher_strength, self.config.guidance.gradient)
 
     def ddim(self, z: Tensor, seen: Prediction, t: int, t_next: int) -> tuple[Tensor, Tensor]:
         """One DDIM step (eta 0) from t to t_next: returns (z at t_next, the clean prediction x0)."""
         schedule = self.backbone.schedule
-        eps_x0, eps_next = steer(seen.eps, self.shift(seen), schedule.sigma(t), self.config.teacher_update)
+        eps_x0, eps_next = steer(
+            seen.eps, self.shift(seen), schedule.sigma(t), self.config.guidance.teacher_update
+        )
         x0 = schedule.x0(z, eps_x0, t)
         return schedule.add_noise(x0, eps_next, t_next), x0
 
@@ -68,7 +70,7 @@ class GuidedTeacher:
         for row, k in enumerate(index.tolist()):
             guided = seen.gradient is not None and not (done is not None and bool(done[row]))
             steps[k].evaluations["teacher_guided" if guided else "teacher"] += 1
-            steps[k].evaluations["teacher"] += self.config.teacher_guidance_scale != 1
+            steps[k].evaluations["teacher"] += self.config.teacher.teacher_guidance_scale != 1
 
 
 @torch.no_grad()
@@ -87,11 +89,11 @@ def motionclone(
     trace line a sample.
     """
     bound = GuidedTeacher(teacher, motion.teacher, text, null, config)
-    z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.noise_blend)
+    z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.student.noise_blend)
     everyone, x0 = torch.arange(len(z)), z
     times, log = [*uniform_grid(steps), 0], []
     for step, (t, t_next) in enumerate(pairwise(times)):
-        seen = bound.predict(z, t, everyone, 0.0 if step < config.guided_fraction * steps else None)
+        seen = bound.predict(z, t, everyone, 0.0 if step < config.guidance.guided_fraction * steps else None)
         z, x0 = bound.ddim(z, seen, t, t_next)
         lines = [StepTrace(step, t, t_next) for _ in seeds]
         bound.note(lines, everyone, seen)

@@ -62,7 +62,7 @@ def run(
     def sheet(fresh: bool, complain: Callable[[str], None]) -> str | None:
         return publish_sheet(store, settings, work, fresh=fresh, on_problem=complain)
 
-    facts = {"weights_at": list(settings.weights)}
+    facts = {"weights_at": list(settings.placement.weights)}
     return drive(
         work, store, identity(settings), engine, loop, on_event, sheet, facts, absolute(manifest_path)
     )
@@ -84,7 +84,7 @@ def make_loop(
         Pool(spec, factory, _on(spec, gpus, settings), store.url, engine.backoff_s, engine.canary)
         for spec in laid_over(specs, engine.resources)
     ]
-    make = Recorder(versions(), pair_spec(settings.pair, settings.weights).weights())
+    make = Recorder(versions(), pair_spec(settings.pair, settings.placement.weights).weights())
     meters = Meters(store.url, len(jobs))
 
     def record(job: Job, error: dict[str, Any] | None) -> Record:
@@ -101,13 +101,11 @@ def make_loop(
 
 def _on(spec: PoolSpec, gpus: float, settings: RunSettings) -> RunSettings:
     """The settings of a pool: its device is the CPU where it has no share of the cluster's GPUs."""
-    return replace(settings, device="cpu") if gpus and not spec.num_gpus else settings
+    cpu = replace(settings.placement, device="cpu")
+    return replace(settings, placement=cpu) if gpus and not spec.num_gpus else settings
 
 
 def identity(settings: RunSettings) -> dict[str, Any]:
     """What has to be equal for a run to be continued: all that decides results, not where it computes."""
-    values = settings.to_dict()
-    for where in ("device", "weights", "offload", "eager"):  # of the weights, their sha256 counts
-        values.pop(where)
-    weights = pair_spec(settings.pair, settings.weights).weights()
-    return {"settings": values, "weights": weights, "code_epoch": CODE_EPOCH}
+    weights = pair_spec(settings.pair, settings.placement.weights).weights()
+    return {"settings": settings.decides(), "weights": weights, "code_epoch": CODE_EPOCH}

@@ -78,7 +78,7 @@ def survey(
 
     Raises UserError where the manifest as a whole, the pair or the store's address cannot be used.
     """
-    spec = pair_spec(settings.pair, settings.weights)
+    spec = pair_spec(settings.pair, settings.placement.weights)
     rows = read_manifest(manifest_path)[:limit]
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]
@@ -202,5 +202,5 @@ class _Keying:
             values: Any = config.to_dict()
             if self.settings.gate:
                 values = [values, self.settings.gate]
-            self.known[asked] = config, digest(values), config.inversion_settings()
+            self.known[asked] = config, digest(values), config.reference.to_dict()
         return self.known[asked]

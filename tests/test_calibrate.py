@@ -8,7 +8,7 @@ from motionecho.errors import UserError
 from motionecho.manifest import Sample
 from motionecho.trace import StepTrace, Trace
 
-CONFIG = EchoConfig(steps=4, guided_fraction=1.0, window=1)
+CONFIG = EchoConfig.of(steps=4, guided_fraction=1.0, window=1)
 SAMPLES = [Sample(str(k), f"{k}.mp4", "a fox", k) for k in range(4)]
 NEEDED = 45.0  # above this loss the teacher helps
 
@@ -18,8 +18,11 @@ def run(sample: Sample, config: EchoConfig) -> tuple[float, Trace]:
     trace, helped = Trace(), 0
     first = 100.0 + sample.seed
     for step, loss in enumerate((first, 70.0, 40.0, 10.0)):
-        unit = first if config.threshold_unit == "first_loss" else 1.0
-        active = config.activation == "adaptive" and loss / unit > config.activation_threshold
+        unit = first if config.activation.threshold_unit == "first_loss" else 1.0
+        active = (
+            config.activation.activation == "adaptive"
+            and loss / unit > config.activation.activation_threshold
+        )
         line = StepTrace(step, 0, 0, loss, loss, active, teacher_loss=loss / 2 if active else None)
         line.evaluations |= {"student": 1, "teacher_guided": 3 * active}
         helped += active and loss > NEEDED

@@ -16,9 +16,10 @@ def test_text_and_values_are_parsed_by_type() -> None:
             "endpoint_guidance": "off",
         }
     )
-    assert (config.steps, config.teacher_weight, config.layers) == (4, 1.0, ("a", "b"))
-    assert config.teacher_fraction is None
-    assert config.endpoint_guidance is False
+    assert (config.student.steps, config.teacher.teacher_weight) == (4, 1.0)
+    assert config.reference.layers == ("a", "b")
+    assert config.teacher.teacher_fraction is None
+    assert config.teacher.endpoint_guidance is False
 
 
 @pytest.mark.parametrize(
@@ -58,25 +59,25 @@ def test_mistakes_are_one_sentence(change: dict[str, object], sentence: str) -> 
 
 def test_constructor_checks_too() -> None:
     with pytest.raises(UserError, match="out of range"):
-        EchoConfig(teacher_weight=1.5)
+        EchoConfig.of(teacher_weight=1.5)
 
 
 def test_run_settings_round_trip() -> None:
-    settings = RunSettings(pair="toy", echo=EchoConfig(steps=4, layers=("x",)), metrics=("sanity",))
+    settings = RunSettings(pair="toy", echo=EchoConfig.of(steps=4, layers=("x",)), metrics=("sanity",))
     assert RunSettings.from_dict(settings.to_dict()) == settings
 
 
 def test_motion_depends_on_inversion_settings_alone() -> None:
     base = EchoConfig()
-    assert base.updated({"steps": 4, "eta": 1}).inversion_settings() == base.inversion_settings()
-    assert base.updated({"inversion_steps": 10}).inversion_settings() != base.inversion_settings()
+    assert base.updated({"steps": 4, "eta": 1}).reference.to_dict() == base.reference.to_dict()
+    assert base.updated({"inversion_steps": 10}).reference.to_dict() != base.reference.to_dict()
 
 
 @pytest.mark.parametrize(
     ("fraction", "steps", "count"), [(0.0, 8, 0), (0.01, 8, 1), (0.5, 8, 4), (1.0, 8, 8)]
 )
 def test_share_of_steps(fraction: float, steps: int, count: int) -> None:
-    assert EchoConfig(steps=steps, guided_fraction=fraction).share(None) == count
+    assert EchoConfig.of(steps=steps).student.steps_in(fraction) == count
 
 
 def test_every_setting_is_described() -> None:

@@ -193,7 +193,7 @@ def test_trace_rows_are_flat_and_sum_up(pair, motions) -> None:
 
 def test_paper_defaults_run(pair, motions) -> None:
     """Every default of EchoConfig is a setting that works, not only the pair's."""
-    settings = EchoConfig(steps=2, inversion_steps=3)
+    settings = EchoConfig.of(steps=2, inversion_steps=3)
     latents, traces = generate(pair, motions[:1], PROMPTS[:1], [5], settings)
     assert torch.isfinite(latents).all()
     assert traces[0].steps[0].loss is not None

@@ -12,7 +12,7 @@ from motionecho.gate import Gate, escalated
 from motionecho.make import Made
 from motionecho.trace import Trace
 
-CONFIG = EchoConfig(
+CONFIG = EchoConfig.of(
     teacher_weight=0.4, teacher_max_steps=3, activation_threshold=100, truncation_threshold=60
 )
 
@@ -89,7 +89,7 @@ def test_a_figure_that_cannot_be_taken_is_worse_than_any() -> None:
 
 
 def test_where_the_teacher_is_off_only_seeds_change() -> None:
-    for config in (EchoConfig(activation="never"), EchoConfig(teacher_weight=0)):
+    for config in (EchoConfig.of(activation="never"), EchoConfig.of(teacher_weight=0)):
         steps = [escalated(config, 5, number) for number in range(3)]
         assert [step[0] for step in steps] == [config] * 3
         assert len({step[1] for step in steps}) == 3

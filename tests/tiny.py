@@ -14,7 +14,7 @@ from motionecho.schedules import Consistency, NoiseSchedule, Solver
 FRAMES, SIZE, WIDTH = 4, 16, 16
 LAYERS = tuple(f"up_blocks.0.motion_modules.{k}.transformer_blocks.0.attn1" for k in (0, 1))
 SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012)
-CONFIG = EchoConfig(
+CONFIG = EchoConfig.of(
     steps=4, gradient="unit_rms", student_strength=0.1, student_update="direction", teacher_strength=0.1,
     teacher_guidance_scale=2.0, teacher_grid="interval", teacher_max_steps=2, activation_threshold=0.0,
     truncation_threshold=0.0, inversion_steps=3, guided_fraction=0.5,

@@ -40,7 +40,12 @@ def measure(
     clip = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
     timed(lambda: invert(pair, clip, config.updated({"inversion_steps": 1})), pair.device)
     seconds, peak, motion = timed(lambda: invert(pair, clip, config), pair.device)
-    yield {"steps": config.inversion_steps, "mode": "inversion", "seconds": seconds, "peak_gib": peak}
+    yield {
+        "steps": config.reference.inversion_steps,
+        "mode": "inversion",
+        "seconds": seconds,
+        "peak_gib": peak,
+    }
 
     for number in steps:
         for mode, its in MODES.items():
@@ -58,14 +63,14 @@ def measure(
                 **trace.evaluations(),
                 "forwards": trace.forward_equivalents(),
                 "activated": sum(step.active for step in trace.steps),
-                "delta_1": row.activation_threshold if mode == "adaptive" else None,
-                "delta_2": row.truncation_threshold if mode == "adaptive" else None,
+                "delta_1": row.activation.activation_threshold if mode == "adaptive" else None,
+                "delta_2": row.activation.truncation_threshold if mode == "adaptive" else None,
             }
 
 
 def _own(config: EchoConfig, mode: str) -> dict[str, Any]:
     """A pair whose student is not guided by default is guided in the row that measures just that."""
-    return {"student_strength": 0.1} if mode == "guided" and config.student_strength == 0 else {}
+    return {"student_strength": 0.1} if mode == "guided" and config.guidance.student_strength == 0 else {}
 
 
 def _video(pair: ModelPair, motion: Motion, config: EchoConfig) -> Trace:

@@ -128,17 +128,15 @@ def _loaded(
     from motionecho.runs.provenance import versions
 
     settings, spec = resolved.settings, resolved.spec
-    models = load_pair(
-        spec.name, settings.device, settings.dtype, settings.weights, settings.offload, settings.eager
-    )
+    models = load_pair(spec.name, settings.placement, settings.dtype)
     return models, {
         "pair": spec.name,
         "weights": "random" if spec.is_random else list(spec.weights_at) or "as published",
         "size": [spec.frames, spec.height, spec.width],
         "device": _device(str(models.device)),
         "dtype": str(next(models.student.unet.parameters()).dtype).removeprefix("torch."),
-        "offload": settings.offload,
-        "eager": settings.eager,
+        "offload": settings.placement.offload,
+        "eager": settings.placement.eager,
         "versions": versions(),
     }
 

@@ -80,12 +80,15 @@ def _run(
 ) -> None:
     from motionecho.bench.ablation import AblationSet, measure
     from motionecho.bench.ablation_report import contrasts, rivals, steps_up, table, write_samples
+    from motionecho.config import Placement
     from motionecho.metrics.registry import load_metrics
     from motionecho.models.registry import load_pair
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    models = load_pair("toy", device or "auto", eager=True)  # shrinking batches replay little
+    models = load_pair(
+        "toy", Placement(device=device or "auto", eager=True)
+    )  # shrinking batches replay little
     say(f"{count(len(rows), 'row')} of {count(pairs, 'pair')} x {count(seeds, 'seed')} on {models.device}")
     task = AblationSet.draw(models, pairs, split, models.spec.defaults)
     usable, skipped = load_metrics(["motion_fidelity"] if tracked else [], str(models.device))

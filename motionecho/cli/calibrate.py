@@ -58,7 +58,8 @@ def calibrate(
     if not samples:
         raise UserError(f'no row of "{manifest}" can run: see motionecho manifest validate {manifest}')
     echo = resolved.settings.echo
-    say(f"{count(len(samples), 'sample')}, 5 settings each, unit of the thresholds: {echo.threshold_unit}")
+    unit = echo.activation.threshold_unit
+    say(f"{count(len(samples), 'sample')}, 5 settings each, unit of the thresholds: {unit}")
     points: list[Point] = []
     for point in curve(samples, echo, runner(resolved)):
         points.append(point)
@@ -86,8 +87,8 @@ def runner(resolved: Resolved) -> "Run":
     from motionecho.video import read_clip
 
     spec, settings = resolved.spec, resolved.settings
-    models = load_pair(spec.name, settings.device, settings.dtype)
-    (metric,), _ = load_metrics(["motion_fidelity"], settings.device)
+    models = load_pair(spec.name, settings.placement, settings.dtype)
+    (metric,), _ = load_metrics(["motion_fidelity"], settings.placement.device)
     known: dict[Any, tuple[Clip, Motion]] = {}
 
     def run(sample: "Sample", used: Any) -> tuple[float | None, Any]:

@@ -89,9 +89,7 @@ def generate(
     from motionecho.video import write_video
 
     settings, spec = resolved.settings, resolved.spec
-    models = load_pair(
-        spec.name, settings.device, settings.dtype, settings.weights, settings.offload, settings.eager
-    )
+    models = load_pair(spec.name, settings.placement, settings.dtype)
     clock.lap("load")
     motion = invert(models, clip.frames, settings.echo)
     clock.lap("invert")
@@ -106,7 +104,7 @@ def generate(
     tries: list[dict[str, Any]] = []
     if settings.gate:
         bar = Gate.parse(settings.gate)
-        metric = bar.load_judge(settings.device)
+        metric = bar.load_judge(settings.placement.device)
         made, tries = bar.best_of(make, judge, settings.echo, seed)
         say(table(tries))
     else:

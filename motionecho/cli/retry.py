@@ -52,7 +52,9 @@ def retry(
         raise UserError(
             f"as a job: motionecho batch submit {place} --out {store.url} --retry-failed --address ..."
         )
-    settings = replace(settings_of(store, device), offload=bool(offload), eager=bool(eager))
+    settings = settings_of(store, device)
+    how = replace(settings.placement, offload=bool(offload), eager=bool(eager))
+    settings = replace(settings, placement=how)
     work = only_failed(store, place, settings)
     banner(work.plan, place, store.url, settings.pair)
     pools = read_execution(engine_file) if engine_file else {}

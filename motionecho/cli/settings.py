@@ -20,7 +20,7 @@ from motionecho.cli.options import (
     WeightsOption,
 )
 from motionecho.cli.printing import put, put_json, say, table
-from motionecho.config import EchoConfig, RunSettings, resolve_name
+from motionecho.config import EchoConfig, Placement, RunSettings, resolve_name
 from motionecho.errors import UserError, nearest
 from motionecho.models.registry import PairSpec, pair_spec
 
@@ -85,17 +85,20 @@ def resolve(
         echo=echo,
         metrics=check_metrics(names),
         fit=chosen,  # type: ignore[arg-type]  # checked above
-        device=device or file.get("device") or "auto",
         dtype=dtype or file.get("dtype") or "auto",
         gate=read_gate(gate or file.get("gate"), gate_tries),
-        weights=spec.weights_at,
-        offload=bool(file.get("offload") if offload is None else offload),
-        eager=bool(file.get("eager") if eager is None else eager),
+        placement=Placement(
+            device=device or file.get("device") or "auto",
+            weights=spec.weights_at,
+            offload=bool(file.get("offload") if offload is None else offload),
+            eager=bool(file.get("eager") if eager is None else eager),
+        ),
     )
     if spec.is_random:
         say(f"RANDOM WEIGHTS: pair {spec.name} will make noise, not videos; its records say so")
-    if spec.distilled_for not in (None, echo.steps):
-        say(f"note: the student of pair {spec.name} is made for {spec.distilled_for} steps, not {echo.steps}")
+    if spec.distilled_for not in (None, echo.student.steps):
+        made = f"made for {spec.distilled_for} steps, not {echo.student.steps}"
+        say(f"note: the student of pair {spec.name} is {made}")
     plain = EchoConfig().to_dict()
     sources = {
         name: f"pair {spec.name}" for name, value in spec.defaults.to_dict().items() if value != plain[name]

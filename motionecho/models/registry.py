@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from motionecho.config import Placement
 from motionecho.errors import UserError, nearest
 from motionecho.models.animatediff.settings import PAIRS as ANIMATEDIFF
 from motionecho.models.spec import PairSpec
@@ -28,21 +29,15 @@ def pair_spec(name: str, weights: tuple[str, ...] = ()) -> PairSpec:
     return PAIRS[name].at(weights)
 
 
-def load_pair(
-    name: str,
-    device: str = "auto",
-    dtype: str = "auto",
-    weights: tuple[str, ...] = (),
-    offload: bool = False,
-    eager: bool = False,
-) -> "ModelPair":
-    """Load a pair's weights onto a device, fetching those that are not on this node.
+def load_pair(name: str, placement: Placement | str = "auto", dtype: str = "auto") -> "ModelPair":
+    """Load a pair where the placement says (a text names a device), fetching weights that are not here.
 
-    Device and dtype "auto" are the first GPU, if any, and the pair's own choice for it. With `offload`
-    networks wait in main memory and take turns on the device.
+    dtype: "float32", "float16", "bfloat16", or "auto" for the pair's own choice on that device. Raises
+    UserError on an unknown pair, device or dtype, and where weights are missing or do not fit.
     """
-    spec = pair_spec(name, weights)
-    return importlib.import_module(spec.module).load(spec, device, dtype, offload, eager)
+    place = Placement(device=placement) if isinstance(placement, str) else placement
+    spec = pair_spec(name, place.weights)
+    return importlib.import_module(spec.module).load(spec, place, dtype)
 
 
 def check_pair(spec: PairSpec) -> "dict[str, list[Mismatch]]":

@@ -27,7 +27,7 @@ class PairSpec:
     height: int
     width: int
     fps: int
-    module: str  # has load(spec, device, dtype, offload, eager) and networks(files)
+    module: str  # has load(spec, placement, dtype) and networks(files)
     defaults: EchoConfig
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)

@@ -58,16 +58,13 @@ class Bench:
     def __init__(self, settings: RunSettings, url: str) -> None:
         self.settings = settings
         self.store = RunStore(url)
-        self.spec = pair_spec(settings.pair, settings.weights)
+        self.spec = pair_spec(settings.pair, settings.placement.weights)
         self.clips: Recent[Clip] = Recent(2)
         self.motions: Recent[Motion] = Recent(8)
 
     @cached_property
     def pair(self) -> Any:
-        settings = self.settings
-        return load_pair(
-            settings.pair, settings.device, settings.dtype, settings.weights, settings.offload, settings.eager
-        )
+        return load_pair(self.settings.pair, self.settings.placement, self.settings.dtype)
 
     def reference(self, task: Task) -> Clip:
         """The reference as the pair sees it; BadSample where the file changed since the run was planned."""
@@ -142,7 +139,7 @@ class Generate:
         self.bench = bench
         self.gate = Gate.parse(bench.settings.gate) if bench.settings.gate else None
         if self.gate:
-            self.judge = self.gate.load_judge(bench.settings.device)
+            self.judge = self.gate.load_judge(bench.settings.placement.device)
 
     def __call__(self, task: Task) -> dict[str, Any]:
         bench, clock = self.bench, Stopwatch()
@@ -216,7 +213,7 @@ class Score:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self.metrics, self.skipped = load_metrics(bench.settings.metrics, bench.settings.device)
+        self.metrics, self.skipped = load_metrics(bench.settings.metrics, bench.settings.placement.device)
 
     def __call__(self, task: Task) -> dict[str, Any]:
         bench, spec = self.bench, self.bench.spec

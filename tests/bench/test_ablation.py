@@ -67,11 +67,14 @@ def test_every_row_is_a_valid_setting(task: AblationSet, rows: dict[str, Row]) -
     for row in rows.values():
         config, only = settings_of(task.pair, row)
         assert only == row.get("teacher_only")
-        assert config.steps == row.get("steps", task.pair.spec.defaults.steps)
+        assert config.student.steps == row.get("steps", task.pair.spec.defaults.student.steps)
 
 
 def test_the_teacher_alone_is_pushed_as_far_over_any_number_of_steps(task: AblationSet) -> None:
-    pushes = {only * settings_of(task.pair, {"teacher_only": only})[0].teacher_strength for only in (10, 50)}
+    pushes = {
+        only * settings_of(task.pair, {"teacher_only": only})[0].guidance.teacher_strength
+        for only in (10, 50)
+    }
     assert max(pushes) == pytest.approx(min(pushes))
 
 

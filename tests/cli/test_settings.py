@@ -29,7 +29,8 @@ def test_without_options_the_pairs_own_defaults_hold() -> None:
 def test_an_option_wins_over_the_file_and_the_file_over_the_preset(config: Path) -> None:
     resolved = resolve(config=str(config), changes=["N=6"], fit="resize", metrics=["none"])
     settings = resolved.settings
-    assert (settings.echo.steps, settings.echo.noise_blend, settings.echo.activation) == (6, 0.25, "never")
+    student, activation = settings.echo.student, settings.echo.activation
+    assert (student.steps, student.noise_blend, activation.activation) == (6, 0.25, "never")
     assert (settings.fit, settings.metrics) == ("resize", ())
     sources = resolved.sources
     assert sources["steps"] == "--set"
@@ -39,7 +40,7 @@ def test_an_option_wins_over_the_file_and_the_file_over_the_preset(config: Path)
 
 
 def test_a_value_that_holds_an_equals_sign_or_commas_is_kept_whole() -> None:
-    assert resolve(changes=["layers=a.b=c,d"]).settings.echo.layers == ("a.b=c", "d")
+    assert resolve(changes=["layers=a.b=c,d"]).settings.echo.reference.layers == ("a.b=c", "d")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from motionecho.config import Placement
 from motionecho.denoiser import Backbone, Probe
 from motionecho.echo import generate
 from motionecho.guidance.motionclone import MotionClone
@@ -81,7 +82,7 @@ def test_the_embedded_pair_makes_the_cpu_s_video() -> None:
     latents = []
     ways = ("cpu", {}), ("cuda", {"eager": True}), ("cuda", {"offload": True}), ("cuda", {}), ("cuda", {})
     for device, how in ways:
-        pair = load_pair("toy", device, **how)
+        pair = load_pair("toy", Placement(device=device, **how))
         config = pair.spec.config(changes={"steps": 2, "inversion_steps": 2, "activation": "always"})
         motion = invert(pair, frames, config)
         made, _ = generate(pair, [motion], ["a red star on a blue background"], [3], config)
@@ -99,7 +100,7 @@ def test_networks_that_take_turns_take_less_memory() -> None:
     for offload in (False, True):
         gc.collect()  # what tests before have left
         before = torch.cuda.memory_allocated()
-        pair = load_pair("toy", "cuda", offload=offload, eager=True)
+        pair = load_pair("toy", Placement(device="cuda", offload=offload, eager=True))
         torch.cuda.reset_peak_memory_stats()
         with torch.no_grad():
             z = torch.randn(1, 4, 16, 8, 8, device="cuda")

@@ -78,7 +78,7 @@ def test_records_and_pilot_are_sources(manifest: Manifest, tmp_path: Path) -> No
     same = of_run(out, SETTINGS)
     assert same is not None
     assert same.source == f"of {out}", "no difference where there is none"
-    other = RunSettings(pair="toy", echo=EchoConfig(steps=5))
+    other = RunSettings(pair="toy", echo=EchoConfig.of(steps=5))
     like = of_run(out, other)
     assert like is not None
     assert "echo.steps is" in like.source

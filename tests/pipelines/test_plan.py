@@ -59,7 +59,7 @@ def test_keys_are_of_content(manifest: Manifest, tmp_path: Path) -> None:
     first = survey(manifest(*ROWS), SETTINGS, str(tmp_path / "out"))
     shuffled = survey(manifest(*reversed(ROWS)), SETTINGS, str(tmp_path / "out"))
     assert set(first.tasks) == set(shuffled.tasks)
-    other = dataclasses.replace(SETTINGS, echo=EchoConfig(steps=4))
+    other = dataclasses.replace(SETTINGS, echo=EchoConfig.of(steps=4))
     changed = survey(manifest(*ROWS), other, str(tmp_path / "out"))
     assert not set(first.tasks) & set(changed.tasks)
     motions = [{task.motion_key for task in work.todo} for work in (first, changed)]

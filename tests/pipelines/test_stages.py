@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from motionecho.cache import Recent
-from motionecho.config import RunSettings
+from motionecho.config import Placement, RunSettings
 from motionecho.errors import BadSample, PoisonedDevice, Transient
 from motionecho.models.registry import pair_spec
 from motionecho.runs.keys import file_digest
@@ -22,8 +22,9 @@ from pipelines.tasks import Task, failure_of
 from pipelines.workers.stages import Bench, build
 
 CLIPS = Path(__file__).parents[2] / "manifests" / "clips"
+CPU = Placement(device="cpu")
 CONFIG = pair_spec("toy").config(None, {"steps": 1, "inversion_steps": 1, "activation": "never"})
-SETTINGS = RunSettings(pair="toy", echo=CONFIG, metrics=("sanity", "text_alignment"), device="cpu")
+SETTINGS = RunSettings(pair="toy", echo=CONFIG, metrics=("sanity", "text_alignment"), placement=CPU)
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +143,12 @@ def test_recent_keeps_the_last_used() -> None:
 
 
 def test_where_weights_are_reaches_the_workers_and_decides_nothing(tmp_path: Path) -> None:
-    plain = RunSettings(pair="turbo-v2", echo=CONFIG, weights=("random",), offload=True)
+    plain = RunSettings(pair="turbo-v2", echo=CONFIG, placement=Placement(weights=("random",), offload=True))
     again = RunSettings.from_dict(json.loads(json.dumps(plain.to_dict())))
     assert again == plain
     bench = Bench(again, str(tmp_path))
     assert bench.spec.is_random
-    same = identity(dataclasses.replace(plain, offload=False))
+    same = identity(dataclasses.replace(plain, placement=dataclasses.replace(plain.placement, offload=False)))
     assert identity(plain) == same
     assert same["weights"] == {"teacher": "random", "student": "random"}
     assert "weights" not in same["settings"]

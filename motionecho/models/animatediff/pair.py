@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from motionecho.config import Placement
 from motionecho.device import resolve_device, resolve_dtype
 from motionecho.models.animatediff import loading, text
 from motionecho.models.animatediff.fused import fused
@@ -25,16 +26,14 @@ SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012, "linear")
 Files = Mapping[str, State]
 
 
-def load(
-    spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False, eager: bool = False
-) -> ModelPair:
+def load(spec: PairSpec, placement: Placement, dtype: str) -> ModelPair:
     """Build the pair; float16 on a GPU and float32 on a CPU unless asked otherwise."""
-    place = resolve_device(device)
-    kind = resolve_dtype(dtype, torch.float16 if place.type == "cuda" else torch.float32)
+    device = resolve_device(placement.device)
+    kind = resolve_dtype(dtype, torch.float16 if device.type == "cuda" else torch.float32)
     if spec.is_random:
-        return assemble(spec, random_files(), place, kind, offload, eager)
+        return assemble(spec, random_files(), placement, kind)
     paths = spec.pull()  # a missing file is named before anything is built
-    return assemble(spec, {key: read(path) for key, path in paths.items()}, place, kind, offload, eager)
+    return assemble(spec, {key: read(path) for key, path in paths.items()}, placement, kind)
 
 
 def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
@@ -48,17 +47,11 @@ def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
     }
 
 
-def assemble(
-    spec: PairSpec,
-    files: Files,
-    device: torch.device,
-    dtype: torch.dtype,
-    offload: bool = False,
-    eager: bool = False,
-) -> ModelPair:
+def assemble(spec: PairSpec, files: Files, placement: Placement, dtype: torch.dtype) -> ModelPair:
     """The pair of five files; raises Misfit naming the tensors of one that does not fit."""
+    device, offload = resolve_device(placement.device), placement.offload
     home = torch.device("cpu") if offload else device
-    ops = kernels(device, eager)
+    ops = kernels(device, placement.eager)
     last = torch.channels_last if ops and not offload else torch.preserve_format
 
     def placed(tensor: torch.Tensor) -> torch.Tensor:
@@ -83,7 +76,7 @@ def assemble(
                      latent_shift=0.0, latent_scale=loading.LATENT_SCALE, device=home)  # fmt: skip
     if offload:
         return one_at_a_time(pair, device, encoder.tower)
-    return pair if eager else recorded(pair)
+    return pair if placement.eager else recorded(pair)
 
 
 def random_files(seed: int = 0) -> dict[str, State]:

@@ -7,7 +7,7 @@ from motionecho.models.spec import PairSpec
 from motionecho.models.weights.sources import Published
 
 # the paper's thresholds are between 360 and 400 (delta_1, by motion) and 360 (delta_2)
-DEFAULTS = EchoConfig(steps=8, activation_threshold=380.0, truncation_threshold=360.0)
+DEFAULTS = EchoConfig.of(steps=8, activation_threshold=380.0, truncation_threshold=360.0)
 
 PRESETS: dict[str, dict[str, object]] = {
     "student": {"activation": "never", "noise_blend": 0.0, "student_strength": 0.0},

@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from motionecho.config import Placement
 from motionecho.device import resolve_device, resolve_dtype
 from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.pair import ModelPair
@@ -22,12 +23,10 @@ from motionecho.sprites.words import tokenize
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def load(
-    spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False, eager: bool = False
-) -> ModelPair:
+def load(spec: PairSpec, placement: Placement, dtype: str) -> ModelPair:
     """Build the pair; float32 unless asked otherwise, since it is small enough everywhere."""
-    place, kind = resolve_device(device), resolve_dtype(dtype, torch.float32)
-    home = torch.device("cpu") if offload else place
+    place, kind = resolve_device(placement.device), resolve_dtype(dtype, torch.float32)
+    home = torch.device("cpu") if placement.offload else place
     files = spec.paths()  # a missing file is named before anything is built
 
     def placed(component: str, net: Net) -> Net:
@@ -52,9 +51,9 @@ def load(
     )
     pair = ModelPair(spec, student, teacher, placed("vae", build_vae()), tokens, encode,
                      facts["latent_shift"], facts["latent_scale"], home)  # fmt: skip
-    if offload:
+    if placement.offload:
         return one_at_a_time(pair, place, text)
-    return pair if eager else recorded(pair)
+    return pair if placement.eager else recorded(pair)
 
 
 def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], nn.Module]]:

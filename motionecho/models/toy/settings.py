@@ -9,7 +9,7 @@ from pathlib import Path
 from motionecho.config import EchoConfig
 from motionecho.models.spec import PairSpec
 
-DEFAULTS = EchoConfig(
+DEFAULTS = EchoConfig.of(
     steps=8,
     noise_blend=0.03,
     gradient="unit_rms",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from motionecho.config import Placement
 from motionecho.device import resolve_device, resolve_dtype
 from motionecho.errors import UserError
 from motionecho.models.pair import ModelPair
@@ -24,18 +25,16 @@ from motionecho.models.videocrafter.unet import UNet, fused
 from motionecho.models.weights.checkpoint import State, component, read, unpickled
 
 
-def load(
-    spec: PairSpec, device: str = "auto", dtype: str = "auto", offload: bool = False, eager: bool = False
-) -> ModelPair:
+def load(spec: PairSpec, placement: Placement, dtype: str) -> ModelPair:
     """Build the pair; float16 on a GPU and float32 on a CPU unless asked otherwise."""
-    place = resolve_device(device)
-    kind = resolve_dtype(dtype, torch.float16 if place.type == "cuda" else torch.float32)
+    device = resolve_device(placement.device)
+    kind = resolve_dtype(dtype, torch.float16 if device.type == "cuda" else torch.float32)
     if spec.is_random:
         teacher, student = random_videocrafter2(), random_student(lora=spec.name == "turbo-v1")
     else:
         paths = spec.pull()  # a missing file is named before anything is built
         teacher, student = read(paths["teacher"]), unpickled(paths["student"])
-    return assemble(spec, teacher, student, place, kind, offload, eager)
+    return assemble(spec, teacher, student, placement, kind)
 
 
 def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
@@ -62,18 +61,17 @@ def assemble(
     spec: PairSpec,
     videocrafter2: State,
     turbo: State | list[torch.Tensor],
-    device: torch.device,
+    placement: Placement,
     dtype: torch.dtype,
-    offload: bool = False,
-    eager: bool = False,
 ) -> ModelPair:
     """The pair of two checkpoints; raises UserError naming the tensors of one that does not fit."""
+    device, offload = resolve_device(placement.device), placement.offload
     home = torch.device("cpu") if offload else device
     teacher, student = load_unet(videocrafter2), load_student(videocrafter2, turbo)
     second = student.config.motion_width is not None
     scales = EmbeddedScales(motion=EmbeddedScales.motion if second else None)
 
-    ops = kernels(device, eager)
+    ops = kernels(device, placement.eager)
 
     def placed(net: UNet) -> UNet:
         return fused(net.to(home, dtype), ops) if ops else net.to(home, dtype)
@@ -96,4 +94,4 @@ def assemble(
     )
     if offload:
         return one_at_a_time(pair, device, text.tower)
-    return pair if eager else recorded(pair)
+    return pair if placement.eager else recorded(pair)

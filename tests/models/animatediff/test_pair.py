@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from motionecho.config import Placement
 from motionecho.denoiser import Probe
 from motionecho.echo import generate
 from motionecho.guidance import steering
@@ -18,6 +19,8 @@ from motionecho.models.pair import ModelPair
 from motionecho.models.registry import PAIRS, PairSpec, pair_spec
 from motionecho.models.speed.offload import Seated
 from tests.models.animatediff import public
+
+CPU = Placement(device="cpu")
 
 QUICK = {"steps": 2, "inversion_steps": 2, "guided_fraction": 1.0, "activation": "always",
          "teacher_grid": "interval", "teacher_max_steps": 1, "student_strength": 1.0, "teacher_strength": 1.0,
@@ -32,7 +35,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> PairSpec:
 
 @pytest.fixture(scope="module")
 def pair(spec: PairSpec) -> ModelPair:
-    return load(spec, "cpu")
+    return load(spec, CPU, "auto")
 
 
 def made(pair: ModelPair) -> tuple[torch.Tensor, dict]:
@@ -53,13 +56,13 @@ def test_a_clip_becomes_a_video(pair: ModelPair) -> None:
 
 
 def test_networks_that_take_turns_make_the_same_video(spec: PairSpec, pair: ModelPair) -> None:
-    taking_turns = load(spec, "cpu", offload=True)
+    taking_turns = load(spec, Placement(device="cpu", offload=True), "auto")
     assert isinstance(taking_turns.student, Seated)
     assert torch.equal(made(taking_turns)[0], made(pair)[0])
 
 
 def test_one_seat_holds_one_network(spec: PairSpec) -> None:
-    pair = load(spec, "cpu", offload=True)
+    pair = load(spec, Placement(device="cpu", offload=True), "auto")
     seat = pair.student.seat
     pair.encode_text([""])
     tower = seat.taken
@@ -113,7 +116,7 @@ def test_half_precision_keeps_the_gradient(pair: ModelPair, monkeypatch: pytest.
         def loss(self, probe, target):
             return super().loss(probe, target) / 2000
 
-    half = load(pair.spec, "cpu", "float16").student
+    half = load(pair.spec, CPU, "float16").student
     generator = torch.Generator().manual_seed(3)
     z, ref = torch.randn(2, 1, 4, 4, 16, 16, generator=generator)
     text = torch.randn(1, 77, public.TEXT_WIDTH, generator=generator)
@@ -137,7 +140,7 @@ def test_every_number_of_steps_has_its_student() -> None:
     lightning = {name: spec for name, spec in PAIRS.items() if name.startswith("animatediff-lightning")}
     assert sorted(spec.distilled_for for spec in lightning.values()) == [1, 2, 4, 8]
     for spec in lightning.values():
-        assert spec.defaults.steps == spec.distilled_for
+        assert spec.defaults.student.steps == spec.distilled_for
         assert f"_{spec.distilled_for}step_" in spec.parts["student"].files[""][0]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from motionecho.config import Placement
 from motionecho.echo import generate
 from motionecho.errors import BadSample, UserError
 from motionecho.inversion import invert
@@ -21,6 +22,8 @@ from motionecho.models.videocrafter.unet import UNetConfig
 from motionecho.models.videocrafter.vae import load_vae
 from motionecho.trace import Trace
 from tests.models.videocrafter import public
+
+CPU = Placement(device="cpu")
 
 QUICK = {"steps": 2, "inversion_steps": 2, "guided_fraction": 1.0, "activation": "always",
          "teacher_grid": "interval", "teacher_max_steps": 1, "student_strength": 1.0, "teacher_strength": 1.0,
@@ -43,7 +46,7 @@ def spec(home: Path) -> PairSpec:
 
 @pytest.fixture
 def pair(spec: PairSpec) -> ModelPair:
-    return load(spec, "cpu")
+    return load(spec, CPU, "auto")
 
 
 def made(pair: ModelPair) -> tuple[torch.Tensor, Trace]:
@@ -68,13 +71,13 @@ def test_a_clip_becomes_a_video(pair: ModelPair) -> None:
 
 
 def test_networks_that_take_turns_make_the_same_video(pair: ModelPair) -> None:
-    taking_turns = load(pair.spec, "cpu", offload=True)
+    taking_turns = load(pair.spec, Placement(device="cpu", offload=True), "auto")
     assert torch.equal(made(taking_turns)[0], made(pair)[0])
     assert np.array_equal(*(p.decode_video(torch.ones(1, 4, 4, 8, 8)) for p in (pair, taking_turns)))
 
 
 def test_a_lora_makes_the_first_turbo_of_videocrafter2(home: Path, spec: PairSpec) -> None:
-    pair = load(replace(pair_spec("turbo-v1", (str(home),)), frames=4, height=64, width=64), "cpu")
+    pair = load(replace(pair_spec("turbo-v1", (str(home),)), frames=4, height=64, width=64), CPU, "auto")
     base, student = pair.teacher.unet.state_dict(), pair.student.unet.state_dict()
     factors = iter(public.lora())
     changed = {name for name, t in student.items() if name not in base or not torch.equal(base[name], t)}
