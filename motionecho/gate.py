@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from motionecho.config import EchoConfig
 from motionecho.errors import UserError, nearest
+from motionecho.metrics import METRICS, load_metrics
 from motionecho.runs.keys import digest
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 TRIES = 3
 PATTERN = re.compile(r"\s*(\w+)\s*(>=|<=)\s*(-?[0-9.]+(?:e-?[0-9]+)?)\s*(?:,\s*(\d+) tries)?\s*")
-HEADLINES = {"motion_fidelity": "mf_traj"}  # where a metric's figures are not named as it is
-PREFIXES = {"mf_": "motion_fidelity", "sanity_": "sanity", "toy_": "toy_text"}
-METRICS = ("text_alignment", "temporal_consistency")
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,8 @@ class Gate:
         if found is None:
             raise UserError(f'--gate "{text}" is not of the form FIGURE>=NUMBER, e.g. motion_fidelity>=0.5')
         figure, side, bar, written = found.groups()
-        gate = cls(HEADLINES.get(figure, figure), side, float(bar), tries or int(written or TRIES))
+        figure = METRICS[figure].headlines[0] if figure in METRICS else figure
+        gate = cls(figure, side, float(bar), tries or int(written or TRIES))
         _ = gate.metric
         return gate
 
@@ -57,20 +56,17 @@ class Gate:
     @property
     def metric(self) -> str:
         """The metric that the figure is of; UserError where there is none."""
-        owner = [metric for prefix, metric in PREFIXES.items() if self.figure.startswith(prefix)]
-        owner += [metric for metric in METRICS if self.figure.startswith(metric)]
-        if not owner or self.figure.endswith("_status"):
-            known = (*HEADLINES, *HEADLINES.values(), *METRICS, "toy_text", "sanity_flicker")
+        owners = [spec for spec in METRICS.values() if spec.owns(self.figure)]
+        if not owners:
+            known = dict.fromkeys(name for s in METRICS.values() for name in (s.name, s.headlines[0]))
             raise UserError(
                 f'--gate: no metric has a figure "{self.figure}"{nearest(self.figure, known)}; '
                 f"for example {', '.join(known)}"
             )
-        return owner[0]
+        return max(owners, key=lambda spec: len(spec.prefix)).name
 
     def load_judge(self, device: str) -> Metric:
         """The metric, loaded; UserError where it cannot run here, as the gate then has no meaning."""
-        from motionecho.metrics import load_metrics
-
         metrics, skipped = load_metrics([self.metric], device)
         if not metrics:
             raise UserError(f"the gate {self} needs {self.metric}: {skipped[self.metric]}")

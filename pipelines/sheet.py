@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 
 from motionecho.config import RunSettings
+from motionecho.metrics import METRICS
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.report.sheet import SheetRow, contact_sheet
 from motionecho.runs.files import fetch
@@ -16,7 +17,6 @@ from pipelines.tasks import Task
 
 SAMPLES = 12
 URI = "report/contact_sheet.png"
-HEADLINES = ("mf_traj", "text_alignment", "temporal_consistency", "toy_text", "toy_consistency")
 
 
 def publish_sheet(
@@ -60,7 +60,13 @@ def _row(store: RunStore, settings: RunSettings, spec: PairSpec, task: Task, rec
 def remark(record: Record) -> str:
     """The figures that say most, as far as they could be measured, and what the sample cost."""
     scores = {name: value for values in record.scores.values() for name, value in values.items()}
-    figures = [f"{name} {scores[name]:.2f}" for name in HEADLINES if isinstance(scores.get(name), float)]
+    figures = [f"{name} {scores[name]:.2f}" for name in headlines() if isinstance(scores.get(name), float)]
     if "forward_equivalents" in record.trace:
         figures.append(f"{record.trace['forward_equivalents']} forward equivalents")
     return f"{record.id}: {', '.join(figures)}" if figures else record.id
+
+
+def headlines() -> list[str]:
+    """Name the figures that speak for the metrics, except those that only --json shows."""
+    specs = METRICS.values()
+    return [name for spec in specs for name in spec.headlines if not name.startswith(spec.bookkeeping)]

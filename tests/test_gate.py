@@ -10,6 +10,7 @@ from motionecho.config import EchoConfig
 from motionecho.errors import UserError
 from motionecho.gate import Gate, escalated
 from motionecho.make import Made
+from motionecho.metrics import METRICS, MetricSpec
 from motionecho.trace import Trace
 
 CONFIG = EchoConfig.of(
@@ -36,6 +37,7 @@ def run(
         ("motion_fidelity>=0.5", "mf_traj>=0.5, 3 tries"),
         (" mf_dmt >= -.25 ", "mf_dmt>=-0.25, 3 tries"),
         ("sanity_flicker<=1e-1", "sanity_flicker<=0.1, 3 tries"),
+        ("sanity<=1", "sanity_flicker<=1, 3 tries"),
         ("text_alignment>=0.3, 5 tries", "text_alignment>=0.3, 5 tries"),
     ],
 )
@@ -44,6 +46,18 @@ def test_what_is_written_is_read_as_the_same(text: str, written: str) -> None:
     assert str(gate) == written
     assert Gate.parse(written) == gate
     assert Gate.parse(text, tries=2).tries == 2
+
+
+def test_a_figure_leads_to_its_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {
+        "mf_traj_near": "motion_fidelity", "sanity_luma": "sanity", "toy_consistency": "toy_text",
+        "toy_text_shape": "toy_text", "temporal_consistency_all_pairs": "temporal_consistency",
+    }  # fmt: skip
+    assert {name: Gate(name, ">=", 0).metric for name in figures} == figures
+    monkeypatch.setitem(METRICS, "toy_motion", MetricSpec("toy_motion", "nowhere:ToyMotion"))
+    assert Gate("toy_motion_speed", ">=", 0).metric == "toy_motion", "whose prefix is longer"
+    with pytest.raises(UserError, match=r'no metric has a figure "mf_trak_status".*for example sanity, '):
+        Gate.parse("mf_trak_status>=1")
 
 
 @pytest.mark.parametrize(

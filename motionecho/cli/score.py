@@ -16,15 +16,13 @@ from motionecho.cli.options import (
 from motionecho.cli.printing import count, put, put_json, say, stderr, table
 from motionecho.cli.progress import Display
 from motionecho.cli.running import conclude, verdict
-from motionecho.cli.settings import FITS, METRICS, check_metrics
+from motionecho.cli.settings import FITS, check_metrics
 from motionecho.errors import UserError, nearest
+from motionecho.metrics import usual_metrics
 
 if TYPE_CHECKING:
     from motionecho.metrics.compare import Comparison
     from motionecho.metrics.stats import Estimate
-
-SETS = ("kid", "cmmd", "fid")  # over all videos at once, against their references
-BOOKKEEPING = ("mf_tracks_", "mf_kept_", "mf_frames", "cost_seconds_", "sanity_")  # in --json only
 
 
 def score(
@@ -61,9 +59,11 @@ def score(
     json: JsonOption = False,
 ) -> None:
     """Score the videos of SOURCE. The same command again continues; a new metric repeats no figure."""
-    asked = metric or [*METRICS]
+    from motionecho.metrics.sets import SETS
+
+    asked = metric or usual_metrics()
     sets = [name for name in SETS if name in asked]
-    names = [*check_metrics([name for name in asked if name not in SETS], SETS), *sets]
+    names = [*check_metrics([name for name in asked if name not in SETS], [*SETS]), *sets]
     if fit is not None and fit not in FITS:
         raise UserError(f'unknown fit "{fit}"{nearest(fit, FITS)}; use {", ".join(FITS)}')
 
@@ -133,10 +133,12 @@ def compare(
 
 def estimates(means: "dict[str, Estimate]") -> list[dict[str, Any]]:
     """Rows of the summary table: figure, mean, interval, n."""
+    from motionecho.metrics.compare import is_bookkeeping
+
     return [
         {"figure": name, "mean": e.mean, "low": e.low, "high": e.high, "n": e.n}
         for name, e in means.items()
-        if not name.startswith(BOOKKEEPING)
+        if not is_bookkeeping(name)
     ]
 
 
@@ -148,11 +150,13 @@ def distance_row(name: str, row: dict[str, Any]) -> dict[str, Any]:
 
 def differences(result: "Comparison") -> list[dict[str, Any]]:
     """Rows of the comparison: both means, their difference with its interval, how often B is higher, n."""
+    from motionecho.metrics.compare import is_bookkeeping
+
     return [
         {"figure": name, "A": d.mean_a, "B": d.mean_b, "B-A": d.difference.mean, "low": d.difference.low,
          "high": d.difference.high, "B higher": round(d.wins, 3), "n": d.difference.n}
         for name, d in result.figures.items()
-        if not name.startswith(BOOKKEEPING)
+        if not is_bookkeeping(name)
     ]  # fmt: skip
 
 

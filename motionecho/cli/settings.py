@@ -22,6 +22,7 @@ from motionecho.cli.options import (
 from motionecho.cli.printing import put, put_json, say, table
 from motionecho.config import EchoConfig, Placement, RunSettings, resolve_name
 from motionecho.errors import UserError, nearest
+from motionecho.metrics import METRICS, usual_metrics
 from motionecho.models.registry import PairSpec, pair_spec
 
 FILE_KEYS = (
@@ -38,8 +39,6 @@ FILE_KEYS = (
     "echo",
 )
 FITS = ("crop", "resize", "pad")
-METRICS = ("sanity", "motion_fidelity", "text_alignment", "temporal_consistency")
-METRICS_OF = {"toy": ("sanity", "motion_fidelity", "toy_text")}  # CLIP has not seen the likes of its videos
 
 app = typer.Typer(help="Settings and where they come from.", no_args_is_help=True)
 
@@ -76,7 +75,7 @@ def resolve(
     from_file = {resolve_name(str(name)): value for name, value in file.get("echo", {}).items()}
     from_options = parse_changes(changes)
     echo = spec.config(preset, from_file | from_options)
-    names: Sequence[str] = metrics or file.get("metrics", ()) or METRICS_OF.get(spec.name, METRICS)
+    names: Sequence[str] = metrics or file.get("metrics", ()) or spec.metrics or usual_metrics()
     chosen = fit or file.get("fit") or "crop"
     if chosen not in FITS:
         raise UserError(f'unknown fit "{chosen}"{nearest(chosen, FITS)}; use crop, resize or pad')
@@ -166,16 +165,14 @@ def read_config(path: str) -> dict[str, Any]:
 
 def check_metrics(names: Sequence[str], more: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the names without repeats, ("none",) as no metric; raises UserError on an unknown one."""
-    from motionecho.metrics import METRICS as known
-
     chosen = tuple(dict.fromkeys(names))
     if chosen == ("none",):
         return ()
     for name in chosen:
-        if name not in known:
+        if name not in METRICS:
+            known = (*METRICS, *more)
             raise UserError(
-                f'unknown metric "{name}"{nearest(name, (*known, *more))}; '
-                f"known: {', '.join((*known, *more))}, or none"
+                f'unknown metric "{name}"{nearest(name, known)}; known: {", ".join(known)}, or none'
             )
     return chosen
 

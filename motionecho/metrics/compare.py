@@ -11,7 +11,8 @@ from typing import Any
 
 from motionecho.errors import UserError
 from motionecho.manifest.tables import read_table
-from motionecho.metrics.cost import cost
+from motionecho.metrics import METRICS
+from motionecho.metrics.cost import BOOKKEEPING, cost
 from motionecho.metrics.stats import Estimate, estimate
 from motionecho.runs.records import OUTCOME_PREFIX, Record
 from motionecho.runs.store import RunStore
@@ -96,6 +97,11 @@ def summarize(rows: Sequence[Scored]) -> dict[str, Estimate]:
         for name, value in row.figures.items():
             values[name].append((value, group))
     return {name: estimate([v for v, _ in found], [g for _, g in found]) for name, found in values.items()}
+
+
+def is_bookkeeping(figure: str) -> bool:
+    """Tell whether tables for people leave a figure out."""
+    return figure.startswith((*BOOKKEEPING, *(name for s in METRICS.values() for name in s.bookkeeping)))
 
 
 def tally(rows: Sequence[Scored]) -> dict[str, dict[str, int]]:

@@ -2,6 +2,8 @@
 
 from motionecho.runs.records import Record
 
+BOOKKEEPING = ("cost_seconds_",)  # only --json shows what begins so
+
 
 def cost(record: Record) -> dict[str, float]:
     """Figures named cost_*; empty for a record without a trace.

@@ -1,8 +1,12 @@
-"""The metrics by name, and how they are loaded: those that cannot run here are named with their reason."""
+"""The metrics by name: all that gates, tables, sheets and commands know of them, and how they are loaded.
+
+Importing this loads no metric. Those that cannot run here are named with their reason.
+"""
 
 from __future__ import annotations
 
 import os
+import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,6 +54,32 @@ class Guarded:
         return clean(self.name, self.metric(item))
 
 
+@dataclass(frozen=True)
+class MetricSpec:
+    """What is known of a metric without loading it."""
+
+    name: str
+    make: str | Callable[[Shared], Metric]  # "module:Class", or a function where it needs a device or a model
+    prefix: str = ""  # what its figures' names begin with, if not "<name>_"
+    headlines: tuple[str, ...] = ()  # figures that speak for it, the first at a gate; else that of its name
+    bookkeeping: tuple[str, ...] = ()  # figures, or what their names begin with, that only --json shows
+    usual: bool = False  # taken where neither a person nor the pair names metrics
+    gpu: Callable[[], bool] = lambda: False  # whether its network is too large for a CPU
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prefix", self.prefix or f"{self.name}_")
+        object.__setattr__(self, "headlines", self.headlines or (self.name,))
+
+    def owns(self, figure: str) -> bool:
+        """Tell whether a figure of that name, a number, is this metric's."""
+        known = figure in self.headlines or figure.startswith(self.prefix)
+        return known and not figure.endswith("_status")
+
+    def load(self, shared: Shared) -> Metric:
+        """Make the metric; MetricUnavailable or ImportError where it cannot run here."""
+        return Guarded(pkgutil.resolve_name(self.make)() if isinstance(self.make, str) else self.make(shared))
+
+
 def _motion_fidelity(shared: Shared) -> Metric:
     from motionecho.metrics.motion_fidelity import MotionFidelity
     from motionecho.metrics.trackers import load_tracker
@@ -67,12 +97,6 @@ def _temporal_consistency(shared: Shared) -> Metric:
     from motionecho.metrics.clip import TemporalConsistency
 
     return TemporalConsistency(shared.clip)
-
-
-def _sanity(shared: Shared) -> Metric:
-    from motionecho.metrics.sanity import Sanity
-
-    return Sanity()
 
 
 def _toy_text(shared: Shared) -> Metric:
@@ -93,26 +117,45 @@ def _clip(shared: Shared) -> Embedder:
     return ClipFrames(shared.clip)
 
 
-EMBEDDERS: dict[str, Callable[[Shared], Embedder]] = {"inception": _inception, "clip": _clip}
-METRICS: dict[str, Callable[[Shared], Metric]] = {
-    "motion_fidelity": _motion_fidelity,
-    "text_alignment": _text_alignment,
-    "temporal_consistency": _temporal_consistency,
-    "sanity": _sanity,
-    "toy_text": _toy_text,
-}
-
-
-def wants_gpu(names: Iterable[str]) -> bool:
-    """True where one of these metrics, as the environment sets it up, runs a network too large for a CPU."""
+def _clip_is_large() -> bool:
     from motionecho.metrics.clip import ClipOptions
 
     clip = ClipOptions.from_environment()
-    heavy = clip.available and not clip.model.startswith("ViT-B")  # those take a CPU less than a second
-    large = {"text_alignment", "temporal_consistency"} if heavy else set()
-    if os.environ.get(TRACKER) == "cotracker":
-        large.add("motion_fidelity")
-    return bool(large & set(names))
+    return clip.available and not clip.model.startswith("ViT-B")  # those take a CPU less than a second
+
+
+def _tracker_is_a_network() -> bool:
+    return os.environ.get(TRACKER) == "cotracker"
+
+
+EMBEDDERS: dict[str, Callable[[Shared], Embedder]] = {"inception": _inception, "clip": _clip}
+METRICS: dict[str, MetricSpec] = {
+    spec.name: spec
+    for spec in (  # a run's settings name the usual ones in this order
+        MetricSpec(
+            "sanity", "motionecho.metrics.sanity:Sanity", headlines=("sanity_flicker",),
+            bookkeeping=("sanity_",), usual=True,
+        ),
+        MetricSpec(
+            "motion_fidelity", _motion_fidelity, prefix="mf_", headlines=("mf_traj",),
+            bookkeeping=("mf_tracks_", "mf_kept_", "mf_frames"), usual=True, gpu=_tracker_is_a_network,
+        ),
+        MetricSpec("text_alignment", _text_alignment, usual=True, gpu=_clip_is_large),
+        MetricSpec("temporal_consistency", _temporal_consistency, usual=True, gpu=_clip_is_large),
+        MetricSpec("toy_text", _toy_text, prefix="toy_", headlines=("toy_text", "toy_consistency")),
+    )
+}  # fmt: skip
+
+
+def usual_metrics() -> tuple[str, ...]:
+    """Name the metrics that are taken where nobody names any."""
+    return tuple(spec.name for spec in METRICS.values() if spec.usual)
+
+
+def wants_gpu(names: Iterable[str]) -> bool:
+    """Tell whether any of these, as the environment sets it up, runs a network too large for a CPU."""
+    wanted = set(names)
+    return any(spec.gpu() for spec in METRICS.values() if spec.name in wanted)
 
 
 def load_metrics(
@@ -127,12 +170,11 @@ def load_metrics(
         if name not in METRICS:
             choices = ", ".join(METRICS)
             raise UserError(f'unknown metric "{name}"{nearest(name, METRICS)}; the metrics are {choices}')
-    metrics, skipped = _load(wanted, METRICS, shared or Shared(device))
-    return [Guarded(metric) for metric in metrics], skipped
+    return _load(wanted, {name: METRICS[name].load for name in wanted}, shared or Shared(device))
 
 
 def load_embedders(names: Iterable[str], shared: Shared) -> tuple[list[Embedder], dict[str, str]]:
-    """The same for what set metrics compare; see `sets.SETS`."""
+    """Return what set metrics compare (see `sets.SETS`), as `load_metrics` returns metrics."""
     return _load(names, EMBEDDERS, shared)
 
 

@@ -34,6 +34,7 @@ class PairSpec:
     parts: Mapping[str, Published] = field(default_factory=dict)
     layers: tuple[str, ...] = ()  # that motion guidance reads unless settings name others
     distilled_for: int | None = None  # the one number of student steps that its weights are made for
+    metrics: tuple[str, ...] = ()  # that say something of its videos, where the usual ones do not
     prompt_check: str | None = None  # "module:function", raises BadSample; its module imports no torch
     weights_at: tuple[str, ...] = ()  # PLACE or PART=PLACE; a folder, URL, hub repository, file, or "random"
 

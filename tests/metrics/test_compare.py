@@ -1,7 +1,7 @@
 import pytest
 
 from motionecho.errors import UserError
-from motionecho.metrics.compare import Scored, compare, gather, read_scores
+from motionecho.metrics.compare import Scored, compare, gather, is_bookkeeping, read_scores
 from motionecho.metrics.stats import estimate
 from motionecho.runs.records import Record, as_row
 from motionecho.runs.results import to_parquet
@@ -74,3 +74,9 @@ def test_reads_a_results_table_and_refuses_any_other(tmp_path) -> None:
         read_scores(str(tmp_path / "other.csv"))
     with pytest.raises(UserError, match="there is no run at"):
         read_scores(str(tmp_path / "nothing"))
+
+
+def test_tables_leave_out_what_only_json_shows() -> None:
+    hidden = ("mf_tracks_video", "mf_kept_reference", "mf_frames", "cost_seconds_invert", "sanity_luma")
+    shown = ("mf_traj", "mf_speed_video", "cost_seconds", "text_alignment", "toy_text_shape", "unheard_of")
+    assert [figure for figure in (*hidden, *shown) if not is_bookkeeping(figure)] == [*shown]

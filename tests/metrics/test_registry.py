@@ -5,9 +5,18 @@ import numpy as np
 import pytest
 
 from motionecho.errors import BadSample, UserError
-from motionecho.metrics import METRICS, Item, MetricUnavailable, load_metrics, wants_gpu
+from motionecho.metrics import (
+    METRICS,
+    Item,
+    MetricSpec,
+    MetricUnavailable,
+    load_metrics,
+    usual_metrics,
+    wants_gpu,
+)
 from motionecho.metrics.protocol import Metric, Scores, clean
 from motionecho.metrics.registry import Shared
+from motionecho.models.registry import PAIRS
 
 BLANK = np.zeros((2, 8, 8, 3), np.uint8)
 
@@ -20,7 +29,7 @@ class Broken:
 
 
 def test_no_metric_lets_a_nan_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METRICS, "broken", lambda shared: Broken())
+    monkeypatch.setitem(METRICS, "broken", MetricSpec("broken", lambda shared: Broken()))
     (metric,), skipped = load_metrics(["broken"])
     row = metric(Item(BLANK, None, "", 8.0))
     assert row == {"broken": None, "broken_max": None, "broken_mean": 0.5, "broken_status": "not_finite"}
@@ -49,8 +58,8 @@ def test_what_cannot_run_is_skipped_with_its_reason(
 
         return a_package_that_does_not_exist.Metric()
 
-    monkeypatch.setitem(METRICS, "moon", unavailable)
-    monkeypatch.setitem(METRICS, "uninstalled", uninstalled)
+    monkeypatch.setitem(METRICS, "moon", MetricSpec("moon", unavailable))
+    monkeypatch.setitem(METRICS, "uninstalled", MetricSpec("uninstalled", uninstalled))
     metrics, skipped = load_metrics(["moon", "sanity", "uninstalled", "sanity"])
     assert [metric.name for metric in metrics] == ["sanity"]
     assert skipped["moon"] == "its weights are on the moon"
@@ -74,6 +83,25 @@ def test_frames_of_another_kind_are_refused(video: np.ndarray) -> None:
     if video is not None:
         with pytest.raises(BadSample, match="the reference to score"):
             Item(BLANK, video, "", 8.0)
+
+
+def test_a_metric_is_called_in_its_figures_as_in_the_registry() -> None:
+    metrics, _ = load_metrics(METRICS)
+    assert {"sanity", "motion_fidelity", "toy_text"} <= {metric.name for metric in metrics} <= {*METRICS}
+    assert all(name == spec.name for name, spec in METRICS.items())
+    for metric in metrics:
+        row, spec = metric(Item(BLANK, BLANK, "", 8.0)), METRICS[metric.name]
+        numbers = [name for name, value in row.items() if not isinstance(value, str)]
+        assert all(spec.owns(name) for name in (*numbers, *spec.headlines))
+        assert not spec.owns(f"{metric.name}_status")
+
+
+def test_what_is_taken_where_nobody_names_metrics() -> None:
+    """The order too: a run's settings, and so whether it is the same run, have the names in it."""
+    assert usual_metrics() == ("sanity", "motion_fidelity", "text_alignment", "temporal_consistency")
+    assert PAIRS["toy"].metrics == ("sanity", "motion_fidelity", "toy_text")
+    for pair in PAIRS.values():
+        assert {*pair.metrics} <= {*METRICS}, pair.name
 
 
 def test_listing_the_metrics_loads_nothing_heavy() -> None:

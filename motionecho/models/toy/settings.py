@@ -65,6 +65,7 @@ PAIRS = (
         layers=tuple(f"up_blocks.0.motion_modules.{k}.transformer_blocks.0.attn1" for k in (0, 1)),
         defaults=DEFAULTS,
         presets=PRESETS,
+        metrics=("sanity", "motion_fidelity", "toy_text"),  # CLIP has not seen the likes of its videos
         prompt_check="motionecho.sprites.words:check_prompt",
     ),
 )  # fmt: skip
