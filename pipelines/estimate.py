@@ -15,10 +15,13 @@ from motionecho.runs.keys import differences
 from motionecho.runs.records import Record
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
 from pipelines.execution import Execution
-from pipelines.generate import STAGES, identity, run
+from pipelines.generate import FACTORY, identity, run
 from pipelines.plan import Work
+from pipelines.tasks import STAGES
 
 RECORDS = 1000  # read at most, which is plenty for a mean
+SHARED = tuple(stage.name for stage in STAGES if stage.shared)
+OWN = tuple(stage.name for stage in STAGES if not stage.shared)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def of_run(url: str, settings: RunSettings | None = None) -> Cost | None:
 
 
 def pilot(
-    work: Work, settings: RunSettings, url: str, engine: Execution, n: int, factory: str = STAGES
+    work: Work, settings: RunSettings, url: str, engine: Execution, n: int, factory: str = FACTORY
 ) -> Cost:
     """Make `n` samples of the work left in a temporary place, throw them away, and say what they cost.
 
@@ -125,7 +128,7 @@ def measured(records: Iterable[Record], source: str) -> Cost | None:
     done = list(records)
     if not done:
         return None
-    own = [_weight(r) * r.spent("generate", "publish", "score") for r in done]
+    own = [_weight(r) * r.spent(*OWN) for r in done]
     makers = [record for record in done if record.motion and "bytes" in record.motion]
     devices = dict.fromkeys(str(record.where.get("device") or "unknown devices") for record in done)
     return Cost(
@@ -134,11 +137,16 @@ def measured(records: Iterable[Record], source: str) -> Cost | None:
         device=", ".join(devices),
         sample_s=fmean(own),
         spread=stdev(own) if len(own) > 1 else None,
-        inversion_s=fmean(_weight(r) * r.seconds.get("invert", 0.0) for r in makers) if makers else None,
+        inversion_s=fmean(_weight(r) * _shared(r) for r in makers) if makers else None,
         sample_bytes=fmean(sum((blob or {}).get("bytes", 0) for blob in (r.video, r.stats)) for r in done),
         motion_bytes=fmean((r.motion or {})["bytes"] for r in makers) if makers else 0.0,
         source=source,
     )
+
+
+def _shared(record: Record) -> float:
+    """Seconds of what other samples of the reference need not do again."""
+    return sum(record.seconds.get(stage, 0.0) for stage in SHARED)
 
 
 def _weight(record: Record) -> float:

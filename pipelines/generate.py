@@ -34,7 +34,7 @@ from pipelines.submission import drive
 from pipelines.tasks import Job
 
 __all__ = ["Execution", "Plan", "Progress", "Summary", "Work", "read_execution", "run", "survey"]
-STAGES = "pipelines.workers.stages:build"
+FACTORY = "pipelines.workers.stages:build"
 
 
 def run(
@@ -44,7 +44,7 @@ def run(
     engine: Execution,
     on_event: Callable[[Progress], None] = lambda progress: None,
     work: Work | None = None,
-    factory: str = STAGES,
+    factory: str = FACTORY,
 ) -> Summary:
     """Make every video of the manifest that the store has no record of, and say how it went.
 

@@ -13,7 +13,7 @@ from motionecho.runs.records import Record
 from motionecho.sprites.motions import FPS
 from motionecho.sprites.render import reference_clip
 from motionecho.video import write_video
-from pipelines.machines.resources import STAGES
+from pipelines.tasks import STAGES
 
 
 def write_manifest(folder: str, samples: int, references: int) -> str:
@@ -40,7 +40,7 @@ def pace(records: Iterable[Record]) -> dict[str, Any]:
         why = f"{len(errors)} failed, the first: {errors[0]}" if errors else "ask for at least 2"
         raise UserError(f"{len(done)} finished samples tell nothing of a pace; {why}")
     ends = [datetime.fromisoformat(record.committed_at).timestamp() for record in done]
-    spent = [record.spent(*STAGES) for record in done]
+    spent = [record.spent(*(stage.name for stage in STAGES)) for record in done]
     span = max(ends) - min(end - took for end, took in zip(ends, spent, strict=True))
     workers = {(record.where.get("node"), record.where.get("pid")) for record in done}
     laps = {name for record in done for name in record.seconds}

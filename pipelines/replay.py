@@ -16,6 +16,7 @@ from motionecho.runs.store import RunStore
 from motionecho.video import read_clip
 from pipelines.plan import survey
 from pipelines.retry import settings_of
+from pipelines.tasks import STAGES
 from pipelines.workers.stages import build
 
 
@@ -59,10 +60,13 @@ def replay(store: RunStore, sample: str, device: str | None = None, out: str | N
             raise UserError(f'cannot replay "{record.id}": {work.bad[0].reason}')
         task = dataclasses.replace(work.todo[0], attempt="replay")
         _as_many_threads(str(record.where.get("device")))
-        stages = build(("invert", "generate", "publish"), settings, os.path.join(folder, "run"))
-        stages["invert"](task)
-        made = stages["generate"](task)
-        made |= stages["publish"](task, made["handed"])
+        made: dict[str, Any] = {}
+        handed: Any = None
+        specs = [spec for spec in STAGES if spec.needs_models or spec.takes_film]  # those that make the video
+        stages = build(tuple(spec.name for spec in specs), settings, os.path.join(folder, "run"))
+        for spec in specs:
+            part, handed = spec.call(stages[spec.name], task, handed)
+            made |= part
         again = RunStore(os.path.join(folder, "run"))
         video = again.absolute(made["video"]["uri"])
         if out:

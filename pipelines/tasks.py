@@ -33,6 +33,38 @@ class Task:
 
 
 @dataclass(frozen=True)
+class StageSpec:
+    """A stage as far as driver and workers have to know it; what it does is its callable's to know.
+
+    needs_models: it computes with the pair, where the device is. shared: what it makes serves every task that
+    shares it, so that one at a time will do. makes_film: it hands over a Film. takes_film: it is given that
+    Film as well, and writes it down.
+    """
+
+    name: str
+    needs_models: bool = False
+    shared: bool = False
+    makes_film: bool = False
+    takes_film: bool = False
+
+    def call(self, stage: Stage, task: Task, handed: Any) -> tuple[dict[str, Any], Any]:
+        """Run the stage on a task; return its part of the result, and what is handed on to the next stage."""
+        if self.takes_film:
+            return stage(task, handed), None
+        part = stage(task)
+        return part, part.pop("handed", handed)
+
+
+# In the order a sample goes through them: those that need models, then those that do not.
+STAGES = (
+    StageSpec("invert", needs_models=True, shared=True),
+    StageSpec("generate", needs_models=True, makes_film=True),
+    StageSpec("publish", takes_film=True),
+    StageSpec("score"),
+)
+
+
+@dataclass(frozen=True)
 class Film:
     """A video that is made but not published: all that has to leave the process with the models."""
 

@@ -27,7 +27,7 @@ FACTORY = "fake_stages:build"
 
 
 def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
-    makers = {"invert": invert, "generate": generate, "publish": publish, "score": score}
+    makers = {"invert": invert, "train": train, "generate": generate, "publish": publish, "score": score}
     return {name: partial(makers[name], RunStore(url)) for name in names}
 
 
@@ -54,6 +54,15 @@ def invert(store: RunStore, task: Task) -> dict[str, Any]:
     _count(store, f"invert-{task.motion_key}")
     with fetch(task.sample.reference) as path:
         return {"motion": _put(store, uri, Path(path).read_bytes())}
+
+
+def train(store: RunStore, task: Task) -> dict[str, Any]:
+    """A stage that no run has yet, once per reference as `invert` is."""
+    uri = store.motion_uri(task.motion_key) + ".adapter"
+    if not store.exists(uri):
+        _count(store, f"train-{task.motion_key}")
+        _put(store, uri, b"adapter")
+    return {}
 
 
 def generate(store: RunStore, task: Task) -> dict[str, Any]:

@@ -41,7 +41,8 @@ class Loop:
         self.make_record, self.on_change = make_record, on_change
         self.queues: list[deque[Job]] = [deque(jobs), *(deque[Job]() for _ in pools[1:])]
         # a sample past this pool has a video to be committed; before it, an interrupted run loses nothing
-        self.maker = next((index for index, pool in enumerate(pools) if "generate" in pool.spec.stages), 0)
+        makes = [any(stage.makes_film for stage in pool.spec.stages) for pool in pools]
+        self.maker = makes.index(True) if True in makes else 0
         self.later: list[tuple[float, int, Job]] = []  # a heap of retries by the time they are due
         self.order = count()
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="store")
@@ -113,7 +114,8 @@ class Loop:
                 job = self._next_job(index, seat)
                 if job is None:  # nothing for this one; another may take what failed here
                     continue
-                if {"generate", "publish"} & set(pool.spec.stages):  # the name of the blobs it will write
+                if any(stage.makes_film or stage.takes_film for stage in pool.spec.stages):
+                    # it names the blobs that will be written
                     attempt = f"{len(job.strikes) + job.infra + 1}-{self.life}"
                     job.task = replace(job.task, attempt=attempt)
                 pool.give(seat, job, job.task, now, self._look_ahead(index, seat))
@@ -124,12 +126,13 @@ class Loop:
         return after < len(self.pools) and len(self.queues[after]) >= self.pools[after].spec.size
 
     def _next_job(self, index: int, seat: Seat) -> Job | None:
-        """Prefer a job that did not fail here and whose reference no one is inverting at this moment.
+        """Prefer a job that did not fail here and that shares nothing which is being made at this moment.
 
         Among these, one that this seat has read ahead for, then one that no other seat has.
         """
         pool, queue = self.pools[index], self.queues[index]
-        inverting = {s.job.task.motion_key for s in pool.busy()} if "invert" in pool.spec.stages else set()
+        sharing = any(stage.shared for stage in pool.spec.stages)
+        under_way = {s.job.task.motion_key for s in pool.busy()} if sharing else set()
         alone = sum(each.where is not None for each in pool.seats) == 1  # others may stay pending
         first: int | None = None
         second: int | None = None
@@ -138,15 +141,15 @@ class Loop:
                 break
             if job.avoid == (index, seat.number) and not alone:
                 continue
-            if job.task.motion_key in inverting:
+            if job.task.motion_key in under_way:
                 second = position if second is None else second
             elif job.ahead == (index, seat.number):
                 first = position
                 break
             elif first is None or (queue[first].ahead and not job.ahead):
                 first = position
-        if first is None and pool.spec.stages != ("invert",):
-            first = second
+        if first is None and not all(stage.shared for stage in pool.spec.stages):
+            first = second  # it waits for what is being made, and has more to do than that
         if first is None:
             return None
         job = queue[first]

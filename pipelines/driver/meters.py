@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from motionecho.runs.records import Record
+from pipelines.tasks import STAGES
 
 if TYPE_CHECKING:
     from pipelines.driver.loop import Loop
 
 SECONDS = [0.1, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
-STAGES = ("invert", "generate", "publish", "score")
 
 
 class Meters:
@@ -55,5 +55,5 @@ class Meters:
     def took(self, record: Record) -> None:
         """Note how long each stage of a finished sample took."""
         for stage in STAGES:
-            if stage in record.seconds:
-                self.seconds.observe(max(record.seconds[stage], 1e-3), tags={"stage": stage})
+            if stage.name in record.seconds:
+                self.seconds.observe(max(record.seconds[stage.name], 1e-3), tags={"stage": stage.name})

@@ -12,8 +12,8 @@ import ray
 from motionecho.errors import UserError
 from pipelines.execution import Execution, is_job_server
 from pipelines.machines.resources import PoolSpec
+from pipelines.tasks import STAGES
 
-STAGES = ("invert", "generate", "publish", "score")
 HELPERS, HELPER_THREADS = 8, 4  # at most: processes for each worker with a GPU, and cores of each
 JOINED = {"RAY_USAGE_STATS_ENABLED": "0"}
 EMBEDDED = JOINED | {
@@ -134,9 +134,9 @@ def pool_specs(
 
     With GPUs: one worker a GPU; more workers than GPUs share them. Without: one worker a node that uses every
     core, or `workers` that divide them. One process serves all stages, so that models load once and a sample
-    never waits for another process; `separate` gives inversion, generation and what follows a third of that
-    each. `helped` takes publishing and scoring off the workers with a GPU, to up to eight processes for each,
-    where cores are left.
+    never waits for another process; `separate` gives each stage that needs models, and the others together,
+    an equal part of that. `helped` takes those others off the workers with a GPU, to up to eight processes
+    for each, where cores are left.
     """
     cores = sum(nodes) or 1.0
     size = workers or int(gpus) or len([node for node in nodes if node]) or 1
@@ -144,16 +144,21 @@ def pool_specs(
     cpus = min(1.0, cores / size) if threads is None else min(float(threads), cores / size)
     share = min(1.0, int(gpus) / size)
     spare = int(cores - size)
+    makers = tuple(stage for stage in STAGES if stage.needs_models)
+    others = tuple(stage for stage in STAGES if not stage.needs_models)
     if gpus and helped and not separate and spare >= size:
         helpers = min(HELPERS * size, spare)
         each = min(HELPER_THREADS, spare // helpers)
         # asking for a GPU alone: helpers that took a node's cores first would otherwise leave its GPU idle
-        makers = PoolSpec(STAGES[:2], size, share, 0.0, threads)
-        return [makers, PoolSpec(STAGES[2:], helpers, 0.0, float(each), each)]
+        return [
+            PoolSpec(makers, size, share, 0.0, threads),
+            PoolSpec(others, helpers, 0.0, float(each), each),
+        ]
     if not separate:
         return [PoolSpec(STAGES, size, share, _whole(cpus), threads)]
-    parts = (STAGES[:1], STAGES[1:2], STAGES[2:])
-    return [PoolSpec(part, size, share / 3, _whole(cpus / 3), threads) for part in parts]
+    parts = [*((stage,) for stage in makers), others]
+    n = len(parts)
+    return [PoolSpec(part, size, share / n, _whole(cpus / n), threads) for part in parts]
 
 
 def _whole(cpus: float) -> float:

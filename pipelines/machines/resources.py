@@ -16,8 +16,8 @@ from typing import Any
 
 from motionecho.errors import BadSample, UserError, nearest
 from motionecho.runs.files import fetch
+from pipelines.tasks import STAGES, StageSpec
 
-STAGES = ("invert", "generate", "publish", "score")
 TOP = {"separate": bool, "max_attempts": int, "infra_attempts": int, "backoff_s": float}
 UNITS = {
     "": 1,
@@ -36,7 +36,7 @@ UNITS = {
 class PoolSpec:
     """How many actors of which stages, and what each asks of the cluster."""
 
-    stages: tuple[str, ...]
+    stages: tuple[StageSpec, ...]
     size: int
     num_gpus: float = 0.0
     num_cpus: float = 1.0
@@ -45,8 +45,12 @@ class PoolSpec:
     resources: Mapping[str, float] = field(default_factory=dict)  # Ray's custom ones
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(stage.name for stage in self.stages)
+
+    @property
     def name(self) -> str:
-        return "+".join(self.stages)
+        return "+".join(self.names)
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,13 @@ def read_execution(path: str) -> dict[str, Any]:
     _known(path, data, [*TOP, "stages"])
     found = {name: _typed(path, name, data[name], TOP[name]) for name in TOP if name in data}
     stages = data.get("stages") or {}
-    _known(path, stages, STAGES)
+    _known(path, stages, [stage.name for stage in STAGES])
     return found | {"resources": {name: _resources(f"{path}: {name}", each) for name, each in stages.items()}}
 
 
 def laid_over(specs: Sequence[PoolSpec], asked: Mapping[str, Resources]) -> list[PoolSpec]:
     """The pools with what was asked for; UserError where two stages of one pool want different things."""
-    return [_one(spec, {name: asked[name] for name in spec.stages if name in asked}) for spec in specs]
+    return [_one(spec, {name: asked[name] for name in spec.names if name in asked}) for spec in specs]
 
 
 def _one(spec: PoolSpec, asked: Mapping[str, Resources]) -> PoolSpec:

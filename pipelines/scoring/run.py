@@ -35,9 +35,10 @@ from pipelines.machines.ray_cluster import node_cores
 from pipelines.machines.resources import PoolSpec
 from pipelines.plan import Work, hash_references, what_is_there
 from pipelines.submission import drive
-from pipelines.tasks import Job, Task
+from pipelines.tasks import Job, StageSpec, Task
 
-STAGE = "pipelines.scoring.stage:build"
+FACTORY = "pipelines.scoring.stage:build"
+STAGE = StageSpec("score")
 REQUIRED = ("video",)
 
 
@@ -193,7 +194,7 @@ def run(
     store_url: str,
     engine: Execution,
     on_event: Callable[[Progress], None] = lambda progress: None,
-    factory: str = STAGE,
+    factory: str = FACTORY,
 ) -> tuple[Summary, list[Record]]:
     """Score every row that the place holds no figures of; return how it went and the records of all rows.
 
@@ -219,7 +220,7 @@ def pool_spec(gpus: float, nodes: list[float], workers: int | None) -> PoolSpec:
     """One worker a core, as tracking uses one; with GPUs one worker a GPU, or `workers` that share them."""
     size = workers or int(gpus) or max(1, int(sum(nodes)))
     share = min(1.0, int(gpus) / size)
-    return PoolSpec(("score",), size, share, min(1.0, (sum(nodes) or 1.0) / size), None if gpus else 1)
+    return PoolSpec((STAGE,), size, share, min(1.0, (sum(nodes) or 1.0) / size), None if gpus else 1)
 
 
 def make_record(

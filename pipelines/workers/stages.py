@@ -31,7 +31,7 @@ from motionecho.runs.provenance import provenance
 from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
 from motionecho.video import Clip, read_clip, write_video
-from pipelines.tasks import Film, Task
+from pipelines.tasks import STAGES, Film, Task
 from pipelines.workers.canary import check
 
 
@@ -41,7 +41,7 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
     Beside them are "prefetch" and, where this process generates, "canary": see `worker.Worker`.
     """
     bench = Bench(settings, url)
-    if "invert" in names or "generate" in names:
+    if any(stage.needs_models for stage in STAGES if stage.name in names):
         _ = bench.pair
     makers: dict[str, Callable[[Bench], Callable[..., Any]]]
     makers = {"invert": Invert, "generate": Generate, "publish": Publish, "score": Score}

@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from pipelines.tasks import Failure, Task, failure_of
+from pipelines.tasks import Failure, StageSpec, Task, failure_of
 
 Factory = Callable[[tuple[str, ...], Any, str], dict[str, Callable[..., Any]]]
 
@@ -20,21 +20,21 @@ Factory = Callable[[tuple[str, ...], Any, str], dict[str, Callable[..., Any]]]
 class Worker:
     """Runs a set of stages in order. Constructing it is instant; `load` brings the models.
 
-    `factory` is "module:function" and is called with (names, settings, store URL) to make the stages. It may
-    add "prefetch", called with a task that may come next, and "canary", called once with the device's name,
-    which raises where this worker must not work.
+    `factory` is "module:function" and is called with (names, settings, store URL) to make their callables. It
+    may add "prefetch", called with a task that may come next, and "canary", called once with the device's
+    name, which raises where this worker must not work.
     """
 
     def __init__(
         self,
         factory: str,
-        names: tuple[str, ...],
+        specs: tuple[StageSpec, ...],
         settings: Any,
         url: str,
         threads: int | None,
         canary: bool = False,
     ) -> None:
-        self.factory, self.names, self.settings = factory, names, settings
+        self.factory, self.specs, self.settings = factory, specs, settings
         self.url, self.threads, self.canary = url, threads, canary
         self.stages: dict[str, Callable[..., Any]] = {}
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
@@ -47,10 +47,11 @@ class Worker:
                 os.environ["OMP_NUM_THREADS"] = str(self.threads)
             module, function = self.factory.split(":")
             factory: Factory = getattr(importlib.import_module(module), function)
-            self.stages = factory(self.names, self.settings, self.url)
+            names = tuple(spec.name for spec in self.specs)
+            self.stages = factory(names, self.settings, self.url)
             context = ray.get_runtime_context()
             where = {"host": socket.gethostname(), "node": context.get_node_id(), "pid": os.getpid()}
-            where |= {"stages": list(self.names)} | _device(self.threads)
+            where |= {"stages": list(names)} | _device(self.threads)
             if self.canary and "canary" in self.stages:
                 self.stages["canary"](f"{where.get('device', 'cpu')} on {where['host']}")
             gpus = context.get_assigned_resources().get("GPU")
@@ -61,27 +62,26 @@ class Worker:
     def run(
         self, task: Task, ahead: Task | None = None, handed: Any = None
     ) -> tuple[dict[str, Any] | Failure, Any]:
-        """Run all stages on one task; return what they say, merged, or the first failure.
+        """Run all stages on one task; return their merged result, or the first failure.
 
         What the task `ahead` needs is read meanwhile; it may go to another worker in the end. `handed` is
-        what a worker before this one left for the stage "publish"; what this one leaves comes second.
+        what a worker before this one left; what this one leaves for the next comes second.
         """
         if ahead is not None and "prefetch" in self.stages:
             self.reader.submit(self.stages["prefetch"], ahead)
-        said: dict[str, Any] = {"seconds": {}}
-        for name in self.names:
-            began = time.perf_counter()
+        result: dict[str, Any] = {"seconds": {}}
+        for spec in self.specs:
+            name, began = spec.name, time.perf_counter()
             try:
-                part = self.stages[name](task, handed) if name == "publish" else self.stages[name](task)
+                part, handed = spec.call(self.stages[name], task, handed)
             except Exception as problem:
                 return failure_of(problem, name), None
-            handed = None if name == "publish" else part.pop("handed", handed)
             inner = {f"{name}_{lap}": value for lap, value in part.pop("seconds", {}).items()}
-            said["seconds"] |= {name: round(time.perf_counter() - began, 4)} | inner
-            said |= part
+            result["seconds"] |= {name: round(time.perf_counter() - began, 4)} | inner
+            result |= part
             if "video" in part:
                 task = replace(task, video=part["video"]["uri"])
-        return said, handed
+        return result, handed
 
 
 def _device(threads: int | None) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def test_pools_fit_the_cluster(
     (spec,) = pool_specs(gpus, nodes, workers)
     assert (spec.size, spec.num_gpus, spec.num_cpus, spec.threads) == expected
     apart = pool_specs(gpus, nodes, workers, separate=True)
-    assert [each.stages for each in apart] == [("invert",), ("generate",), ("publish", "score")]
+    assert [each.names for each in apart] == [("invert",), ("generate",), ("publish", "score")]
     assert sum(each.num_gpus * each.size for each in apart) <= max(gpus, 0) + 1e-9
     assert all(each.num_cpus < 1 or each.num_cpus == int(each.num_cpus) for each in apart)
 
@@ -150,7 +150,7 @@ def test_publishing_and_scoring_take_no_gpu_s_time(
     scorers: tuple[float, ...],
 ) -> None:
     make, score = pool_specs(gpus, nodes, workers, helped=True)
-    assert (make.stages, score.stages) == (("invert", "generate"), ("publish", "score"))
+    assert (make.names, score.names) == (("invert", "generate"), ("publish", "score"))
     assert (make.size, make.num_gpus, make.num_cpus) == makers
     assert (score.size, score.num_gpus, score.num_cpus) == scorers
     assert make.size + score.size * score.num_cpus <= sum(nodes), "a core is left to every GPU's worker"

@@ -14,6 +14,8 @@ from motionecho.config import EchoConfig, RunSettings
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from pipelines.generate import Execution, Progress, Summary, run, survey
+from pipelines.machines import ray_cluster
+from pipelines.tasks import STAGES, StageSpec
 
 Manifest = Callable[..., str]
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
@@ -146,6 +148,20 @@ def test_separate_pools_make_the_same_records(manifest: Manifest, tmp_path: Path
     assert {n: r.latent_sha256 for n, r in fused.items()} == {n: r.latent_sha256 for n, r in apart.items()}
     count = fakes.calls(str(tmp_path / "apart"))
     assert all(number == 1 for name, number in count.items() if name.startswith("invert"))
+
+
+def test_one_more_stage_is_a_line_and_a_callable(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = StageSpec("train", needs_models=True, shared=True)
+    monkeypatch.setattr(ray_cluster, "STAGES", (STAGES[0], train, *STAGES[1:]))
+    rows = [("fine one", "a.mp4"), ("fine two", "a.mp4"), ("fine three", "b.mp4"), ("fine four", "a.mp4")]
+    engine = dataclasses.replace(ENGINE, separate=True)
+    assert go(manifest(*rows), tmp_path / "out", engine).committed == 4
+    assert {"invert", "train", "generate"} < set(by_id(tmp_path / "out")["fine-two"].seconds)
+    count = fakes.calls(str(tmp_path / "out"))
+    trained = [number for name, number in count.items() if name.startswith("train")]
+    assert trained == [1, 1], "once per reference, although two could have begun"
 
 
 def test_a_record_says_where_its_video_was_made(manifest: Manifest, tmp_path: Path) -> None:
