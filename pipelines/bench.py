@@ -84,12 +84,7 @@ def _pretend(store: RunStore, tasks: list[Task], chunk: int = 1000) -> None:
     for start in range(0, len(tasks), chunk):
         records = []
         for task in tasks[start : start + chunk]:
-            known = {"uri": task.sample.reference, "sha256": task.reference_sha256}
-            known["version"] = task.reference_version
-            record = Record(
-                key=task.key, id=task.sample.id, status="ok", inputs=task.sample.inputs(), reference=known,
-                motion_key=task.motion_key, echo=task.config.to_dict(), attempts=1,
-            )  # fmt: skip
+            record = Record(key=task.key, status="ok", attempts=1, **task.payload.for_record())
             path = f"{store.root}/records/{task.key[:2]}/{task.key}.json"
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w") as stream:

@@ -15,7 +15,7 @@ from motionecho.runs import files
 from motionecho.runs.keys import digest, file_digest, motion_key, sample_key
 from motionecho.runs.results import Entry
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
-from pipelines.tasks import Task
+from pipelines.tasks import MakeSample, Task
 
 HASHING_THREADS = 8
 
@@ -54,9 +54,9 @@ class Work:
     def plan(self) -> Plan:
         return Plan(
             rows=len(self.tasks) + len(self.bad),
-            references=len({task.reference_sha256 for task in self.tasks.values()}),
-            motions=len({task.motion_key for task in self.todo}),
-            motions_cached=len({task.motion_key for task in self.todo} & self.motions),
+            references=len({task.payload.reference_sha256 for task in self.tasks.values()}),
+            motions=len({task.shares for task in self.todo}),
+            motions_cached=len({task.shares for task in self.todo} & self.motions),
             done=sum(1 for key in self.tasks if key in self.index and self.index[key].ok),
             failed_before=0 if self.retry_failed else len(self.given_up),
             todo=len(self.todo),
@@ -95,7 +95,8 @@ def survey(
         task = keying.task(sample, *reference)
         twin = tasks.setdefault(task.key, task)
         if twin is not task:
-            same = f'it is the same sample as row {twin.sample.row} (id "{twin.sample.id}")'
+            first = twin.payload.sample
+            same = f'it is the same sample as row {first.row} (id "{first.id}")'
             bad.append(BadRow(sample.row, sample.id, f"{same}: give it another seed", sample.inputs()))
 
     _refuse(manifest_path, bad, len(tasks))
@@ -135,8 +136,8 @@ def first_of_each_reference_first(tasks: Iterable[Task]) -> list[Task]:
     rest: list[Task] = []
     seen: set[str] = set()
     for task in tasks:
-        (rest if task.motion_key in seen else first).append(task)
-        seen.add(task.motion_key)
+        (rest if task.shares in seen else first).append(task)
+        seen.add(task.shares)
     return first + rest
 
 
@@ -193,7 +194,7 @@ class _Keying:
             settings_digest=config_digest,
             dtype=self.settings.dtype,
         )
-        return Task(key, motion, sample, config, sha256, version)
+        return Task(key, motion, MakeSample(sample, sha256, version, motion, config))
 
     def _config(self, sample: Sample) -> tuple[EchoConfig, str, dict[str, Any]]:
         asked = json.dumps(sample.overrides, sort_keys=True)

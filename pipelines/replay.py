@@ -75,7 +75,7 @@ def replay(store: RunStore, sample: str, device: str | None = None, out: str | N
         equal = made["latent_sha256"] == record.latent_sha256
         frames = None if equal else _differences(store, record, video)
     notes = []
-    if task.reference_sha256 != record.reference.get("sha256"):
+    if task.payload.reference_sha256 != record.reference.get("sha256"):
         notes.append("the reference clip has changed since")
     elif task.key != record.key:
         notes.append("weights or code differ from the run's: the sample has another key here")

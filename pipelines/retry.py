@@ -23,7 +23,7 @@ def only_failed(store: RunStore, manifest: str, settings: RunSettings) -> Work:
     if not failed:
         raise UserError(f'no sample of "{store.url}" has failed: there is nothing to retry')
     work = survey(manifest, settings, store.url, retry_failed=True)
-    todo = tuple(task for task in work.todo if task.sample.id in failed)
+    todo = tuple(task for task in work.todo if task.payload.id in failed)
     if not todo:
         raise UserError(
             f"none of the {len(failed)} failed samples can run: their rows are bad as they stand in "

@@ -49,7 +49,7 @@ def publish_sheet(
 
 
 def _row(store: RunStore, settings: RunSettings, spec: PairSpec, task: Task, record: Record) -> SheetRow:
-    sample, size = task.sample, (spec.frames, spec.height, spec.width)
+    sample, size = task.payload.sample, (spec.frames, spec.height, spec.width)
     with fetch(sample.reference) as path:
         reference = read_clip(path, *size, sample.window, settings.fit)
     with store.fetch((record.video or {})["uri"]) as path:

@@ -19,17 +19,43 @@ Stage = Callable[..., dict[str, Any]]
 
 @dataclass(frozen=True)
 class Task:
-    """One sample to make, with everything decided; URIs only, never pixels or tensors."""
+    """One piece of work, with everything decided; URIs only, never pixels or tensors."""
 
     key: str
-    motion_key: str
-    sample: Sample
-    config: EchoConfig
-    reference_sha256: str
-    reference_version: str
+    shares: str  # names what is worth computing once for all tasks that say the same
+    payload: Any  # a Payload of the kind that its stages take
     attempt: str = ""  # names this attempt's blobs, so that two attempts never share one
     video: str | None = None  # URI within the run, once there is one
-    metrics: tuple[str, ...] = ()  # those to take, where a video that exists is scored
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A row and the content of its reference: what every kind of task is about."""
+
+    sample: Sample
+    reference_sha256: str
+    reference_version: str
+
+    @property
+    def id(self) -> str:
+        return self.sample.id
+
+    def for_record(self) -> dict[str, Any]:
+        """Say what a record holds of the task, however it ended."""
+        sample, sha256, version = self.sample, self.reference_sha256, self.reference_version
+        reference = {"uri": sample.reference, "sha256": sha256, "version": version}
+        return {"id": sample.id, "inputs": sample.inputs(), "reference": reference}
+
+
+@dataclass(frozen=True)
+class MakeSample(Payload):
+    """A sample to make, by its resolved settings."""
+
+    motion_key: str
+    config: EchoConfig
+
+    def for_record(self) -> dict[str, Any]:
+        return super().for_record() | {"motion_key": self.motion_key, "echo": self.config.to_dict()}
 
 
 @dataclass(frozen=True)

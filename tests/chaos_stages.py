@@ -30,9 +30,9 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
     def generate(task: Task) -> dict[str, Any]:
         if "://" not in url:
             Path(url + ".starts").mkdir(parents=True, exist_ok=True)
-            Path(url + ".starts", f"{task.sample.id}.{uuid.uuid4().hex}").touch()
+            Path(url + ".starts", f"{task.payload.id}.{uuid.uuid4().hex}").touch()
         if not Path(url + ".mended").exists():
-            misbehave(task.sample.id.split("-")[0])
+            misbehave(task.payload.id.split("-")[0])
         outcome: dict[str, Any] = real(task)
         return outcome
 

@@ -39,7 +39,7 @@ def build_watched(names: tuple[str, ...], settings: RunSettings, url: str) -> di
         if store.first_canary({"pid": os.getpid()})["pid"] != os.getpid():
             raise CanaryMismatch(f"this worker ({device}) has other weights")
 
-    extra = {"canary": canary, "prefetch": lambda task: _count(store, f"prefetch-{task.sample.id}")}
+    extra = {"canary": canary, "prefetch": lambda task: _count(store, f"prefetch-{task.payload.id}")}
     return build(names, settings, url) | extra
 
 
@@ -48,30 +48,30 @@ def build_broken(names: tuple[str, ...], settings: RunSettings, url: str) -> dic
 
 
 def invert(store: RunStore, task: Task) -> dict[str, Any]:
-    uri = store.motion_uri(task.motion_key)
+    uri = store.motion_uri(task.payload.motion_key)
     if store.exists(uri):
         return {"motion": {"uri": uri}}
-    _count(store, f"invert-{task.motion_key}")
-    with fetch(task.sample.reference) as path:
+    _count(store, f"invert-{task.payload.motion_key}")
+    with fetch(task.payload.sample.reference) as path:
         return {"motion": _put(store, uri, Path(path).read_bytes())}
 
 
 def train(store: RunStore, task: Task) -> dict[str, Any]:
     """A stage that no run has yet, once per reference as `invert` is."""
-    uri = store.motion_uri(task.motion_key) + ".adapter"
+    uri = store.motion_uri(task.payload.motion_key) + ".adapter"
     if not store.exists(uri):
-        _count(store, f"train-{task.motion_key}")
+        _count(store, f"train-{task.payload.motion_key}")
         _put(store, uri, b"adapter")
     return {}
 
 
 def generate(store: RunStore, task: Task) -> dict[str, Any]:
-    attempt = _count(store, f"generate-{task.sample.id}")
-    misbehave(task.sample.prompt.split()[0], attempt)
-    with store.fetch(store.motion_uri(task.motion_key)) as path:
+    attempt = _count(store, f"generate-{task.payload.id}")
+    misbehave(task.payload.sample.prompt.split()[0], attempt)
+    with store.fetch(store.motion_uri(task.payload.motion_key)) as path:
         motion = Path(path).read_bytes()
     latents = hashlib.sha256(
-        motion + task.sample.prompt.encode() + str(task.sample.seed).encode()
+        motion + task.payload.sample.prompt.encode() + str(task.payload.sample.seed).encode()
     ).hexdigest()
     return {
         "handed": latents.encode() * 20_000,  # too much to travel in Ray's messages, as a film is
@@ -82,8 +82,8 @@ def generate(store: RunStore, task: Task) -> dict[str, Any]:
 
 
 def publish(store: RunStore, task: Task, film: bytes) -> dict[str, Any]:
-    _count(store, f"publish-{task.sample.id}")
-    while task.sample.prompt.startswith("waits") and not Path(store.root + ".go").exists():
+    _count(store, f"publish-{task.payload.id}")
+    while task.payload.sample.prompt.startswith("waits") and not Path(store.root + ".go").exists():
         time.sleep(0.05)
     return {
         "video": _put(store, store.video_uri(task.key, task.attempt), b"video " + film[:64]),
@@ -93,8 +93,8 @@ def publish(store: RunStore, task: Task, film: bytes) -> dict[str, Any]:
 
 def score(store: RunStore, task: Task) -> dict[str, Any]:
     assert task.video is not None
-    _count(store, f"score-{task.sample.id}")
-    if task.sample.prompt.startswith("lags"):
+    _count(store, f"score-{task.payload.id}")
+    if task.payload.sample.prompt.startswith("lags"):
         time.sleep(0.2)
     with store.fetch(task.video) as path:
         size = len(Path(path).read_bytes())

@@ -18,5 +18,5 @@ def test_the_demo_keeps_its_keys(tmp_path: Path) -> None:
     known = json.loads((ROOT / "tests" / "demo_digests.json").read_text())
     settings = RunSettings(pair="toy", echo=pair_spec("toy").config())
     work = survey(str(ROOT / "manifests" / "demo.parquet"), settings, str(tmp_path / "run"))
-    planned = {task.sample.id: (task.key, task.motion_key) for task in work.tasks.values()}
+    planned = {task.payload.id: (task.key, task.payload.motion_key) for task in work.tasks.values()}
     assert planned == {id: (row["key"], row["motion_key"]) for id, row in known.items()}

@@ -132,7 +132,7 @@ class Loop:
         """
         pool, queue = self.pools[index], self.queues[index]
         sharing = any(stage.shared for stage in pool.spec.stages)
-        under_way = {s.job.task.motion_key for s in pool.busy()} if sharing else set()
+        under_way = {s.job.task.shares for s in pool.busy()} if sharing else set()
         alone = sum(each.where is not None for each in pool.seats) == 1  # others may stay pending
         first: int | None = None
         second: int | None = None
@@ -141,7 +141,7 @@ class Loop:
                 break
             if job.avoid == (index, seat.number) and not alone:
                 continue
-            if job.task.motion_key in under_way:
+            if job.task.shares in under_way:
                 second = position if second is None else second
             elif job.ahead == (index, seat.number):
                 first = position

@@ -29,21 +29,11 @@ class Recorder:
     weights: dict[str, str]  # sha256
 
     def record(self, job: Job, error: dict[str, Any] | None) -> Record:
-        task, sample = job.task, job.task.sample
         said = {} if error else {name: job.result[name] for name in SAID if name in job.result}
         return Record(
-            key=task.key,
-            id=sample.id,
+            key=job.task.key,
             status="failed" if error else "ok",
-            inputs=sample.inputs(),
-            reference={
-                "uri": sample.reference,
-                "sha256": task.reference_sha256,
-                "version": task.reference_version,
-            },
-            motion_key=task.motion_key,
-            echo=task.config.to_dict(),
-            attempt=task.attempt or None,
+            attempt=job.task.attempt or None,
             attempts=len(job.strikes) + job.infra + (error is None),
             strikes=job.strikes,
             error=error,
@@ -51,6 +41,7 @@ class Recorder:
             versions=self.versions,
             weights=self.weights,
             committed_at=now(),
+            **job.task.payload.for_record(),
             **said,
         )
 

@@ -52,7 +52,7 @@ class Reporter:
         if at - self.told < TELL_EVERY_S:
             return False
         self.told = at
-        running = tuple(f"{s.job.task.sample.id} ({at - s.began:.0f} s)" for s in loop.running())
+        running = tuple(f"{s.job.task.payload.id} ({at - s.began:.0f} s)" for s in loop.running())
         pools = {pool.spec.name: (len(pool.busy()), len(pool.seats)) for pool in loop.pools}
         self.latest = self._progress(loop.tally, running, pools, _message(loop, at - self.began))
         self.on_event(self.latest)

@@ -14,7 +14,6 @@ from typing import Any
 
 import ray
 
-from motionecho.config import EchoConfig
 from motionecho.errors import UserError
 from motionecho.manifest import BadRow, Sample, check_rows
 from motionecho.manifest.tables import RawRow, read_table
@@ -34,6 +33,7 @@ from pipelines.execution import Execution, Progress, Summary
 from pipelines.machines.ray_cluster import node_cores
 from pipelines.machines.resources import PoolSpec
 from pipelines.plan import Work, hash_references, what_is_there
+from pipelines.scoring.stage import ScoreVideo
 from pipelines.submission import drive
 from pipelines.tasks import Job, StageSpec, Task
 
@@ -64,6 +64,10 @@ class Scoring:
         found = {metric.name: metric.version for metric in metrics}
         found |= {embedder.name: embedder.version for embedder in embedders}
         return cls(found, skipped | missing, fit, device)
+
+    def score_keys(self, item_key: str) -> dict[str, str]:
+        """Name every metric's figure of an item, by its content and the metric's version."""
+        return {name: score_key(item_key, name, version) for name, version in self.metrics.items()}
 
 
 @dataclass(frozen=True)
@@ -153,13 +157,12 @@ def survey(
             bad.append(BadRow(sample.row, sample.id, wrong, sample.inputs()))
             continue
         item = _item_key(sample, video[0], reference[0], scoring.fit)
-        keys = [score_key(item, name, version) for name, version in scoring.metrics.items()]
-        key = digest([sample.id, *sorted(keys)])[:KEY_LENGTH]
-        tasks[key] = Task(key, item, sample, EchoConfig(), *reference, video=sample.video)
+        key = digest([sample.id, *sorted(scoring.score_keys(item).values())])[:KEY_LENGTH]
+        tasks[key] = Task(key, reference[0], ScoreVideo(sample, *reference, item, tuple(scoring.metrics)))
 
     todo = [task for key, task in tasks.items() if key not in index or (retry_failed and not index[key].ok)]
     known = _known(store) if todo and index else {}
-    left = [dataclasses.replace(task, metrics=_unknown(task, scoring, known)) for task in todo]
+    left = [_without_known(task, scoring, known) for task in todo]
     work = Work(tasks, tuple(left), sorted(bad, key=lambda row: row.row), index, retry_failed, set())
     return work, known
 
@@ -180,12 +183,11 @@ def _known(store: RunStore) -> dict[str, dict[str, Any]]:
     }
 
 
-def _unknown(task: Task, scoring: Scoring, known: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name, version in scoring.metrics.items()
-        if score_key(task.motion_key, name, version) not in known
-    )
+def _without_known(task: Task, scoring: Scoring, known: dict[str, Any]) -> Task:
+    """Take the metrics out of a task whose figures are known."""
+    keys = scoring.score_keys(task.payload.item_key)
+    left = tuple(name for name in task.payload.metrics if keys[name] not in known)
+    return dataclasses.replace(task, payload=dataclasses.replace(task.payload, metrics=left))
 
 
 def run(
@@ -231,19 +233,11 @@ def make_record(
     software: dict[str, str],
 ) -> Record:
     """The record of a scored video: figures taken now beside those that were known."""
-    task, sample = job.task, job.task.sample
-    keys = {name: score_key(task.motion_key, name, version) for name, version in scoring.metrics.items()}
+    keys = scoring.score_keys(job.task.payload.item_key)
     scores = {name: known[key] for name, key in keys.items() if key in known} | job.result.get("scores", {})
     return Record(
-        key=task.key,
-        id=sample.id,
+        key=job.task.key,
         status="failed" if error else "ok",
-        inputs=sample.inputs(),
-        reference={
-            "uri": sample.reference,
-            "sha256": task.reference_sha256,
-            "version": task.reference_version,
-        },
         attempts=len(job.strikes) + job.infra + (error is None),
         scores={} if error else {name: scores[name] for name in scoring.metrics},
         metrics={name: {"version": scoring.metrics[name], "key": key} for name, key in keys.items()},
@@ -254,6 +248,7 @@ def make_record(
         where=job.where,
         versions=software,
         committed_at=now(),
+        **job.task.payload.for_record(),
     )
 
 

@@ -17,7 +17,7 @@ from motionecho.runs import files
 from motionecho.runs.keys import KEY_LENGTH, digest
 from motionecho.runs.store import RunStore
 from motionecho.video import Clip, Window, probe, read_clip
-from pipelines.tasks import Stage, Task
+from pipelines.tasks import Payload, Stage, Task
 
 if TYPE_CHECKING:
     from pipelines.scoring.run import Scoring
@@ -28,11 +28,19 @@ MOST_PIXELS = 1024 * 576  # a larger picture is scaled down to this area
 
 def build(names: tuple[str, ...], scoring: "Scoring", url: str) -> dict[str, Stage]:
     """Load the metrics; UserError where this machine's weights are others than the driver's."""
-    return {"score": ScoreVideo(scoring, RunStore(url))}
+    return {"score": Scorer(scoring, RunStore(url))}
 
 
-class ScoreVideo:
-    """Every metric the task asks for, on one video."""
+@dataclasses.dataclass(frozen=True)
+class ScoreVideo(Payload):
+    """A video to score, which its row names."""
+
+    item_key: str  # names by content what the figures are of
+    metrics: tuple[str, ...]  # those to take
+
+
+class Scorer:
+    """A stage that takes every metric the task asks for, on one video."""
 
     def __init__(self, scoring: "Scoring", store: RunStore) -> None:
         self.scoring, self.store = scoring, store
@@ -54,27 +62,28 @@ class ScoreVideo:
         self.references: Recent[Clip] = Recent(4)
 
     def __call__(self, task: Task) -> dict[str, Any]:
-        if not task.metrics:
+        asked: ScoreVideo = task.payload
+        if not asked.metrics:
             return {"scores": {}}
-        sample = task.sample
-        with files.fetch(task.video or "") as path:
-            video = read_video(path, task.video or "")
-        reference = self._reference(task, video) if sample.reference else None
+        sample = asked.sample
+        with files.fetch(sample.video or "") as path:
+            video = read_video(path, sample.video or "")
+        reference = self._reference(asked, video) if sample.reference else None
         item = Item(video.frames, None if reference is None else reference.frames, sample.prompt, video.fps)
-        scores = {name: dict(self.metrics[name](item)) for name in task.metrics if name in self.metrics}
-        for name in task.metrics:
+        scores = {name: dict(self.metrics[name](item)) for name in asked.metrics if name in self.metrics}
+        for name in asked.metrics:
             if name in self.embedders:
-                scores[name] = self._embed(self.embedders[name], task, item)
+                scores[name] = self._embed(self.embedders[name], asked, item)
         return {"scores": scores}
 
-    def _embed(self, embedder: Embedder, task: Task, item: Item) -> Scores:
+    def _embed(self, embedder: Embedder, asked: ScoreVideo, item: Item) -> Scores:
         """Leave both videos' features in the store, named by content: one reference serves many videos."""
         name, (frames, height, width) = embedder.name, item.video.shape[:3]
-        row: Scores = {f"{name}_video": self._leave(embedder, item.video, task.motion_key)}
+        row: Scores = {f"{name}_video": self._leave(embedder, item.video, asked.item_key)}
         row[f"{name}_reference"] = None
         if item.reference is not None:
-            window = dataclasses.asdict(task.sample.window)
-            read = [task.reference_sha256, window, self.scoring.fit, frames, height, width]
+            window = dataclasses.asdict(asked.sample.window)
+            read = [asked.reference_sha256, window, self.scoring.fit, frames, height, width]
             row[f"{name}_reference"] = self._leave(embedder, item.reference, digest(read))
         return row | {f"{name}_status": "ok"}
 
@@ -87,9 +96,9 @@ class ScoreVideo:
                 self.store.share_blob(uri, local)
         return uri
 
-    def _reference(self, task: Task, video: Clip) -> Clip:
+    def _reference(self, asked: ScoreVideo, video: Clip) -> Clip:
         """The reference at the video's size, with as many frames, or as many as it has."""
-        sample, (frames, height, width) = task.sample, video.frames.shape[:3]
+        sample, (frames, height, width) = asked.sample, video.frames.shape[:3]
 
         def read() -> Clip:
             with files.fetch(sample.reference) as path:
@@ -98,7 +107,7 @@ class ScoreVideo:
                     path, count, height, width, sample.window, self.scoring.fit, name=sample.reference
                 )
 
-        return self.references.get((task.reference_sha256, sample.window, frames, height, width), read)
+        return self.references.get((asked.reference_sha256, sample.window, frames, height, width), read)
 
 
 def read_video(path: str, name: str) -> Clip:

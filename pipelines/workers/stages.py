@@ -31,7 +31,7 @@ from motionecho.runs.provenance import provenance
 from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
 from motionecho.video import Clip, read_clip, write_video
-from pipelines.tasks import STAGES, Film, Task
+from pipelines.tasks import STAGES, Film, MakeSample, Task
 from pipelines.workers.canary import check
 
 
@@ -66,57 +66,58 @@ class Bench:
     def pair(self) -> Any:
         return load_pair(self.settings.pair, self.settings.placement, self.settings.dtype)
 
-    def reference(self, task: Task) -> Clip:
+    def reference(self, asked: MakeSample) -> Clip:
         """The reference as the pair sees it; BadSample where the file changed since the run was planned."""
-        sample, spec = task.sample, self.spec
+        sample, spec = asked.sample, self.spec
 
         def read() -> Clip:
             with files.fetch(sample.reference) as path:
-                if file_digest(path) != task.reference_sha256:
+                if file_digest(path) != asked.reference_sha256:
                     raise BadSample(f'"{sample.reference}" changed while the run went on; submit again')
                 return read_clip(path, spec.frames, spec.height, spec.width, sample.window, self.settings.fit)
 
-        return self.clips.get((task.reference_sha256, sample.window), read)
+        return self.clips.get((asked.reference_sha256, sample.window), read)
 
-    def motion(self, task: Task) -> Motion:
+    def motion(self, asked: MakeSample) -> Motion:
         """The inverted reference out of the store, on the pair's device; made anew where the file is damaged.
 
         Left as it is, such a file would fail every sample of its reference, in every run that shares it.
         """
         try:
-            return self._cached(task)
+            return self._cached(asked)
         except (SafetensorError, KeyError, BadSample):  # cut short, another's file, or swept away
-            self.invert(task, self.store.put_blob)
-            return self._cached(task)
+            self.invert(asked, self.store.put_blob)
+            return self._cached(asked)
 
-    def _cached(self, task: Task) -> Motion:
+    def _cached(self, asked: MakeSample) -> Motion:
         def read() -> Motion:
-            with self.store.fetch(self.store.motion_uri(task.motion_key)) as path:
+            with self.store.fetch(self.store.motion_uri(asked.motion_key)) as path:
                 return Motion.load(path, self.pair.device)
 
-        return self.motions.get(task.motion_key, read)
+        return self.motions.get(asked.motion_key, read)
 
-    def invert(self, task: Task, publish: Callable[[str, str], dict[str, Any]]) -> dict[str, Any]:
+    def invert(self, asked: MakeSample, publish: Callable[[str, str], dict[str, Any]]) -> dict[str, Any]:
         """Invert the reference, publish its motion, and say what was published."""
-        motion = invert(self.pair, self.reference(task).frames, task.config)
+        motion = invert(self.pair, self.reference(asked).frames, asked.config)
         facts = motion_metadata(
-            task.config, key=task.motion_key, pair=self.spec.name, reference_sha256=task.reference_sha256
+            asked.config, key=asked.motion_key, pair=self.spec.name, reference_sha256=asked.reference_sha256
         )
         header = {"motionecho": json.dumps(facts, sort_keys=True)}  # one entry: several come in any order
         with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
             local = os.path.join(folder, "motion.safetensors")
             motion.save(local, header)
-            return publish(self.store.motion_uri(task.motion_key), local)
+            return publish(self.store.motion_uri(asked.motion_key), local)
 
     def prefetch(self, names: tuple[str, ...], task: Task) -> None:
         """Read what a coming task needs; what fails here fails again, and is told, when its turn comes."""
-        uri = self.store.motion_uri(task.motion_key)
+        asked: MakeSample = task.payload
+        uri = self.store.motion_uri(asked.motion_key)
         with suppress(Exception):
             if "invert" in names or "score" in names:
-                self.reference(task)
+                self.reference(asked)
         with suppress(Exception):
             if "generate" in names and self.store.exists(uri):
-                self._cached(task)
+                self._cached(asked)
 
 
 class Invert:
@@ -126,10 +127,12 @@ class Invert:
         self.bench = bench
 
     def __call__(self, task: Task) -> dict[str, Any]:
-        bench, uri = self.bench, self.bench.store.motion_uri(task.motion_key)
-        if bench.motions.has(task.motion_key) or bench.store.exists(uri):
+        bench = self.bench
+        asked: MakeSample = task.payload
+        uri = bench.store.motion_uri(asked.motion_key)
+        if bench.motions.has(asked.motion_key) or bench.store.exists(uri):
             return {"motion": {"uri": uri}}
-        return {"motion": bench.invert(task, bench.store.share_blob)}
+        return {"motion": bench.invert(asked, bench.store.share_blob)}
 
 
 class Generate:
@@ -143,17 +146,20 @@ class Generate:
 
     def __call__(self, task: Task) -> dict[str, Any]:
         bench, clock = self.bench, Stopwatch()
-        motion = bench.motion(task)
+        asked: MakeSample = task.payload
+        motion = bench.motion(asked)
         clock.lap("load")
 
         def make(config: EchoConfig, seed: int) -> Made:
-            return self._make(task, motion, config, seed, clock)
+            return self._make(asked, motion, config, seed, clock)
 
         tries: list[dict[str, Any]] = []
         if self.gate is None:
-            made = make(task.config, task.sample.seed)
+            made = make(asked.config, asked.sample.seed)
         else:
-            made, tries = self.gate.best_of(make, partial(self._judge, task), task.config, task.sample.seed)
+            made, tries = self.gate.best_of(
+                make, partial(self._judge, asked), asked.config, asked.sample.seed
+            )
             clock.lap("gate")
         return {
             "handed": Film(made.frames, made.trace.rows(), self._origin(task, made)),
@@ -163,8 +169,10 @@ class Generate:
             "tries": tries,
         }
 
-    def _make(self, task: Task, motion: Motion, config: EchoConfig, seed: int, clock: "Stopwatch") -> Made:
-        bench, sample = self.bench, task.sample
+    def _make(
+        self, asked: MakeSample, motion: Motion, config: EchoConfig, seed: int, clock: "Stopwatch"
+    ) -> Made:
+        bench, sample = self.bench, asked.sample
         latents, traces = generate(
             bench.pair, [motion], [sample.prompt], [seed], config, [sample.negative_prompt or ""]
         )
@@ -173,16 +181,16 @@ class Generate:
         clock.lap("decode")
         return Made(frames, latents[0], traces[0], config, seed)
 
-    def _judge(self, task: Task, frames: np.ndarray) -> Scores:
-        reference = self.bench.reference(task).frames
-        return self.judge(Item(frames, reference, task.sample.prompt, self.bench.spec.fps))
+    def _judge(self, asked: MakeSample, frames: np.ndarray) -> Scores:
+        reference = self.bench.reference(asked).frames
+        return self.judge(Item(frames, reference, asked.sample.prompt, self.bench.spec.fps))
 
     def _origin(self, task: Task, made: Made) -> dict[str, Any]:
         return provenance(
-            sample_id=task.sample.id,
+            sample_id=task.payload.id,
             key=task.key,
             pair=self.bench.spec.name,
-            prompt=task.sample.prompt,
+            prompt=task.payload.sample.prompt,
             seed=made.seed,
             settings=digest(made.config.to_dict()),
             random_weights=self.bench.spec.is_random,
@@ -223,7 +231,8 @@ class Score:
             raise BadSample("there is no video to score")
         with bench.store.fetch(task.video) as path:
             video = read_clip(path, spec.frames, spec.height, spec.width)
-        item = Item(video.frames, bench.reference(task).frames, task.sample.prompt, video.fps)
+        asked: MakeSample = task.payload
+        item = Item(video.frames, bench.reference(asked).frames, asked.sample.prompt, video.fps)
         return {
             "scores": {metric.name: dict(metric(item)) for metric in self.metrics},
             "metrics": {metric.name: self._name(task, metric) for metric in self.metrics},

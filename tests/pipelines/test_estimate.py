@@ -41,7 +41,7 @@ def test_means_are_device_seconds() -> None:
 
 def test_the_work_left_is_samples_and_motions_that_are_not_there(manifest: Manifest, tmp_path: Path) -> None:
     work = survey(manifest(*ROWS), SETTINGS, str(tmp_path / "out"))
-    work.motions.add(work.todo[0].motion_key)
+    work.motions.add(work.todo[0].payload.motion_key)
     cost = measured([made(10, "NVIDIA H100", 30), made(14, "NVIDIA H100")], "here")
     assert cost is not None
     expected = estimate(work, cost)

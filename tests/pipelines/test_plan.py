@@ -23,11 +23,7 @@ ROWS = [("one", "a.mp4"), ("two", "a.mp4"), ("three", "b.mp4"), ("four", "missin
 
 
 def record_of(task: Task, status: str = "ok") -> Record:
-    reference = {
-        "uri": task.sample.reference, "sha256": task.reference_sha256, "version": task.reference_version
-    }  # fmt: skip
-    inputs = task.sample.inputs()
-    return Record(key=task.key, id=task.sample.id, status=status, inputs=inputs, reference=reference)  # type: ignore[arg-type]
+    return Record(key=task.key, status=status, **task.payload.for_record())  # type: ignore[arg-type]
 
 
 def test_a_plan_counts_and_writes_nothing(manifest: Manifest, tmp_path: Path) -> None:
@@ -41,18 +37,18 @@ def test_a_plan_counts_and_writes_nothing(manifest: Manifest, tmp_path: Path) ->
 
 def test_what_has_a_record_is_done(manifest: Manifest, tmp_path: Path) -> None:
     table, store = manifest(*ROWS), RunStore(str(tmp_path / "out"))
-    tasks = {task.sample.prompt: task for task in survey(table, SETTINGS, store.url).todo}
+    tasks = {task.payload.sample.prompt: task for task in survey(table, SETTINGS, store.url).todo}
     store.commit(record_of(tasks["one"]))
     store.commit(record_of(tasks["two"], "failed"))
     counted = survey(table, SETTINGS, store.url).plan
     assert (counted.done, counted.failed_before, counted.todo, len(counted.bad)) == (1, 1, 1, 1)
     retried = survey(table, SETTINGS, store.url, retry_failed=True)
-    assert {task.sample.prompt for task in retried.todo} == {"two", "three"}
+    assert {task.payload.sample.prompt for task in retried.todo} == {"two", "three"}
 
 
 def test_one_sample_of_every_reference_comes_first(manifest: Manifest, tmp_path: Path) -> None:
     todo = survey(manifest(*ROWS), SETTINGS, str(tmp_path / "out")).todo
-    assert [task.sample.prompt for task in todo] == ["one", "three", "two"]
+    assert [task.payload.sample.prompt for task in todo] == ["one", "three", "two"]
 
 
 def test_keys_are_of_content(manifest: Manifest, tmp_path: Path) -> None:
@@ -62,7 +58,7 @@ def test_keys_are_of_content(manifest: Manifest, tmp_path: Path) -> None:
     other = dataclasses.replace(SETTINGS, echo=EchoConfig.of(steps=4))
     changed = survey(manifest(*ROWS), other, str(tmp_path / "out"))
     assert not set(first.tasks) & set(changed.tasks)
-    motions = [{task.motion_key for task in work.todo} for work in (first, changed)]
+    motions = [{task.payload.motion_key for task in work.todo} for work in (first, changed)]
     assert motions[0] == motions[1], "another number of student steps inverts nothing anew"
     (tmp_path / "a.mp4").write_text("another clip")
     edited = survey(str(tmp_path / "manifest.csv"), SETTINGS, str(tmp_path / "out"))

@@ -94,7 +94,9 @@ def test_only_what_is_new_is_scored(folder: Path) -> None:
     sanity = {r.id: r.scores["sanity"] for r in place.records()}
     source = read_source(str(folder / "t.csv"))
     work, known = survey(source, Scoring.of(["sanity", "motion_fidelity"], "crop", "cpu"), place.url)
-    assert {task.metrics for task in work.todo} == {("motion_fidelity",)}, "sanity is known by its score key"
+    assert {task.payload.metrics for task in work.todo} == {("motion_fidelity",)}, (
+        "sanity is known by its score key"
+    )
     assert len(known) == 1, "both rows show the same video: one figure"
     _, both = score(str(folder / "t.csv"), folder / "out", "sanity", "motion_fidelity")
     assert {name: r.scores["sanity"] for name, r in both.items()} == sanity

@@ -73,7 +73,8 @@ def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: p
         == made["latent_sha256"]
     )
 
-    changed = dataclasses.replace(tasks[0], reference_sha256="0" * 64, motion_key="f" * 32)
+    other = dataclasses.replace(tasks[0].payload, reference_sha256="0" * 64, motion_key="f" * 32)
+    changed = dataclasses.replace(tasks[0], payload=other)
     with pytest.raises(BadSample, match="changed while the run went on"):
         again["invert"](changed)
 
@@ -110,7 +111,7 @@ def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_p
     made = stages["generate"](task)
     made |= stages["publish"](task, made["handed"])
     first, second = made["tries"]
-    assert (first["seed"], second["seed"] == first["seed"]) == (task.sample.seed, False)
+    assert (first["seed"], second["seed"] == first["seed"]) == (task.payload.sample.seed, False)
     assert [line["kept"] for line in made["tries"]].count(True) == 1
     assert max(first["mf_traj"], second["mf_traj"]) == next(t["mf_traj"] for t in made["tries"] if t["kept"])
     kept = next(line["seed"] for line in made["tries"] if line["kept"])
@@ -120,7 +121,7 @@ def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_p
     table.write_text(f"reference,prompt\n{CLIPS}/arc.mp4,a red star\n")
     plain, other = (survey(str(table), each, store.url).todo[0] for each in (SETTINGS, gated))
     assert plain.key != other.key
-    assert plain.motion_key == other.motion_key
+    assert plain.payload.motion_key == other.payload.motion_key
 
 
 def test_failures_are_told_apart() -> None:
