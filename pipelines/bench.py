@@ -13,7 +13,7 @@ from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from pipelines.execution import Execution
 from pipelines.generate import identity, run
-from pipelines.plan import survey
+from pipelines.plan import plan_generation
 from pipelines.tasks import Task
 
 FACTORY = "pipelines.bench:build"
@@ -29,10 +29,12 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
     return dict.fromkeys(names, nothing)
 
 
-def throughput(folder: str, samples: int, store: str | None = None, engine: Execution | None = None) -> float:
+def throughput(
+    folder: str, samples: int, store: str | None = None, execution: Execution | None = None
+) -> float:
     """Samples a second from the first to the last commit of a run of no-ops."""
     manifest, url = write_manifest(folder, samples), store or os.path.join(folder, "run")
-    run(manifest, SETTINGS, url, engine or Execution(workers=2), factory=FACTORY)
+    run(manifest, SETTINGS, url, execution or Execution(workers=2), factory=FACTORY)
     ends = sorted(datetime.fromisoformat(record.committed_at) for record in RunStore(url).records())
     return (len(ends) - 1) / (ends[-1] - ends[0]).total_seconds()
 
@@ -41,13 +43,13 @@ def resuming(folder: str, rows: int, done: int) -> dict[str, float]:
     """Seconds to plan a manifest of which most is done, and to open its run again as a submit does."""
     manifest = write_manifest(folder, rows)
     url = os.path.join(folder, "resumed")
-    tasks = survey(manifest, SETTINGS, url).tasks
+    tasks = plan_generation(manifest, SETTINGS, url).tasks
     store = RunStore(url)
     store.create(identity(SETTINGS), {})
     _pretend(store, list(tasks.values())[:done])
     del tasks
     began = time.monotonic()
-    work = survey(manifest, SETTINGS, url)
+    work = plan_generation(manifest, SETTINGS, url)
     planned = time.monotonic()
     store.forget_deleted()
     store.compact(store.uncompacted())

@@ -43,7 +43,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Forecast:
     """Device-hours for the work left, with a 95 % interval of the mean where there is one, and bytes."""
 
     unit: str
@@ -55,7 +55,7 @@ class Estimate:
     basis: str
 
 
-def estimate(work: Work, cost: Cost) -> Estimate:
+def estimate(work: Work, cost: Cost) -> Forecast:
     """Scale measured costs up to the work that is left."""
     plan = work.plan
     missing = plan.motions - plan.motions_cached
@@ -64,7 +64,7 @@ def estimate(work: Work, cost: Cost) -> Estimate:
     basis = f"{cost.n} sample{'s' * (cost.n != 1)} {cost.source} on {cost.device}"
     if missing and cost.inversion_s is None:
         basis += "; inversions left out, as none of them made one"
-    return Estimate(
+    return Forecast(
         unit=cost.unit,
         hours=round(seconds / 3600, 4),
         low=None if margin is None else round(max(0.0, seconds - margin) / 3600, 4),
@@ -97,7 +97,7 @@ def of_run(url: str, settings: RunSettings | None = None) -> Cost | None:
 
 
 def pilot(
-    work: Work, settings: RunSettings, url: str, engine: Execution, n: int, factory: str = FACTORY
+    work: Work, settings: RunSettings, url: str, execution: Execution, n: int, factory: str = FACTORY
 ) -> Cost:
     """Make `n` samples of the work left in a temporary place, throw them away, and say what they cost.
 
@@ -113,8 +113,8 @@ def pilot(
         motions=set(),
         retry_failed=False,
     )
-    with _elsewhere(url, engine) as place:
-        run("", settings, place, replace(engine, motions=None), work=small, factory=factory)
+    with _elsewhere(url, execution) as place:
+        run("", settings, place, replace(execution, motions=None), work=small, factory=factory)
         records = list(RunStore(place).records())
     cost = measured((record for record in records if record.ok), "of a pilot")
     if cost is None:
@@ -161,9 +161,9 @@ def _cores(record: Record) -> int:
 
 
 @contextmanager
-def _elsewhere(url: str, engine: Execution) -> Iterator[str]:
+def _elsewhere(url: str, execution: Execution) -> Iterator[str]:
     """A place for a while that all workers reach: beside the run where other machines may take part."""
-    if "://" not in url and engine.address in (None, "local"):
+    if "://" not in url and execution.address in (None, "local"):
         with tempfile.TemporaryDirectory(prefix="motionecho-pilot-") as folder:
             yield folder
         return

@@ -1,6 +1,6 @@
 """START HERE: a batch run from manifest to contact sheet.
 
-    manifest -> survey -> [invert -> generate -> publish -> score] per sample, in actors -> commit -> results
+    manifest -> plan -> [invert -> generate -> publish -> score] per sample, in actors -> commit -> results
 
 Submitting the same manifest to the same place continues the run: what has a record is done.
 """
@@ -28,12 +28,12 @@ from pipelines.driver.progress import Reporter
 from pipelines.execution import Execution, Progress, Summary
 from pipelines.machines.ray_cluster import node_cores, pool_specs
 from pipelines.machines.resources import PoolSpec, laid_over, read_execution
-from pipelines.plan import Plan, Work, survey
+from pipelines.plan import Plan, Work, plan_generation
 from pipelines.sheet import publish_sheet
 from pipelines.submission import drive
 from pipelines.tasks import Job
 
-__all__ = ["Execution", "Plan", "Progress", "Summary", "Work", "read_execution", "run", "survey"]
+__all__ = ["Execution", "Plan", "Progress", "Summary", "Work", "plan_generation", "read_execution", "run"]
 FACTORY = "pipelines.workers.stages:build"
 
 
@@ -41,30 +41,30 @@ def run(
     manifest_path: str,
     settings: RunSettings,
     store_url: str,
-    engine: Execution,
+    execution: Execution,
     on_event: Callable[[Progress], None] = lambda progress: None,
     work: Work | None = None,
     factory: str = FACTORY,
 ) -> Summary:
     """Make every video of the manifest that the store has no record of, and say how it went.
 
-    `work` is a survey made just before, to save making it again; `factory` names what builds the stages.
+    `work` is a plan made just before, to save planning again; `factory` names what builds the stages.
     Raises UserError where manifest, settings, store or cluster cannot be used; a bad row is never an error.
     """
-    work = work or survey(
-        manifest_path, settings, store_url, engine.limit, engine.retry_failed, engine.motions
+    work = work or plan_generation(
+        manifest_path, settings, store_url, execution.limit, execution.retry_failed, execution.motions
     )
-    store = RunStore(store_url, motions=engine.motions)
+    store = RunStore(store_url, motions=execution.motions)
 
     def loop(jobs: list[Job], reporter: Reporter) -> Loop:
-        return make_loop(jobs, settings, store, engine, reporter, factory)
+        return make_loop(jobs, settings, store, execution, reporter, factory)
 
     def sheet(fresh: bool, complain: Callable[[str], None]) -> str | None:
         return publish_sheet(store, settings, work, fresh=fresh, on_problem=complain)
 
     facts = {"weights_at": list(settings.placement.weights)}
     return drive(
-        work, store, identity(settings), engine, loop, on_event, sheet, facts, absolute(manifest_path)
+        work, store, identity(settings), execution, loop, on_event, sheet, facts, absolute(manifest_path)
     )
 
 
@@ -72,17 +72,17 @@ def make_loop(
     jobs: list[Job],
     settings: RunSettings,
     store: RunStore,
-    engine: Execution,
+    execution: Execution,
     reporter: Reporter,
     factory: str,
 ) -> Loop:
     """The DAG: jobs enter the first pool, its results enter the next, the last one's are committed."""
     gpus = ray.cluster_resources().get("GPU", 0)
-    helped = engine.separate is None and not wants_gpu(settings.metrics)
-    specs = pool_specs(gpus, node_cores(), engine.workers, bool(engine.separate), helped)
+    helped = execution.separate is None and not wants_gpu(settings.metrics)
+    specs = pool_specs(gpus, node_cores(), execution.workers, bool(execution.separate), helped)
     pools = [
-        Pool(spec, factory, _on(spec, gpus, settings), store.url, engine.backoff_s, engine.canary)
-        for spec in laid_over(specs, engine.resources)
+        Pool(spec, factory, _on(spec, gpus, settings), store.url, execution.backoff_s, execution.canary)
+        for spec in laid_over(specs, execution.resources)
     ]
     make = Recorder(versions(), pair_spec(settings.pair, settings.placement.weights).weights())
     meters = Meters(store.url, len(jobs))
@@ -96,7 +96,7 @@ def make_loop(
         if reporter.tell(loop):
             meters.tell(loop)
 
-    return Loop(jobs, pools, store, engine, secrets.token_hex(3), record, tell)
+    return Loop(jobs, pools, store, execution, secrets.token_hex(3), record, tell)
 
 
 def _on(spec: PoolSpec, gpus: float, settings: RunSettings) -> RunSettings:

@@ -64,7 +64,7 @@ class Work:
         )
 
 
-def survey(
+def plan_generation(
     manifest_path: str,
     settings: RunSettings,
     store_url: str,

@@ -14,7 +14,7 @@ from motionecho.errors import UserError
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from motionecho.video import read_clip
-from pipelines.plan import survey
+from pipelines.plan import plan_generation
 from pipelines.retry import settings_of
 from pipelines.tasks import STAGES
 from pipelines.workers.stages import build
@@ -55,7 +55,7 @@ def replay(store: RunStore, sample: str, device: str | None = None, out: str | N
         manifest = os.path.join(folder, "one.jsonl")
         with open(manifest, "w", encoding="utf-8") as stream:
             stream.write(json.dumps(record.inputs) + "\n")
-        work = survey(manifest, settings, os.path.join(folder, "run"))
+        work = plan_generation(manifest, settings, os.path.join(folder, "run"))
         if not work.todo:
             raise UserError(f'cannot replay "{record.id}": {work.bad[0].reason}')
         task = dataclasses.replace(work.todo[0], attempt="replay")

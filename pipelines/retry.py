@@ -5,7 +5,7 @@ import dataclasses
 from motionecho.config import RunSettings
 from motionecho.errors import UserError
 from motionecho.runs.store import RunStore
-from pipelines.plan import Work, survey
+from pipelines.plan import Work, plan_generation
 
 
 def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
@@ -18,11 +18,11 @@ def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
 
 
 def only_failed(store: RunStore, manifest: str, settings: RunSettings) -> Work:
-    """The survey of a manifest, with nothing to do but its samples that failed in this run."""
+    """Plan a manifest, with nothing to do but its samples that failed in this run."""
     failed = {record.id for record in store.records() if not record.ok}
     if not failed:
         raise UserError(f'no sample of "{store.url}" has failed: there is nothing to retry')
-    work = survey(manifest, settings, store.url, retry_failed=True)
+    work = plan_generation(manifest, settings, store.url, retry_failed=True)
     todo = tuple(task for task in work.todo if task.payload.id in failed)
     if not todo:
         raise UserError(

@@ -23,7 +23,7 @@ def drive(
     work: Work,
     store: RunStore,
     identity: Mapping[str, Any],
-    engine: Execution,
+    execution: Execution,
     make_loop: Callable[[list[Job], Reporter], Loop],
     on_event: Callable[[Progress], None],
     finish: Finish = lambda fresh, complain: None,
@@ -47,7 +47,7 @@ def drive(
     tally, stopped, interrupted = Tally(), None, False
     with Reporter(before, store, on_event, manifest) as reporter:
         if work.todo:
-            with connected(engine):
+            with connected(execution):
                 strikes = store.strikes()
                 jobs = [Job(task, strikes=strikes.get(task.key, [])) for task in work.todo]
                 loop = make_loop(jobs, reporter)

@@ -150,8 +150,8 @@ def drive(manifest: str, out: str, pools: str = "one") -> None:
         print(json.dumps(dataclasses.asdict(values)), flush=True)
 
     settings = RunSettings(pair="toy", echo=EchoConfig())
-    engine = Execution(workers=2, separate=pools == "separate")
-    tell(run(manifest, settings, out, engine, tell, factory=FACTORY))
+    execution = Execution(workers=2, separate=pools == "separate")
+    tell(run(manifest, settings, out, execution, tell, factory=FACTORY))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from motionecho.config import RunSettings
 from motionecho.models.registry import pair_spec
-from pipelines.plan import survey
+from pipelines.plan import plan_generation
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,6 +17,6 @@ ROOT = Path(__file__).parents[1]
 def test_the_demo_keeps_its_keys(tmp_path: Path) -> None:
     known = json.loads((ROOT / "tests" / "demo_digests.json").read_text())
     settings = RunSettings(pair="toy", echo=pair_spec("toy").config())
-    work = survey(str(ROOT / "manifests" / "demo.parquet"), settings, str(tmp_path / "run"))
+    work = plan_generation(str(ROOT / "manifests" / "demo.parquet"), settings, str(tmp_path / "run"))
     planned = {task.payload.id: (task.key, task.payload.motion_key) for task in work.tasks.values()}
     assert planned == {id: (row["key"], row["motion_key"]) for id, row in known.items()}

@@ -108,11 +108,11 @@ def submit(
     from pipelines import generate as pipeline
 
     if fresh and not as_job:
-        pipeline.survey(
+        pipeline.plan_generation(
             manifest, resolved.settings, url, limit
         )  # a mistake is told before anything is deleted
         start_over(url, yes, dry_run)
-    work = pipeline.survey(manifest, resolved.settings, url, limit, retry_failed, motions)
+    work = pipeline.plan_generation(manifest, resolved.settings, url, limit, retry_failed, motions)
     if dry_run:
         put_plan(work, manifest, url, json=json)
         return

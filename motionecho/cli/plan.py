@@ -78,7 +78,7 @@ def plan(
 
     from pipelines import estimate, generate
 
-    work = generate.survey(manifest, resolved.settings, url, limit, retry_failed, motions)
+    work = generate.plan_generation(manifest, resolved.settings, url, limit, retry_failed, motions)
     cost = estimate.of_run(like, resolved.settings) if like else None
     if pilot and work.todo:
         say(f"making {count(min(pilot, len(work.todo)), 'sample')} in a temporary place")

@@ -12,7 +12,7 @@ from motionecho.config import RunSettings
 def execute(
     work: Any, manifest: str, settings: RunSettings, url: str, engine: Any, allow_failures: bool, json: bool
 ) -> Exit:
-    """Carry out a survey, say how it goes and how it went, and return the exit code."""
+    """Carry out planned work, say how it goes and how it went, and return the exit code."""
     from pipelines import generate as pipeline
 
     with Display(stderr(), manifest, url) as display:

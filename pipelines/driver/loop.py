@@ -20,7 +20,7 @@ import ray
 
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
-from pipelines.driver.pool import Pool, Seat, outcome
+from pipelines.driver.pool import Pool, Seat, result_of
 from pipelines.execution import Execution
 from pipelines.tasks import Failure, Job, Tally, Task
 
@@ -34,10 +34,10 @@ GONE = ("WorkerDied", "NodeLost", "ActorUnavailable")  # failures that leave no 
 class Loop:
     """Drives jobs through pools, first to last, and commits them. `run` returns when all is said."""
 
-    def __init__(self, jobs: list[Job], pools: list[Pool], store: RunStore, engine: Execution, life: str,
-                 make_record: Callable[[Job, dict[str, Any] | None], Record],
+    def __init__(self, jobs: list[Job], pools: list[Pool], store: RunStore, execution: Execution,
+                 run_token: str, make_record: Callable[[Job, dict[str, Any] | None], Record],
                  on_change: Callable[["Loop"], object]) -> None:  # fmt: skip
-        self.pools, self.store, self.engine, self.life = pools, store, engine, life
+        self.pools, self.store, self.execution, self.run_token = pools, store, execution, run_token
         self.make_record, self.on_change = make_record, on_change
         self.queues: list[deque[Job]] = [deque(jobs), *(deque[Job]() for _ in pools[1:])]
         # a sample past this pool has a video to be committed; before it, an interrupted run loses nothing
@@ -116,7 +116,7 @@ class Loop:
                     continue
                 if any(stage.makes_film or stage.takes_film for stage in pool.spec.stages):
                     # it names the blobs that will be written
-                    attempt = f"{len(job.strikes) + job.infra + 1}-{self.life}"
+                    attempt = f"{len(job.strikes) + job.infra + 1}-{self.run_token}"
                     job.task = replace(job.task, attempt=attempt)
                 pool.give(seat, job, job.task, now, self._look_ahead(index, seat))
 
@@ -179,35 +179,35 @@ class Loop:
             if seat.job is None:
                 pool.started(seat, time.monotonic())
             else:
-                self._judge(pool, seat, outcome(seat, pool.spec.name))
+                self._judge(pool, seat, result_of(seat, pool.spec.name))
 
     def _enforce_deadlines(self, now: float) -> None:
         for pool in self.pools:
             for seat in pool.busy():
-                if now - seat.began > self.engine.deadline_s:
-                    message = f"it took longer than {self.engine.deadline_s:g} s and its worker was killed"
+                if now - seat.began > self.execution.deadline_s:
+                    message = f"it took longer than {self.execution.deadline_s:g} s and its worker was killed"
                     late = Failure("strike", "DeadlineExceeded", message, pool.spec.name)
                     self._judge(pool, seat, late, dismiss=True)
 
     # --- what becomes of a job
 
-    def _judge(self, pool: Pool, seat: Seat, said: dict[str, Any] | Failure, dismiss: bool = False) -> None:
+    def _judge(self, pool: Pool, seat: Seat, result: dict[str, Any] | Failure, dismiss: bool = False) -> None:
         job: Job = seat.job
         handed, seat.job, seat.ref, seat.handed = seat.handed, None, None, None
         here, index = dict(seat.where or {}), self.pools.index(pool)
         if index <= self.maker or not job.where:  # a record says where its video was made
             job.where = here
-        if isinstance(said, Failure):
+        if isinstance(result, Failure):
             job.avoid = (index, seat.number)
-            if dismiss or said.kind == "poisoned" or said.name in GONE:
+            if dismiss or result.kind == "poisoned" or result.name in GONE:
                 pool.dismiss(seat)
-            self._failed(job, said, here)
+            self._failed(job, result, here)
             return
-        seconds = job.result.get("seconds", {}) | said.get("seconds", {})
-        job.result |= said | {"seconds": seconds}
+        seconds = job.result.get("seconds", {}) | result.get("seconds", {})
+        job.result |= result | {"seconds": seconds}
         job.avoid, job.handed = None, handed
-        if "video" in said:
-            job.task = replace(job.task, video=said["video"]["uri"])
+        if "video" in result:
+            job.task = replace(job.task, video=result["video"]["uri"])
         job.group += 1
         if job.group < len(self.pools):
             self.queues[job.group].append(job)
@@ -215,7 +215,7 @@ class Loop:
             self._commit(job, None)
 
     def _failed(self, job: Job, failure: Failure, where: dict[str, Any]) -> None:
-        engine = self.engine
+        execution = self.execution
         note = failure.note(attempt=job.task.attempt, **where)
         if failure.kind == "infra":
             job.infra += 1
@@ -223,17 +223,17 @@ class Loop:
             job.strikes.append(note)
         if failure.name == "FilmLost":  # with the node that kept it: it has to be made again
             job.group, job.handed = self.maker, None
-        worn_out = len(job.strikes) >= engine.max_attempts or job.infra >= engine.infra_attempts
+        worn_out = len(job.strikes) >= execution.max_attempts or job.infra >= execution.infra_attempts
         if failure.kind == "bad" or worn_out:
             self._commit(job, note)
             return
         tries = job.infra if failure.kind == "infra" else len(job.strikes)
-        due = min(60.0, engine.backoff_s * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
+        due = min(60.0, execution.backoff_s * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
         again = lambda _=None: heapq.heappush(self.later, (time.monotonic() + due, next(self.order), job))  # noqa: E731
         if failure.kind == "infra":
             again()
         else:
-            name = f"{len(job.strikes)}-{self.life}"
+            name = f"{len(job.strikes)}-{self.run_token}"
             self._write(lambda: self.store.note_strike(job.task.key, name, note), again)
 
     def _commit(self, job: Job, error: dict[str, Any] | None) -> None:
@@ -257,14 +257,14 @@ class Loop:
         self._write(lambda: self.store.commit(record), count_it)
 
     def _guard(self) -> None:
-        tally = self.tally
+        tally, limit = self.tally, self.execution.max_failure_rate
         seen = tally.committed + tally.failed
-        if seen >= GUARD_AFTER and tally.failed > self.engine.max_failure_rate * seen and not self.draining:
+        if seen >= GUARD_AFTER and tally.failed > limit * seen and not self.draining:
             causes = tally.failures.most_common()
             self.drain(
                 f"{tally.failed} of the first {seen} samples failed "
                 f"({', '.join(f'{name} x {n}' for name, n in causes)}), "
-                f"more than {self.engine.max_failure_rate:.0%}; sample {tally.examples[causes[0][0]]}"
+                f"more than {limit:.0%}; sample {tally.examples[causes[0][0]]}"
             )
 
     # --- writes, off the loop's own thread

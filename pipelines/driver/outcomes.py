@@ -14,7 +14,7 @@ from pipelines.tasks import Failure, Job
 
 WRITERS = 8
 BLOBS = ("motion", "video", "stats")
-SAID = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "seconds")
+FIELDS = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "seconds")
 
 
 def now() -> str:
@@ -29,7 +29,7 @@ class Recorder:
     weights: dict[str, str]  # sha256
 
     def record(self, job: Job, error: dict[str, Any] | None) -> Record:
-        said = {} if error else {name: job.result[name] for name in SAID if name in job.result}
+        fields = {} if error else {name: job.result[name] for name in FIELDS if name in job.result}
         return Record(
             key=job.task.key,
             status="failed" if error else "ok",
@@ -42,7 +42,7 @@ class Recorder:
             weights=self.weights,
             committed_at=now(),
             **job.task.payload.for_record(),
-            **said,
+            **fields,
         )
 
 

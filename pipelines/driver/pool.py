@@ -85,19 +85,19 @@ class Pool:
 
     def started(self, seat: Seat, now: float) -> None:
         """Take note that an actor's load ended, one way or the other."""
-        said = outcome(seat, "load")
-        if isinstance(said, dict):
-            seat.where, seat.ref, self.misstarts = said, None, 0
+        result = result_of(seat, "load")
+        if isinstance(result, dict):
+            seat.where, seat.ref, self.misstarts = result, None, 0
             return
         self.dismiss(seat)
-        if said.name == "CanaryMismatch":
-            self.retired.append(said.message)
-            self.trouble = said if len(self.retired) >= self.spec.size else None
+        if result.name == "CanaryMismatch":
+            self.retired.append(result.message)
+            self.trouble = result if len(self.retired) >= self.spec.size else None
             return
-        self.misstarts += said.kind != "infra"
+        self.misstarts += result.kind != "infra"
         self.next_start = now + min(60.0, self.backoff_s * 2**self.misstarts)
-        if said.kind == "bad" or self.misstarts >= START_ATTEMPTS:
-            self.trouble = said
+        if result.kind == "bad" or self.misstarts >= START_ATTEMPTS:
+            self.trouble = result
 
     def dismiss(self, seat: Seat) -> None:
         """Kill the actor and let its seat go; the next `tend` fills it."""
@@ -109,11 +109,11 @@ class Pool:
             self.dismiss(seat)
 
 
-def outcome(seat: Seat, stage: str) -> dict[str, Any] | Failure:
-    """Return what a finished call said; an actor that died is a strike, a node that went is not."""
+def result_of(seat: Seat, stage: str) -> dict[str, Any] | Failure:
+    """Return the result of a finished call; an actor that died is a strike, a node that went is not."""
     try:
-        said: dict[str, Any] | Failure = ray.get(seat.ref)
-        return said
+        result: dict[str, Any] | Failure = ray.get(seat.ref)
+        return result
     except ActorUnavailableError as problem:
         return Failure("infra", "ActorUnavailable", _first_line(problem), stage)
     except RayActorError as problem:

@@ -27,16 +27,16 @@ OBJECT_STORE_BYTES = 512 * 2**20
 
 
 @contextmanager
-def connected(engine: Execution) -> Iterator[None]:
+def connected(execution: Execution) -> Iterator[None]:
     """Have Ray for the time of a block, and stop it afterwards if this started it.
 
-    An address in `engine` or in RAY_ADDRESS is joined; otherwise, or for "local", Ray runs embedded.
+    An address in `execution` or in RAY_ADDRESS is joined; otherwise, or for "local", Ray runs embedded.
     Raises UserError where the address cannot be joined.
     """
     if ray.is_initialized():
         yield
         return
-    address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = execution.address or os.environ.get("RAY_ADDRESS") or "local"
     if is_job_server(address):
         raise UserError(
             f'"{address}" is the address of Ray\'s job server, which takes `motionecho batch submit` only: '

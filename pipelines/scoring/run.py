@@ -71,7 +71,7 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class Source:
+class ScoredSource:
     """The rows to score. `without` counts rows that have no video because they failed when it was made."""
 
     rows: list[Sample | BadRow]
@@ -92,26 +92,26 @@ class Source:
         return [name for name in ("reference", "prompt") if not any(getattr(s, name) for s in samples)]
 
 
-def read_source(place: str) -> Source:
+def read_source(place: str) -> ScoredSource:
     """Read a run, a results table or any table with a `video` column; UserError where it is none of these."""
     if place.lower().endswith((".parquet", ".csv", ".jsonl", ".ndjson")):
         raw = read_table(place, outcomes=True)
         rows = [_as_video_row(row) for row in raw if not _failed(row)]
-        return Source(check_rows(rows, place, REQUIRED) if rows else [], len(raw) - len(rows))
+        return ScoredSource(check_rows(rows, place, REQUIRED) if rows else [], len(raw) - len(rows))
     store = RunStore(place)
-    run = store.run()
-    if run is None:
+    about = store.run()
+    if about is None:
         raise UserError(
             f'nothing to score at "{place}": it is neither a run nor a .parquet, .csv or .jsonl table'
         )
-    settings = run.get("identity", {}).get("settings")
+    settings = about.get("identity", {}).get("settings")
     if settings is None:
         raise UserError(f'"{place}" holds scores, not videos; name the run or the table they were made from')
     records = list(store.records())
     made = [record for record in records if record.ok and record.video]
     videos = [(store.absolute(blob["uri"]), blob["sha256"]) for r in made if (blob := r.video)]
     rows = [record.inputs | {"video": uri} for record, (uri, _) in zip(made, videos, strict=True)]
-    return Source(
+    return ScoredSource(
         rows=check_rows(rows, place, REQUIRED) if rows else [],
         without=len(records) - len(made),
         place=store.url,
@@ -134,8 +134,12 @@ def _as_video_row(row: RawRow) -> RawRow:
     return {"video": video} | plain if video is not None else plain
 
 
-def survey(
-    source: Source, scoring: Scoring, store_url: str, limit: int | None = None, retry_failed: bool = False
+def plan_scoring(
+    source: ScoredSource,
+    scoring: Scoring,
+    store_url: str,
+    limit: int | None = None,
+    retry_failed: bool = False,
 ) -> tuple[Work, dict[str, dict[str, Any]]]:
     """Say what is left to score, and which figures are known already, by score key. Writes nothing."""
     rows = source.rows[:limit]
@@ -191,10 +195,10 @@ def _without_known(task: Task, scoring: Scoring, known: dict[str, Any]) -> Task:
 
 
 def run(
-    source: Source,
+    source: ScoredSource,
     scoring: Scoring,
     store_url: str,
-    engine: Execution,
+    execution: Execution,
     on_event: Callable[[Progress], None] = lambda progress: None,
     factory: str = FACTORY,
 ) -> tuple[Summary, list[Record]]:
@@ -202,19 +206,19 @@ def run(
 
     Raises UserError where place or cluster cannot be used; a bad row never is an error.
     """
-    work, known = survey(source, scoring, store_url, engine.limit, engine.retry_failed)
+    work, known = plan_scoring(source, scoring, store_url, execution.limit, execution.retry_failed)
     store, software = RunStore(store_url), versions()
 
     def record(job: Job, error: dict[str, Any] | None) -> Record:
         return make_record(job, error, scoring, known, software)
 
     def loop(jobs: list[Job], reporter: Reporter) -> Loop:
-        spec = pool_spec(ray.cluster_resources().get("GPU", 0), node_cores(), engine.workers)
-        pool = Pool(spec, factory, scoring, store.url, engine.backoff_s)
-        return Loop(jobs, [pool], store, engine, secrets.token_hex(3), record, reporter.tell)
+        spec = pool_spec(ray.cluster_resources().get("GPU", 0), node_cores(), execution.workers)
+        pool = Pool(spec, factory, scoring, store.url, execution.backoff_s)
+        return Loop(jobs, [pool], store, execution, secrets.token_hex(3), record, reporter.tell)
 
     identity = {"scoring": {"fit": scoring.fit}}
-    summary = drive(work, store, identity, engine, loop, on_event)
+    summary = drive(work, store, identity, execution, loop, on_event)
     return summary, [found for found in store.records() if found.key in work.tasks]
 
 
@@ -252,6 +256,6 @@ def make_record(
     )
 
 
-def default_place(source: Source, name: str) -> str:
+def default_place(source: ScoredSource, name: str) -> str:
     """Beside the run, or in `scores/<table's name>` here."""
     return f"{source.place}/{BESIDE}" if source.place else f"{BESIDE}/{name}"

@@ -12,7 +12,7 @@ from motionecho.errors import UserError
 from motionecho.runs.records import Record
 from pipelines.estimate import estimate, measured, of_run, pilot
 from pipelines.execution import Execution
-from pipelines.generate import run, survey
+from pipelines.generate import plan_generation, run
 
 Manifest = Callable[..., str]
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
@@ -40,7 +40,7 @@ def test_means_are_device_seconds() -> None:
 
 
 def test_the_work_left_is_samples_and_motions_that_are_not_there(manifest: Manifest, tmp_path: Path) -> None:
-    work = survey(manifest(*ROWS), SETTINGS, str(tmp_path / "out"))
+    work = plan_generation(manifest(*ROWS), SETTINGS, str(tmp_path / "out"))
     work.motions.add(work.todo[0].payload.motion_key)
     cost = measured([made(10, "NVIDIA H100", 30), made(14, "NVIDIA H100")], "here")
     assert cost is not None
@@ -62,12 +62,12 @@ def test_other_runs_say_how_they_differ(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("embedded_ray")
 def test_records_and_pilot_are_sources(manifest: Manifest, tmp_path: Path) -> None:
     table, out = manifest(*ROWS), str(tmp_path / "out")
-    work = survey(table, SETTINGS, out)
+    work = plan_generation(table, SETTINGS, out)
     cost = pilot(work, SETTINGS, out, Execution(workers=1), 3, fakes.FACTORY)
     assert (cost.n, cost.source, cost.inversion_s is not None) == (3, "of a pilot", True)
     assert not Path(out).exists()
     assert work.plan.todo == 4
-    failing = survey(manifest(("bad one", "a.mp4"), name="bad.csv"), SETTINGS, out)
+    failing = plan_generation(manifest(("bad one", "a.mp4"), name="bad.csv"), SETTINGS, out)
     with pytest.raises(UserError, match="no sample of the pilot succeeded: this one can never be"):
         pilot(failing, SETTINGS, out, Execution(workers=1), 3, fakes.FACTORY)
 

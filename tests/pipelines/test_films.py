@@ -57,9 +57,9 @@ def test_a_film_that_went_with_its_node_is_made_again(
 ) -> None:
     far = cluster.add_node(num_cpus=1, num_gpus=1)
     table, out = manifest(("waits one", "a.mp4"), ("fine two", "a.mp4")), tmp_path / "out"
-    engine = Execution(backoff_s=0.01, resources={"publish": Resources(workers=1, cpus=1)})
+    execution = Execution(backoff_s=0.01, resources={"publish": Resources(workers=1, cpus=1)})
     with ThreadPoolExecutor(1) as beside:
-        running = beside.submit(run, table, SETTINGS, str(out), engine, factory=fakes.FACTORY)
+        running = beside.submit(run, table, SETTINGS, str(out), execution, factory=fakes.FACTORY)
         while not _processes(out, "generate-fine-two") and not running.done():
             time.sleep(0.1)
         time.sleep(1)  # its film waits, for the one publisher is busy

@@ -14,7 +14,7 @@ from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.execution import Execution
 from pipelines.machines.ray_cluster import connected, pool_specs
-from pipelines.plan import hash_references, survey
+from pipelines.plan import hash_references, plan_generation
 from pipelines.tasks import Task
 
 Manifest = Callable[..., str]
@@ -27,41 +27,41 @@ def record_of(task: Task, status: str = "ok") -> Record:
 
 
 def test_a_plan_counts_and_writes_nothing(manifest: Manifest, tmp_path: Path) -> None:
-    counted = survey(manifest(*ROWS), SETTINGS, str(tmp_path / "out")).plan
+    counted = plan_generation(manifest(*ROWS), SETTINGS, str(tmp_path / "out")).plan
     assert (counted.rows, counted.references, counted.todo, counted.done) == (4, 2, 3, 0)
     assert [row.row for row in counted.bad] == [4]
     assert "missing.mp4" in counted.bad[0].reason
     assert not (tmp_path / "out").exists()
-    assert survey(manifest(*ROWS), SETTINGS, str(tmp_path / "out"), limit=1).plan.rows == 1
+    assert plan_generation(manifest(*ROWS), SETTINGS, str(tmp_path / "out"), limit=1).plan.rows == 1
 
 
 def test_what_has_a_record_is_done(manifest: Manifest, tmp_path: Path) -> None:
     table, store = manifest(*ROWS), RunStore(str(tmp_path / "out"))
-    tasks = {task.payload.sample.prompt: task for task in survey(table, SETTINGS, store.url).todo}
+    tasks = {task.payload.sample.prompt: task for task in plan_generation(table, SETTINGS, store.url).todo}
     store.commit(record_of(tasks["one"]))
     store.commit(record_of(tasks["two"], "failed"))
-    counted = survey(table, SETTINGS, store.url).plan
+    counted = plan_generation(table, SETTINGS, store.url).plan
     assert (counted.done, counted.failed_before, counted.todo, len(counted.bad)) == (1, 1, 1, 1)
-    retried = survey(table, SETTINGS, store.url, retry_failed=True)
+    retried = plan_generation(table, SETTINGS, store.url, retry_failed=True)
     assert {task.payload.sample.prompt for task in retried.todo} == {"two", "three"}
 
 
 def test_one_sample_of_every_reference_comes_first(manifest: Manifest, tmp_path: Path) -> None:
-    todo = survey(manifest(*ROWS), SETTINGS, str(tmp_path / "out")).todo
+    todo = plan_generation(manifest(*ROWS), SETTINGS, str(tmp_path / "out")).todo
     assert [task.payload.sample.prompt for task in todo] == ["one", "three", "two"]
 
 
 def test_keys_are_of_content(manifest: Manifest, tmp_path: Path) -> None:
-    first = survey(manifest(*ROWS), SETTINGS, str(tmp_path / "out"))
-    shuffled = survey(manifest(*reversed(ROWS)), SETTINGS, str(tmp_path / "out"))
+    first = plan_generation(manifest(*ROWS), SETTINGS, str(tmp_path / "out"))
+    shuffled = plan_generation(manifest(*reversed(ROWS)), SETTINGS, str(tmp_path / "out"))
     assert set(first.tasks) == set(shuffled.tasks)
     other = dataclasses.replace(SETTINGS, echo=EchoConfig.of(steps=4))
-    changed = survey(manifest(*ROWS), other, str(tmp_path / "out"))
+    changed = plan_generation(manifest(*ROWS), other, str(tmp_path / "out"))
     assert not set(first.tasks) & set(changed.tasks)
     motions = [{task.payload.motion_key for task in work.todo} for work in (first, changed)]
     assert motions[0] == motions[1], "another number of student steps inverts nothing anew"
     (tmp_path / "a.mp4").write_text("another clip")
-    edited = survey(str(tmp_path / "manifest.csv"), SETTINGS, str(tmp_path / "out"))
+    edited = plan_generation(str(tmp_path / "manifest.csv"), SETTINGS, str(tmp_path / "out"))
     assert len(set(first.tasks) & set(edited.tasks)) == 1
 
 
@@ -69,7 +69,7 @@ def test_equal_samples_under_two_names_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("clip")
     (tmp_path / "copy.mp4").write_text("clip")
     (tmp_path / "m.csv").write_text("reference,prompt,seed\na.mp4,a cat,1\ncopy.mp4,a cat,1\n")
-    work = survey(str(tmp_path / "m.csv"), SETTINGS, str(tmp_path / "out"))
+    work = plan_generation(str(tmp_path / "m.csv"), SETTINGS, str(tmp_path / "out"))
     assert len(work.todo) == 1
     assert "same sample as row 1" in work.bad[0].reason
 
@@ -88,7 +88,7 @@ def test_a_reference_hashed_before_is_not_read_again(tmp_path: Path) -> None:
 def test_a_pair_that_does_not_exist_is_said_before_anything(manifest: Manifest, tmp_path: Path) -> None:
     settings = RunSettings(pair="toi", echo=EchoConfig())
     with pytest.raises(UserError, match='did you mean "toy"'):
-        survey(manifest(*ROWS), settings, str(tmp_path / "out"))
+        plan_generation(manifest(*ROWS), settings, str(tmp_path / "out"))
 
 
 def test_mistakes_of_the_whole_manifest_start_nothing(manifest: Manifest, tmp_path: Path) -> None:
@@ -96,11 +96,11 @@ def test_mistakes_of_the_whole_manifest_start_nothing(manifest: Manifest, tmp_pa
     with pytest.raises(
         UserError, match=r'no row of manifest .* can run; row 1: ".*missing.mp4" does not exist'
     ):
-        survey(manifest(("fine one", "missing.mp4"), ("fine two", "missing.mp4")), SETTINGS, out)
+        plan_generation(manifest(("fine one", "missing.mp4"), ("fine two", "missing.mp4")), SETTINGS, out)
     table = Path(manifest(("fine one", "a.mp4"), ("fine two", "a.mp4"), name="ids.csv"))
     table.write_text(table.read_text().replace("fine-two", "fine-one"))
     with pytest.raises(UserError, match=r'row 2 of manifest .*: its id "fine-one" is that of row 1'):
-        survey(str(table), SETTINGS, out)
+        plan_generation(str(table), SETTINGS, out)
     assert not (tmp_path / "out").exists()
 
 

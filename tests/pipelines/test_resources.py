@@ -25,10 +25,10 @@ stages:
   generate: {workers: 4, gpus: 0.5, cpus: 2, memory: 8GiB, resources: {big: 1}}
   score: {gpus: 0, memory: 500 MB}
 """
-    engine = Execution(**read_execution(write(tmp_path, text)))
-    assert (engine.separate, engine.max_attempts) == (True, 2)
-    assert engine.resources["generate"] == Resources(4, 0.5, 2.0, 8 * 2**30, {"big": 1.0})
-    invert, generate, score = laid_over(pool_specs(4, [32], None, True), engine.resources)
+    execution = Execution(**read_execution(write(tmp_path, text)))
+    assert (execution.separate, execution.max_attempts) == (True, 2)
+    assert execution.resources["generate"] == Resources(4, 0.5, 2.0, 8 * 2**30, {"big": 1.0})
+    invert, generate, score = laid_over(pool_specs(4, [32], None, True), execution.resources)
     assert (generate.size, generate.num_gpus, generate.num_cpus) == (4, 0.5, 2)
     assert (generate.memory, generate.resources) == (8 * 2**30, {"big": 1.0})
     assert (score.num_gpus, score.memory) == (0, 500 * 10**6)

@@ -13,19 +13,21 @@ import pytest
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
-from pipelines.generate import Execution, Progress, Summary, run, survey
+from pipelines.generate import Execution, Progress, Summary, plan_generation, run
 from pipelines.machines import ray_cluster
 from pipelines.tasks import STAGES, StageSpec
 
 Manifest = Callable[..., str]
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
-ENGINE = Execution(workers=2, backoff_s=0.01, deadline_s=20)
+EXECUTION = Execution(workers=2, backoff_s=0.01, deadline_s=20)
 
 pytestmark = pytest.mark.usefixtures("embedded_ray")
 
 
-def go(manifest: str, out: Path, engine: Execution = ENGINE, settings: RunSettings = SETTINGS) -> Summary:
-    return run(manifest, settings, str(out), engine, factory=fakes.FACTORY)
+def go(
+    manifest: str, out: Path, execution: Execution = EXECUTION, settings: RunSettings = SETTINGS
+) -> Summary:
+    return run(manifest, settings, str(out), execution, factory=fakes.FACTORY)
 
 
 def by_id(out: Path) -> dict[str, Record]:
@@ -75,8 +77,8 @@ def test_every_kind_of_sample_ends_as_it_should(manifest: Manifest, tmp_path: Pa
 
 def test_a_sample_that_hangs_is_killed_at_its_deadline(manifest: Manifest, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    engine = dataclasses.replace(ENGINE, deadline_s=0.5, max_attempts=2)
-    summary = go(manifest(("hangs always", "a.mp4"), ("fine one", "a.mp4")), out, engine)
+    execution = dataclasses.replace(EXECUTION, deadline_s=0.5, max_attempts=2)
+    summary = go(manifest(("hangs always", "a.mp4"), ("fine one", "a.mp4")), out, execution)
     assert (summary.committed, summary.failed) == (1, 1)
     assert (by_id(out)["hangs-always"].error or {})["class"] == "DeadlineExceeded"
 
@@ -113,7 +115,7 @@ def test_submitting_again_makes_nothing_twice(manifest: Manifest, tmp_path: Path
     assert fakes.calls(str(out))["generate-fine-one"] == 2
     assert len(by_id(out)) == 3
 
-    retried = go(manifest(*rows), out, dataclasses.replace(ENGINE, retry_failed=True))
+    retried = go(manifest(*rows), out, dataclasses.replace(EXECUTION, retry_failed=True))
     assert (retried.already_done, retried.failed) == (2, 1)
     assert fakes.calls(str(out))["generate-raises-always"] == 6
 
@@ -142,8 +144,8 @@ def test_too_many_failures_stop_the_run_early(manifest: Manifest, tmp_path: Path
 def test_separate_pools_make_the_same_records(manifest: Manifest, tmp_path: Path) -> None:
     rows = [("fine one", "a.mp4"), ("fine two", "a.mp4"), ("stumbles once", "b.mp4")]
     go(manifest(*rows), tmp_path / "fused")
-    engine = dataclasses.replace(ENGINE, workers=1, separate=True)
-    assert go(manifest(*rows), tmp_path / "apart", engine).committed == 3
+    execution = dataclasses.replace(EXECUTION, workers=1, separate=True)
+    assert go(manifest(*rows), tmp_path / "apart", execution).committed == 3
     fused, apart = by_id(tmp_path / "fused"), by_id(tmp_path / "apart")
     assert {n: r.latent_sha256 for n, r in fused.items()} == {n: r.latent_sha256 for n, r in apart.items()}
     count = fakes.calls(str(tmp_path / "apart"))
@@ -156,8 +158,8 @@ def test_one_more_stage_is_a_line_and_a_callable(
     train = StageSpec("train", needs_models=True, shared=True)
     monkeypatch.setattr(ray_cluster, "STAGES", (STAGES[0], train, *STAGES[1:]))
     rows = [("fine one", "a.mp4"), ("fine two", "a.mp4"), ("fine three", "b.mp4"), ("fine four", "a.mp4")]
-    engine = dataclasses.replace(ENGINE, separate=True)
-    assert go(manifest(*rows), tmp_path / "out", engine).committed == 4
+    execution = dataclasses.replace(EXECUTION, separate=True)
+    assert go(manifest(*rows), tmp_path / "out", execution).committed == 4
     assert {"invert", "train", "generate"} < set(by_id(tmp_path / "out")["fine-two"].seconds)
     count = fakes.calls(str(tmp_path / "out"))
     trained = [number for name, number in count.items() if name.startswith("train")]
@@ -165,16 +167,16 @@ def test_one_more_stage_is_a_line_and_a_callable(
 
 
 def test_a_record_says_where_its_video_was_made(manifest: Manifest, tmp_path: Path) -> None:
-    engine = dataclasses.replace(ENGINE, workers=1, separate=True)
-    go(manifest(("fine one", "a.mp4")), tmp_path / "out", engine)
+    execution = dataclasses.replace(EXECUTION, workers=1, separate=True)
+    go(manifest(("fine one", "a.mp4")), tmp_path / "out", execution)
     record = by_id(tmp_path / "out")["fine-one"]
     assert record.where["stages"] == ["generate"]
     assert record.spent("invert", "generate", "score") == record.seconds["generate"]
 
 
 def test_no_pool_runs_far_ahead_of_the_next(manifest: Manifest, tmp_path: Path) -> None:
-    engine = dataclasses.replace(ENGINE, workers=1, separate=True)
-    go(manifest(*[(f"lags {n}", "a.mp4") for n in range(12)]), tmp_path / "out", engine)
+    execution = dataclasses.replace(EXECUTION, workers=1, separate=True)
+    go(manifest(*[(f"lags {n}", "a.mp4") for n in range(12)]), tmp_path / "out", execution)
     marks = [(path.stat().st_mtime, path.name) for path in Path(f"{tmp_path / 'out'}.calls").iterdir()]
     lead, most = 0, 0
     for _, name in sorted(marks):
@@ -185,20 +187,20 @@ def test_no_pool_runs_far_ahead_of_the_next(manifest: Manifest, tmp_path: Path) 
 
 def test_runs_share_motions(manifest: Manifest, tmp_path: Path) -> None:
     rows = [("fine one", "a.mp4"), ("fine two", "b.mp4")]
-    engine = dataclasses.replace(ENGINE, motions=str(tmp_path / "motions"))
-    go(manifest(*rows), tmp_path / "first", engine)
+    execution = dataclasses.replace(EXECUTION, motions=str(tmp_path / "motions"))
+    go(manifest(*rows), tmp_path / "first", execution)
     assert not (tmp_path / "first" / "motions").exists()
     table = manifest(("fine three", "a.mp4"), ("fine four", "c.mp4"))
-    plan = survey(table, SETTINGS, str(tmp_path / "second"), motions=engine.motions).plan
+    plan = plan_generation(table, SETTINGS, str(tmp_path / "second"), motions=execution.motions).plan
     assert (plan.motions, plan.motions_cached) == (2, 1)
-    go(table, tmp_path / "second", engine)
+    go(table, tmp_path / "second", execution)
     inverted = [name for name in fakes.calls(str(tmp_path / "second")) if name.startswith("invert")]
     assert inverted == [f"invert-{by_id(tmp_path / 'second')['fine-four'].motion_key}"]
 
 
 def test_workers_that_cannot_load_stop_the_run(manifest: Manifest, tmp_path: Path) -> None:
     table = manifest(("fine one", "a.mp4"))
-    summary = run(table, SETTINGS, str(tmp_path / "out"), ENGINE, factory="fake_stages:build_broken")
+    summary = run(table, SETTINGS, str(tmp_path / "out"), EXECUTION, factory="fake_stages:build_broken")
     assert "the weights are damaged" in (summary.stopped or "")
     assert summary.left == 1
 
@@ -208,15 +210,15 @@ WATCHED = "fake_stages:build_watched"
 
 def test_the_next_sample_is_read_while_one_computes(manifest: Manifest, tmp_path: Path) -> None:
     table = manifest(*[(f"fine {name}", f"{name}.mp4") for name in "abcd"])
-    engine = dataclasses.replace(ENGINE, workers=1)
-    assert run(table, SETTINGS, str(tmp_path / "out"), engine, factory=WATCHED).committed == 4
+    execution = dataclasses.replace(EXECUTION, workers=1)
+    assert run(table, SETTINGS, str(tmp_path / "out"), execution, factory=WATCHED).committed == 4
     read = {name: n for name, n in fakes.calls(str(tmp_path / "out")).items() if name.startswith("prefetch")}
     assert read == {f"prefetch-fine-{name}": 1 for name in "bcd"}, "all but the first, once each, in time"
 
 
 def test_workers_that_disagree_are_retired_and_the_rest_goes_on(manifest: Manifest, tmp_path: Path) -> None:
     table, told = manifest(*[(f"slow {n}", "a.mp4") for n in range(12)]), list[Progress]()
-    summary = run(table, SETTINGS, str(tmp_path / "out"), ENGINE, told.append, factory=WATCHED)
+    summary = run(table, SETTINGS, str(tmp_path / "out"), EXECUTION, told.append, factory=WATCHED)
     assert (summary.stopped, summary.committed) == (None, 12)
     assert max(size for now in told for _, size in now.pools.values()) == 2
     said = f"1 retired: this worker (cpu on {socket.gethostname()}) has other weights"
@@ -229,18 +231,19 @@ def test_workers_that_disagree_are_retired_and_the_rest_goes_on(manifest: Manife
 def test_no_canary_and_none_that_agrees(manifest: Manifest, tmp_path: Path) -> None:
     table, out = manifest(("fine one", "a.mp4")), str(tmp_path / "out")
     RunStore(out).first_canary({"pid": "of another machine"})
-    stopped = run(table, SETTINGS, out, ENGINE, factory=WATCHED)
+    stopped = run(table, SETTINGS, out, EXECUTION, factory=WATCHED)
     assert "CanaryMismatch: this worker" in (stopped.stopped or "")
     assert stopped.left == 1
     assert (
-        run(table, SETTINGS, out, dataclasses.replace(ENGINE, canary=False), factory=WATCHED).committed == 1
+        run(table, SETTINGS, out, dataclasses.replace(EXECUTION, canary=False), factory=WATCHED).committed
+        == 1
     )
 
 
 def test_progress_is_told_and_kept_in_the_store(manifest: Manifest, tmp_path: Path) -> None:
     told: list[Progress] = []
     table = manifest(("fine one", "a.mp4"), ("bad one", "a.mp4"))
-    run(table, SETTINGS, str(tmp_path / "out"), ENGINE, told.append, factory=fakes.FACTORY)
+    run(table, SETTINGS, str(tmp_path / "out"), EXECUTION, told.append, factory=fakes.FACTORY)
     assert (told[-1].total, told[-1].done, told[-1].failed) == (2, 1, 1)
     kept = json.loads((tmp_path / "out" / "progress.json").read_text())
     assert kept["ended"] is True

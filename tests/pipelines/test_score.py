@@ -15,9 +15,9 @@ from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
 from motionecho.video import write_video
 from pipelines.execution import Execution, Summary
-from pipelines.scoring.run import Scoring, Source, default_place, read_source, run, survey
+from pipelines.scoring.run import ScoredSource, Scoring, default_place, plan_scoring, read_source, run
 
-ENGINE = Execution(workers=1, max_failure_rate=1.0)
+EXECUTION = Execution(workers=1, max_failure_rate=1.0)
 
 
 def film(path: Path, frames: int = 8, size: tuple[int, int] = (64, 64), step: float = 2.0) -> Path:
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 def score(source: str, out: Path, *names: str) -> tuple[Summary, dict[str, Record]]:
     found = read_source(source)
-    summary, records = run(found, Scoring.of(names, "crop", "cpu"), str(out), ENGINE)
+    summary, records = run(found, Scoring.of(names, "crop", "cpu"), str(out), EXECUTION)
     return summary, {record.id: record for record in records}
 
 
@@ -93,7 +93,7 @@ def test_only_what_is_new_is_scored(folder: Path) -> None:
     place = RunStore(str(folder / "out"))
     sanity = {r.id: r.scores["sanity"] for r in place.records()}
     source = read_source(str(folder / "t.csv"))
-    work, known = survey(source, Scoring.of(["sanity", "motion_fidelity"], "crop", "cpu"), place.url)
+    work, known = plan_scoring(source, Scoring.of(["sanity", "motion_fidelity"], "crop", "cpu"), place.url)
     assert {task.payload.metrics for task in work.todo} == {("motion_fidelity",)}, (
         "sanity is known by its score key"
     )
@@ -111,7 +111,7 @@ def test_a_changed_video_prompt_or_fit_is_another_score(folder: Path) -> None:
 
     def key(scoring: Scoring = scoring, **changes: str) -> str:
         source = read_source(table(folder / "t.csv", *[row | changes for row in rows]))
-        return survey(source, scoring, str(folder / "out"))[0].todo[0].key
+        return plan_scoring(source, scoring, str(folder / "out"))[0].todo[0].key
 
     same = key()
     assert key(licence="CC0") == same
@@ -158,7 +158,7 @@ def test_a_run_and_its_results_table_are_sources(made: RunStore, folder: Path) -
     assert (len(source.rows), source.without, source.fit) == (1, 1, "pad")
     place = default_place(source, "ignored")
     assert place == f"{made.url}/scores"
-    summary, records = run(source, Scoring.of(["motion_fidelity"], "pad", "cpu"), place, ENGINE)
+    summary, records = run(source, Scoring.of(["motion_fidelity"], "pad", "cpu"), place, EXECUTION)
     assert (summary.committed, records[0].inputs["seed"]) == (1, 7)
     assert len(list(made.records())) == 2, "the run's own records are not touched"
 
@@ -168,7 +168,7 @@ def test_a_run_and_its_results_table_are_sources(made: RunStore, folder: Path) -
         read_source(place)
 
 
-def _rows(source: Source) -> list[tuple[str | None, str, str, int]]:
+def _rows(source: ScoredSource) -> list[tuple[str | None, str, str, int]]:
     return [(r.video, r.reference, r.prompt, r.seed) for r in source.rows if not isinstance(r, BadRow)]
 
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_a_source(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither a run nor a"):
         read_source(str(tmp_path / "nothing"))
     (tmp_path / "failed.parquet").write_bytes(to_parquet([{"id": "a", "result_status": "failed"}]))
-    assert read_source(str(tmp_path / "failed.parquet")) == Source([], without=1)
+    assert read_source(str(tmp_path / "failed.parquet")) == ScoredSource([], without=1)
 
 
 def test_figures_of_a_run_its_cost_and_what_no_metric_could_say(made: RunStore) -> None:

@@ -17,7 +17,7 @@ from motionecho.runs.keys import file_digest
 from motionecho.runs.store import RunStore
 from motionecho.video import probe, read_provenance
 from pipelines.generate import identity
-from pipelines.plan import survey
+from pipelines.plan import plan_generation
 from pipelines.tasks import Task, failure_of
 from pipelines.workers.stages import Bench, build
 
@@ -32,7 +32,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
     table = tmp_path_factory.mktemp("manifest") / "m.csv"
     rows = [f"{CLIPS}/arc.mp4,a red star on a blue background,{seed}" for seed in (1, 2)]
     table.write_text("\n".join(["reference,prompt,seed", *rows]))
-    return list(survey(str(table), SETTINGS, str(table.parent / "out")).todo)
+    return list(plan_generation(str(table), SETTINGS, str(table.parent / "out")).todo)
 
 
 def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_p
 
     table = tmp_path / "m.csv"
     table.write_text(f"reference,prompt\n{CLIPS}/arc.mp4,a red star\n")
-    plain, other = (survey(str(table), each, store.url).todo[0] for each in (SETTINGS, gated))
+    plain, other = (plan_generation(str(table), each, store.url).todo[0] for each in (SETTINGS, gated))
     assert plain.key != other.key
     assert plain.payload.motion_key == other.payload.motion_key
 
