@@ -13,7 +13,7 @@ from motionecho.models.speed.wrapped import Wrapped
 
 
 @dataclass
-class Seat:
+class Berth:
     """Room for one network on the device. Who leaves copies nothing back: weights never change."""
 
     device: torch.device
@@ -33,32 +33,32 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Seated(Wrapped):
-    """A backbone that takes the seat whenever it is asked something."""
+class Berthed(Wrapped):
+    """A backbone that takes the berth whenever it is asked something."""
 
-    seat: Seat
+    berth: Berth
 
     def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
-        self.seat.take(self.unet)
+        self.berth.take(self.unet)
         return self.backbone.denoise(z, t, text, probe)
 
     def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
-        self.seat.take(self.unet)
+        self.berth.take(self.unet)
         self.backbone.observe(z, t, text, probe)
 
 
 def one_at_a_time(pair: ModelPair, device: torch.device, text_tower: nn.Module) -> ModelPair:
     """The same pair, loaded on the CPU, whose networks take turns on the device."""
-    seat, encode = Seat(device), pair.text
+    berth, encode = Berth(device), pair.text
 
     def text(ids: Tensor) -> Tensor:
-        seat.take(text_tower)
+        berth.take(text_tower)
         return encode(ids)
 
     @contextmanager
     def using(network: nn.Module) -> Iterator[None]:
-        seat.take(network)
+        berth.take(network)
         yield
 
-    student, teacher = Seated(pair.student, seat), Seated(pair.teacher, seat)
+    student, teacher = Berthed(pair.student, berth), Berthed(pair.teacher, berth)
     return replace(pair, student=student, teacher=teacher, text=text, device=device, using=using)

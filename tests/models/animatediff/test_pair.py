@@ -17,7 +17,7 @@ from motionecho.inversion import invert
 from motionecho.models.animatediff.pair import load
 from motionecho.models.pair import ModelPair
 from motionecho.models.registry import PAIRS, PairSpec, pair_spec
-from motionecho.models.speed.offload import Seated
+from motionecho.models.speed.offload import Berthed
 from tests.models.animatediff import public
 
 CPU = Placement(device="cpu")
@@ -57,23 +57,23 @@ def test_a_clip_becomes_a_video(pair: ModelPair) -> None:
 
 def test_networks_that_take_turns_make_the_same_video(spec: PairSpec, pair: ModelPair) -> None:
     taking_turns = load(spec, Placement(device="cpu", offload=True), "auto")
-    assert isinstance(taking_turns.student, Seated)
+    assert isinstance(taking_turns.student, Berthed)
     assert torch.equal(made(taking_turns)[0], made(pair)[0])
 
 
-def test_one_seat_holds_one_network(spec: PairSpec) -> None:
+def test_one_berth_holds_one_network(spec: PairSpec) -> None:
     pair = load(spec, Placement(device="cpu", offload=True), "auto")
-    seat = pair.student.seat
+    berth = pair.student.berth
     pair.encode_text([""])
-    tower = seat.taken
+    tower = berth.taken
     z, text = torch.randn(1, 4, 4, 8, 8), torch.randn(1, 77, public.TEXT_WIDTH)
     at_home = [p.data_ptr() for p in pair.student.unet.parameters()]
     with torch.no_grad():
         pair.student.denoise(z, 500, text)
-        assert seat.taken is pair.student.unet
-        assert seat.taken is not tower
+        assert berth.taken is pair.student.unet
+        assert berth.taken is not tower
         pair.teacher.denoise(z, 500, text)
-    assert seat.taken is pair.teacher.unet
+    assert berth.taken is pair.teacher.unet
     assert [p.data_ptr() for p in pair.student.unet.parameters()] == at_home
 
 
