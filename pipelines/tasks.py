@@ -62,9 +62,9 @@ class MakeSample(Payload):
 class StageSpec:
     """A stage as far as driver and workers have to know it; what it does is its callable's to know.
 
-    needs_models: it computes with the pair, where the device is. shared: what it makes serves every task that
-    shares it, so that one at a time will do. makes_film: it hands over a Film. takes_film: it is given that
-    Film as well, and writes it down.
+    needs_models: it computes with the pair, where the device is. shared: what it makes serves all tasks of
+    the same `shares`, so that one of them at a time will do. makes_film: it hands over a Film. takes_film:
+    it is given that Film as well, and writes it down.
     """
 
     name: str
