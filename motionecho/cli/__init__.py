@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. stdout is data, stderr is talk; exit codes in `outcome.py`."""
+"""The command line: parses, calls, prints. stdout is data, stderr is talk; exit codes in `exits.py`."""
 
 from motionecho.cli.main import main
 

@@ -11,6 +11,7 @@ from motionecho.cli import (
     bench_methods,
     bench_pipeline,
     calibrate,
+    config,
     finished,
     generate,
     jobs,
@@ -19,7 +20,6 @@ from motionecho.cli import (
     plan,
     retry,
     score,
-    settings,
     status,
 )
 from motionecho.cli.printing import put
@@ -53,7 +53,7 @@ app.command(no_args_is_help=True)(score.score)
 app.command(no_args_is_help=True)(score.compare)
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(models.app, name="models")
-app.add_typer(settings.app, name="config")
+app.add_typer(config.app, name="config")
 app.add_typer(bench.app, name="bench")
 
 

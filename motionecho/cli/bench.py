@@ -1,73 +1,69 @@
 """`motionecho bench`: what things cost on this machine, measured by one command each."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from motionecho.cli.flatten import flattened
 from motionecho.cli.options import (
     DeviceOption,
     DtypeOption,
-    EagerOption,
     JsonOption,
-    OffloadOption,
     PairOption,
+    PlacementOptions,
     SetOption,
-    WeightsOption,
+    SettingsOptions,
 )
 from motionecho.cli.printing import put, put_json, say, table
-from motionecho.cli.settings import resolve
 from motionecho.errors import UserError
+
+if TYPE_CHECKING:
+    from motionecho.models.pair import ModelPair
 
 RepeatsOption = Annotated[int, typer.Option("--repeats", min=1, help="Measurements; the median counts.")]
 app = typer.Typer(help="What things cost on this machine.", no_args_is_help=True)
 
 
 @app.command()
+@flattened
 def sampler(
+    placement: PlacementOptions,
     pair: PairOption = None,
-    weights: WeightsOption = None,
     steps: Annotated[
         str, typer.Option("--steps", metavar="N,N,...", help="Numbers of student steps.")
     ] = "4,8,16",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Videos a row; the median counts.")] = 3,
     changes: SetOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    offload: OffloadOption = None,
-    eager: EagerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Seconds and memory a video: plain, guided, with the teacher always, and adaptive."""
     numbers = _numbers(steps)
 
-    from motionecho.bench.sampler import measure
+    from motionecho.bench import sampler as bench
     from motionecho.cli.settings import parse_changes
 
-    models, about = _loaded(pair, changes, device, dtype, weights, offload, eager)
+    models, about = _loaded(SettingsOptions(pair=pair, changes=changes), placement)
     about |= {"repeats": repeats, "changes": changes or []}
     rows = []
-    for row in measure(models, numbers, repeats, dict(parse_changes(changes or ()))):
+    for row in bench.measure(models, numbers, repeats, dict(parse_changes(changes or ()))):
         rows.append(row)
         say(f"{row['mode']} {row['steps']}: {row['seconds']} s")
     _put(about, rows, json)
 
 
 @app.command()
+@flattened
 def vae(
+    placement: PlacementOptions,
     pair: PairOption = None,
-    weights: WeightsOption = None,
     repeats: RepeatsOption = 10,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    offload: OffloadOption = None,
-    eager: EagerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Milliseconds and memory of encoding a reference and decoding a video."""
-    from motionecho.bench.vae import measure
+    from motionecho.bench import vae as bench
 
-    models, about = _loaded(pair, None, device, dtype, weights, offload, eager)
-    _put(about | {"repeats": repeats}, measure(models, repeats), json)
+    models, about = _loaded(SettingsOptions(pair=pair), placement)
+    _put(about | {"repeats": repeats}, bench.measure(models, repeats), json)
 
 
 @app.command()
@@ -86,14 +82,13 @@ def compare(
     """VideoCrafter2's passes beside the public code's: same random weights, same process."""
     import torch
 
-    from motionecho.bench.compare import SMALL, Size
-    from motionecho.bench.compare import compare as rows_of
+    from motionecho.bench import compare as bench
     from motionecho.device import resolve_device, resolve_dtype
     from motionecho.runs.provenance import versions
 
     place = resolve_device(device or "auto")
     kind = resolve_dtype(dtype or "auto", torch.float16 if place.type == "cuda" else torch.float32)
-    size = SMALL if small else Size()
+    size = bench.SMALL if small else bench.Size()
     about = {
         "size": [size.frames, 8 * size.height, 8 * size.width],
         "widths": [size.unet.channels, size.vae[0]],
@@ -103,32 +98,19 @@ def compare(
         "versions": versions(),
     }
     rows = []
-    for row in rows_of(reference, place, kind, repeats, size):
+    for row in bench.compare(reference, place, kind, repeats, size):
         rows.append(row)
         say(f"{row['part']}: {row['public_ms']} and {row['ours_ms']} ms")
     _put(about, rows, json)
 
 
-def _loaded(
-    pair: str | None,
-    changes: list[str] | None,
-    device: str | None,
-    dtype: str | None,
-    weights: list[str] | None,
-    offload: bool | None,
-    eager: bool | None,
-) -> tuple[Any, dict[str, Any]]:
-    """The pair that the options name, and what to say of it."""
-    resolved = resolve(
-        pair=pair, changes=changes or (), device=device, dtype=dtype, weights=weights, offload=offload,
-        eager=eager,
-    )  # fmt: skip
-
-    from motionecho.models.registry import load_pair
+def _loaded(options: SettingsOptions, placement: PlacementOptions) -> tuple["ModelPair", dict[str, Any]]:
+    """Load the pair that the options name; return it and the facts to print with its figures."""
+    from motionecho.cli.settings import resolve
     from motionecho.runs.provenance import versions
 
-    settings, spec = resolved.settings, resolved.spec
-    models = load_pair(spec.name, settings.placement, settings.dtype)
+    resolved = resolve(options, placement)
+    settings, spec, models = resolved.settings, resolved.spec, resolved.load()
     return models, {
         "pair": spec.name,
         "weights": "random" if spec.is_random else list(spec.weights_at) or "as published",
@@ -146,8 +128,9 @@ def _put(about: dict[str, Any], rows: list[dict[str, Any]], json: bool) -> None:
         put_json(**about, rows=rows)
         return
     for name, value in about.items():
-        text = ", ".join(f"{key} {its}" for key, its in value.items()) if isinstance(value, dict) else value
-        put(f"{name:<9} {text}")
+        if isinstance(value, dict):
+            value = ", ".join(f"{part} {figure}" for part, figure in value.items())
+        put(f"{name:<9} {value}")
     put(table(rows, list(rows[-1])))
 
 

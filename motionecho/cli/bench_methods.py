@@ -9,7 +9,7 @@ from motionecho.cli.options import DeviceOption, JsonOption
 from motionecho.cli.printing import count, put, put_json, say
 from motionecho.errors import UserError, nearest
 
-SWEEPS: dict[str, tuple[Any, ...]] = {
+RANGES: dict[str, tuple[Any, ...]] = {
     "teacher_weight": (0.1, 0.3, 0.5, 1.0),  # Table 4: lambda
     "teacher_strength": (0.15, 0.3, 0.6),  # Table 5: eta, in this pair's unit
     "noise_blend": (0.01, 0.03, 0.05, 0.1),  # Table 6: g
@@ -59,11 +59,11 @@ def ablation(
     """Tables 4 to 6: lambda, eta, g, p, W and N_max, one at a time about the pair's own settings."""
     from motionecho.config import resolve_name
 
-    names = ["teacher_strength" if name == "eta" else resolve_name(name) for name in sweep or SWEEPS]
+    names = ["teacher_strength" if name == "eta" else resolve_name(name) for name in sweep or RANGES]
     for name in names:
-        if name not in SWEEPS:
-            raise UserError(f'no sweep of "{name}"{nearest(name, SWEEPS)}; there are {", ".join(SWEEPS)}')
-    rows = {f"{name} = {value:g}": {name: value} for name in names for value in SWEEPS[name]}
+        if name not in RANGES:
+            raise UserError(f'no sweep of "{name}"{nearest(name, RANGES)}; there are {", ".join(RANGES)}')
+    rows = {f"{name} = {value:g}": {name: value} for name in names for value in RANGES[name]}
     _run("ablation", rows, pairs, seeds, out, device, json)
 
 
@@ -78,7 +78,7 @@ def _run(
     split: str = "test",
     tracked: bool = False,
 ) -> None:
-    from motionecho.bench.ablation import AblationSet, measure
+    from motionecho.bench import ablation as bench
     from motionecho.bench.ablation_report import contrasts, rivals, steps_up, table, write_samples
     from motionecho.config import Placement
     from motionecho.metrics.registry import load_metrics
@@ -90,12 +90,12 @@ def _run(
         "toy", Placement(device=device or "auto", eager=True)
     )  # shrinking batches replay little
     say(f"{count(len(rows), 'row')} of {count(pairs, 'pair')} x {count(seeds, 'seed')} on {models.device}")
-    task = AblationSet.draw(models, pairs, split, models.spec.defaults)
+    task = bench.AblationSet.draw(models, pairs, split, models.spec.defaults)
     usable, skipped = load_metrics(["motion_fidelity"] if tracked else [], str(models.device))
     say(*(f"{metric} is left out: {reason}" for metric, reason in skipped.items()))
     samples: list[dict[str, Any]] = []
     for row, changes in rows.items():
-        samples += [{"row": row} | sample for sample in measure(task, changes, seeds, *usable)]
+        samples += [{"row": row} | sample for sample in bench.measure(task, changes, seeds, *usable)]
         write_samples(folder / f"{name}.csv", samples)  # after every row: a run that is stopped leaves these
         say(f"{row}: done")
     text = f"{pairs} {split} pairs, {seeds} seeds, on {models.device}\n\n{table(samples)}\n"

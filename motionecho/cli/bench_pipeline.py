@@ -6,31 +6,30 @@ from typing import Annotated
 
 import typer
 
+from motionecho.cli.flatten import flattened
 from motionecho.cli.options import (
     AddressOption,
-    DeviceOption,
-    DtypeOption,
-    EagerOption,
     JsonOption,
     MetricOption,
-    OffloadOption,
     PairOption,
+    PlacementOptions,
     SetOption,
-    WeightsOption,
+    SettingsOptions,
     WorkersOption,
 )
 from motionecho.cli.printing import put, put_json, say, stderr
 from motionecho.cli.progress import Display
-from motionecho.cli.settings import resolve
+
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="A new run's URL to commit to. [default: a local folder]")
+]
 
 
 def driver(
     samples: Annotated[int, typer.Option("--samples", min=10, help="No-op samples to commit.")] = 3000,
     rows: Annotated[int, typer.Option("--rows", min=0, help="Rows to plan and resume; 0: none.")] = 100_000,
     done: Annotated[int, typer.Option("--done", min=0, help="How many of them are done.")] = 99_000,
-    store: Annotated[
-        str | None, typer.Option("--store", help="A new run's URL to commit to. [default: a local folder]")
-    ] = None,
+    store: StoreOption = None,
     address: AddressOption = None,
     workers: WorkersOption = 2,
     json: JsonOption = False,
@@ -41,8 +40,8 @@ def driver(
 
     with tempfile.TemporaryDirectory(prefix="motionecho-bench-") as folder:
         say(f"{samples} no-op samples through invert, generate, publish, score and commit")
-        engine = Execution(address=address, workers=workers)
-        rate = round(bench.throughput(folder, samples, store, engine), 1)
+        execution = Execution(address=address, workers=workers)
+        rate = round(bench.throughput(folder, samples, store, execution), 1)
         resumed = {}
         if rows:
             say(f"a manifest of {rows} rows of which {done} are done")
@@ -58,45 +57,40 @@ def driver(
         )
 
 
+@flattened
 def pipeline(
+    placement: PlacementOptions,
     pair: PairOption = None,
-    weights: WeightsOption = None,
     samples: Annotated[int, typer.Option("--samples", min=2, help="Videos to make.")] = 48,
     references: Annotated[int, typer.Option("--references", min=1, help="Clips to invert.")] = 4,
     changes: SetOption = None,
     metric: MetricOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    offload: OffloadOption = None,
-    eager: EagerOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
-    store: Annotated[
-        str | None, typer.Option("--store", help="A new run's URL to commit to. [default: a local folder]")
-    ] = None,
+    store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Samples a second of a whole batch of a pair, the workers' busy share, and where the time goes."""
-    resolved = resolve(
-        pair=pair, changes=changes or (), metrics=metric or (), device=device, dtype=dtype, weights=weights,
-        offload=offload, eager=eager,
-    )  # fmt: skip
+    from motionecho.cli.settings import resolve
+
+    resolved = resolve(SettingsOptions(pair=pair, changes=changes), placement, metrics=metric)
+
     from motionecho.runs.store import RunStore
     from pipelines import generate
     from pipelines.execution import Execution
     from pipelines.pace import pace, write_manifest
 
+    execution = Execution(address=address, workers=workers)
     with tempfile.TemporaryDirectory(prefix="motionecho-bench-") as folder:
         manifest = write_manifest(folder, samples, references)
         url = store or os.path.join(folder, "run")
         with Display(stderr(), manifest, url) as display:
-            generate.run(
-                manifest, resolved.settings, url, Execution(address=address, workers=workers), display.update
-            )
+            generate.run(manifest, resolved.settings, url, execution, display.update)
         found = {"pair": resolved.spec.name} | pace(RunStore(url).records())
     if json:
         put_json(**found)
         return
     for name, value in found.items():
-        text = ", ".join(f"{key} {its:g}" for key, its in value.items()) if isinstance(value, dict) else value
-        put(f"{name:<13} {text}")
+        if isinstance(value, dict):
+            value = ", ".join(f"{part} {figure:g}" for part, figure in value.items())
+        put(f"{name:<13} {value}")

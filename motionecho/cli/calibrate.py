@@ -5,30 +5,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from motionecho.cli.options import (
-    ConfigOption,
-    DeviceOption,
-    DtypeOption,
-    FitOption,
-    JsonOption,
-    ManifestArgument,
-    PairOption,
-    PresetOption,
-    SetOption,
-)
+from motionecho.cli.flatten import flattened
+from motionecho.cli.options import JsonOption, ManifestArgument, PlacementOptions, SettingsOptions
 from motionecho.cli.printing import count, put, put_json, say, table
-from motionecho.cli.settings import Resolved, resolve
 from motionecho.errors import UserError
 
 if TYPE_CHECKING:
     from motionecho.calibrate import Point, Run
+    from motionecho.cli.settings import Resolved
     from motionecho.inversion import Motion
     from motionecho.manifest import Sample
     from motionecho.video import Clip
 
 
+@flattened
 def calibrate(
     manifest: ManifestArgument,
+    settings: SettingsOptions,
+    placement: PlacementOptions,
     out: Annotated[
         str | None, typer.Option("--out", "-o", help="The settings file. [default: PAIR-calibrated.yaml]")
     ] = None,
@@ -36,23 +30,15 @@ def calibrate(
     keep: Annotated[
         float, typer.Option("--keep", min=0, max=1, help="Share of the teacher's gain in fidelity to keep.")
     ] = 0.95,
-    pair: PairOption = None,
-    preset: PresetOption = None,
-    changes: SetOption = None,
-    config: ConfigOption = None,
-    fit: FitOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find delta_1 and delta_2: print fidelity against teacher evaluations, write settings for --config."""
     from motionecho.calibrate import cheapest, curve
+    from motionecho.cli.settings import resolve
     from motionecho.manifest import Sample, read_manifest
     from motionecho.runs.local import replacing
 
-    resolved = resolve(
-        pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype
-    )
+    resolved = resolve(settings, placement)
     rows = read_manifest(manifest)
     samples = [row for row in rows if isinstance(row, Sample)][:limit]
     if not samples:
@@ -77,17 +63,16 @@ def calibrate(
     say(f"chosen: {best.candidate.name}; use it with --config {path}")
 
 
-def runner(resolved: Resolved) -> "Run":
-    """One sample and settings to motion fidelity and trace; models load once, a reference inverts once."""
+def runner(resolved: "Resolved") -> "Run":
+    """Return what makes a sample and measures it; models load once, a reference inverts once."""
     from motionecho.echo import generate
     from motionecho.inversion import invert
     from motionecho.metrics import Item, load_metrics
-    from motionecho.models.registry import load_pair
     from motionecho.runs.files import fetch
     from motionecho.video import read_clip
 
     spec, settings = resolved.spec, resolved.settings
-    models = load_pair(spec.name, settings.placement, settings.dtype)
+    models = resolved.load()
     (metric,), _ = load_metrics(["motion_fidelity"], settings.placement.device)
     known: dict[Any, tuple[Clip, Motion]] = {}
 
@@ -108,7 +93,7 @@ def runner(resolved: Resolved) -> "Run":
 
 
 def line(point: "Point") -> dict[str, Any]:
-    """A point as a row of the printed curve."""
+    """Make a row of the printed curve out of a point."""
     changes, fidelity = point.candidate.changes, point.fidelity
     return {
         "teacher": point.candidate.name,
@@ -123,8 +108,8 @@ def line(point: "Point") -> dict[str, Any]:
     }
 
 
-def settings_text(resolved: Resolved, best: "Point", manifest: str, samples: int) -> str:
-    """The settings file: what differs from the pair's own, and where it comes from."""
+def settings_text(resolved: "Resolved", best: "Point", manifest: str, samples: int) -> str:
+    """Write the settings file: what differs from the pair's own, and where it comes from."""
     import yaml
 
     chosen = resolved.settings.echo.updated(best.candidate.changes).to_dict()

@@ -8,26 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from motionecho.cli.options import (
-    ConfigOption,
-    DeviceOption,
-    DtypeOption,
-    EagerOption,
-    FitOption,
-    GateOption,
-    GateTriesOption,
-    JsonOption,
-    OffloadOption,
-    PairOption,
-    PresetOption,
-    SetOption,
-    WeightsOption,
-)
+from motionecho.cli.flatten import flattened
+from motionecho.cli.options import GateOptions, JsonOption, PlacementOptions, SettingsOptions
 from motionecho.cli.printing import duration, put, put_json, say, table
-from motionecho.cli.settings import Resolved, resolve
 from motionecho.errors import BadSample, UserError
 
 if TYPE_CHECKING:
+    from motionecho.cli.settings import Resolved
     from motionecho.config import EchoConfig
     from motionecho.trace import Trace
 
@@ -36,6 +23,7 @@ TRACE_COLUMNS = (
 )  # fmt: skip
 
 
+@flattened
 def generate(
     reference: Annotated[
         str, typer.Argument(metavar="REF", help="Reference clip, path or URL.", show_default=False)
@@ -43,8 +31,10 @@ def generate(
     prompt: Annotated[
         str, typer.Argument(metavar="PROMPT", help="What the video shows.", show_default=False)
     ],
+    settings: SettingsOptions,
+    gate: GateOptions,
+    placement: PlacementOptions,
     out: Annotated[str, typer.Option("--out", "-o", help="The video to write.")] = "out.mp4",
-    pair: PairOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all noise.")] = 0,
     negative_prompt: Annotated[str, typer.Option("--negative-prompt", help="What it does not show.")] = "",
     start: Annotated[float, typer.Option("--start", help="Where in the clip to begin, seconds.")] = 0.0,
@@ -54,25 +44,12 @@ def generate(
     fps: Annotated[
         float | None, typer.Option("--fps", help="Frames per second to read; default: spread evenly.")
     ] = None,
-    fit: FitOption = None,
-    preset: PresetOption = None,
-    changes: SetOption = None,
-    config: ConfigOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    gate: GateOption = None,
-    gate_tries: GateTriesOption = None,
-    weights: WeightsOption = None,
-    offload: OffloadOption = None,
-    eager: EagerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make one video that follows the motion of REF and shows PROMPT."""
-    resolved = resolve(
-        pair=pair, preset=preset, changes=changes or (), config=config, fit=fit, device=device, dtype=dtype,
-        gate=gate, gate_tries=gate_tries,
-        weights=weights, offload=offload, eager=eager,
-    )  # fmt: skip
+    from motionecho.cli.settings import resolve
+
+    resolved = resolve(settings, placement, gate)
     _check_out(out)
     clock = Clock()
     clip = _read(reference, resolved, start, duration_s, fps)
@@ -83,15 +60,14 @@ def generate(
     from motionecho.inversion import invert
     from motionecho.make import Made
     from motionecho.metrics import Item
-    from motionecho.models.registry import load_pair
     from motionecho.runs.keys import digest
     from motionecho.runs.provenance import provenance
     from motionecho.video import write_video
 
-    settings, spec = resolved.settings, resolved.spec
-    models = load_pair(spec.name, settings.placement, settings.dtype)
+    chosen, spec = resolved.settings, resolved.spec
+    models = resolved.load()
     clock.lap("load")
-    motion = invert(models, clip.frames, settings.echo)
+    motion = invert(models, clip.frames, chosen.echo)
     clock.lap("invert")
 
     def make(used: "EchoConfig", drawn: int) -> Made:
@@ -102,13 +78,13 @@ def generate(
         return metric(Item(frames, clip.frames, prompt, spec.fps))
 
     tries: list[dict[str, Any]] = []
-    if settings.gate:
-        bar = Gate.parse(settings.gate)
-        metric = bar.load_judge(settings.placement.device)
-        made, tries = bar.best_of(make, judge, settings.echo, seed)
+    if chosen.gate:
+        bar = Gate.parse(chosen.gate)
+        metric = bar.load_judge(chosen.placement.device)
+        made, tries = bar.best_of(make, judge, chosen.echo, seed)
         say(table(tries))
     else:
-        made = make(settings.echo, seed)
+        made = make(chosen.echo, seed)
     clock.lap("generate")
     origin = provenance(
         sample_id=Path(out).stem,
@@ -124,7 +100,7 @@ def generate(
     _tell(made.trace, clock.laps)
     if json:
         put_json(
-            video=out, prompt=prompt, seed=seed, settings=settings.to_dict(), frames=list(clip.indices),
+            video=out, prompt=prompt, seed=seed, settings=chosen.to_dict(), frames=list(clip.indices),
             trace=made.trace.rows(), summary=made.trace.summary(), tries=tries, seconds=clock.laps,
             weights=spec.known_weights(),
         )  # fmt: skip
@@ -159,7 +135,7 @@ def _check_out(out: str) -> None:
 
 
 def _read(
-    reference: str, resolved: Resolved, start: float, duration_s: float | None, fps: float | None
+    reference: str, resolved: "Resolved", start: float, duration_s: float | None, fps: float | None
 ) -> Any:
     from motionecho.runs.store import fetch
     from motionecho.video import Window, read_clip

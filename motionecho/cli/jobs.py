@@ -1,82 +1,97 @@
 """A run as a Ray job: `batch submit --address http://HEAD:8265`, then `batch logs` and `batch cancel`."""
 
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from motionecho.cli.exits import Exit
-from motionecho.cli.options import JsonOption, RunArgument
+from motionecho.cli.options import ClusterOptions, EffortOptions, JobOptions, JsonOption, RunArgument
 from motionecho.cli.printing import put, put_json, say
-from motionecho.cli.settings import Resolved, as_changes
 from motionecho.cli.status import open_run, state
 from motionecho.errors import UserError
 
 if TYPE_CHECKING:
+    from motionecho.config import RunSettings
     from motionecho.runs.store import RunStore
-
-HERE = {
-    "preset": None,
-    "config": None,
-    "address": "auto",
-    "detach": False,
-    "runtime_env": None,
-    "json": False,
-}
 
 
 def submit_job(
-    ctx: typer.Context, resolved: Resolved, url: str, detach: bool, runtime_env: str | None, json: bool
-) -> None:
-    """Run the command of `ctx` as a job, and follow it or leave it alone. Always raises Exit."""
+    manifest: str,
+    settings: "RunSettings",
+    url: str,
+    cluster: ClusterOptions,
+    effort: EffortOptions,
+    job: JobOptions,
+    json: bool,
+) -> NoReturn:
+    """Run `batch submit` as a job of the cluster, and follow it or leave it alone."""
     from motionecho.runs.store import RunStore
     from pipelines.machines import jobs
-    from pipelines.machines.upload import ship, ship_engine
 
-    address = ctx.params["address"]
-    env = read_runtime_env(runtime_env) if runtime_env else {}
+    address = str(cluster.address)
+    env = read_runtime_env(job.runtime_env) if job.runtime_env else {}
     client = jobs.connect(address)  # before anything is copied
     store = RunStore(url)
-    manifest = ship(ctx.params["manifest"], store)
-    settings = resolved.settings
-    told = HERE | {
-        "manifest": manifest,
-        "out": store.url,
-        "pair": settings.pair,
-        "changes": as_changes(resolved),
-        "metric": list(settings.metrics) or ["none"],
-        "fit": settings.fit,
-        "device": settings.placement.device,
-        "dtype": settings.dtype,
-        "weights": list(settings.placement.weights),
-        "offload": settings.placement.offload,
-        "eager": settings.placement.eager,
-        "gate": settings.gate,
-        "gate_tries": None,
-        "engine_file": ship_engine(ctx.params["engine_file"], store),
-    }
-    command = ["python", "-m", "motionecho", "batch", "submit", *arguments(ctx, told)]
+    command = ship_command(manifest, settings, store, cluster, effort)
     id = jobs.submit(client, store.url, command, env)
     store.note_job({"address": without_login(address), "id": id})
     say(f"job        {id} on {without_login(address)}", f"out        {store.url}")
     say(*(f"{word:10} motionecho batch {word} {store.url}" for word in ("status", "logs", "cancel")))
-    if detach:
+    if job.detach:
         put_json(run=store.url, job=id, address=without_login(address)) if json else put(id)
         raise typer.Exit(Exit.OK)
     try:
-        job = jobs.follow(client, id, write)
+        ended = jobs.follow(client, id, write)
     except KeyboardInterrupt:
         say("", "no longer followed; the job goes on")
         raise typer.Exit(Exit.INTERRUPTED) from None
-    code = jobs.exit_code(job)
-    if job.driver_exit_code is None and job.message:
-        say(" ".join(job.message.split())[:400])
+    code = jobs.exit_code(ended)
+    if ended.driver_exit_code is None and ended.message:
+        say(" ".join(ended.message.split())[:400])
     if json:
         put_json(job=id, exit_code=code, **(state(store) if store.run() else {"run": store.url}))
     else:
         put(store.url)
     raise typer.Exit(code)
+
+
+def ship_command(
+    manifest: str, settings: "RunSettings", store: "RunStore", cluster: ClusterOptions, effort: EffortOptions
+) -> list[str]:
+    """Copy what the job reads to the run's place and return the job's command line.
+
+    What to make is in files; how to carry it out is in flags.
+    """
+    from motionecho.cli.settings import settings_file
+    from motionecho.runs.files import absolute
+    from pipelines.machines.upload import ship, ship_engine, ship_settings
+
+    there = replace(
+        cluster,
+        address="auto",
+        engine=ship_engine(cluster.engine, store),
+        motions=absolute(cluster.motions) if cluster.motions else None,
+    )
+    words = [ship(manifest, store), "--config", ship_settings(settings_file(settings), store)]
+    words += ["--pair", settings.pair]  # or MOTIONECHO_PAIR, which jobs get too, would win over the file
+    words += ["--out", store.url, *flags(there), *flags(effort)]
+    return ["python", "-m", "motionecho", "batch", "submit", *words]
+
+
+def flags(options: ClusterOptions | EffortOptions) -> list[str]:
+    """Write out those options that are not as by default; each is named as its field, with dashes."""
+    words: list[str] = []
+    for field in fields(options):
+        name, value = field.name.replace("_", "-"), getattr(options, field.name)
+        if value == field.default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", str(value)]
+    return words
 
 
 def logs(
@@ -108,22 +123,6 @@ def cancel(run: RunArgument, json: JsonOption = False) -> None:
     how = f"{'had ended' if ended else 'has ended'}: {job.status.value.lower()}"
     say(f"job {id} {how}; what is finished is kept")
     put_json(run=store.url, job=id, status=job.status.value) if json else put(id)
-
-
-def arguments(ctx: typer.Context, changed: Mapping[str, Any]) -> list[str]:
-    """The command line that gives the parameters of `ctx`, some of them changed."""
-    words: list[str] = []
-    for parameter in ctx.command.params:
-        value = changed.get(str(parameter.name), ctx.params.get(str(parameter.name)))
-        if parameter.param_type_name == "argument":
-            words.insert(0, str(value))
-        elif isinstance(value, bool):
-            flag = parameter.opts if value else parameter.secondary_opts
-            words += flag[:1] if value != parameter.default else []
-        elif value not in (None, (), []) and value != parameter.default:
-            for each in value if isinstance(value, list | tuple) else [value]:
-                words += [parameter.opts[0], str(each)]
-    return words
 
 
 def read_runtime_env(path: str) -> dict[str, Any]:

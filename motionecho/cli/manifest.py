@@ -9,9 +9,8 @@ import typer
 
 from motionecho.cli.exits import Exit
 from motionecho.cli.manifest_build import build
-from motionecho.cli.options import FitOption, JsonOption, ManifestArgument, PairOption
+from motionecho.cli.options import FitOption, JsonOption, ManifestArgument, PairOption, SettingsOptions
 from motionecho.cli.printing import count, put, put_json, say, table
-from motionecho.cli.settings import resolve
 from motionecho.errors import BadSample, MotionEchoError
 
 if TYPE_CHECKING:
@@ -34,9 +33,10 @@ def validate(
     manifest: ManifestArgument, pair: PairOption = None, fit: FitOption = None, json: JsonOption = False
 ) -> None:
     """Check columns, rows, prompts, and that every clip decodes; exit code 2 on errors, 0 on warnings."""
+    from motionecho.cli.settings import resolve
     from motionecho.manifest import BadRow, read_manifest
 
-    resolved = resolve(pair=pair, fit=fit)
+    resolved = resolve(SettingsOptions(pair=pair, fit=fit))
     rows = read_manifest(manifest)
     samples = [row for row in rows if not isinstance(row, BadRow)]
     found = [

@@ -1,6 +1,6 @@
 """`motionecho models`: the pairs that can be named with --pair, and the weights that they need."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,7 +8,9 @@ from motionecho.cli.exits import Exit
 from motionecho.cli.options import JsonOption, WeightsOption
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.errors import UserError
-from motionecho.models.registry import PAIRS, PairSpec, check_pair, pair_spec
+
+if TYPE_CHECKING:
+    from motionecho.models.registry import PairSpec
 
 app = typer.Typer(help="Model pairs: what there is and what each needs.", no_args_is_help=True)
 PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="A pair, e.g. toy.", show_default=False)]
@@ -17,6 +19,8 @@ PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="A pair, e.g. 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
     """List the pairs, one a line."""
+    from motionecho.models.registry import PAIRS
+
     described = [_describe(spec.at()) for spec in PAIRS.values()]
     if json:
         put_json(models=described)
@@ -30,6 +34,8 @@ def list_(json: JsonOption = False) -> None:
 @app.command(no_args_is_help=True)
 def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = False) -> None:
     """Show one pair: size, licence, weights with their sha256 where known, presets and default settings."""
+    from motionecho.models.registry import pair_spec
+
     spec = pair_spec(name, tuple(weights or ()))
     facts = _describe(spec)
     if json:
@@ -38,8 +44,8 @@ def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = F
     put(f"{spec.name}: {spec.summary}")
     put(f"licence   {spec.licence}")
     put(f"videos    {spec.frames} frames of {spec.height} x {spec.width} at {spec.fps} fps")
-    for part, its in spec.parts.items():
-        put(f"published {part:<10} https://huggingface.co/{its.hub} ({its.gigabytes} GB)")
+    for part, published in spec.parts.items():
+        put(f"published {part:<10} https://huggingface.co/{published.hub} ({published.gigabytes} GB)")
     if facts["missing"]:
         put(f"weights   {facts['missing']}")
     for component, sha256 in facts["weights"].items():
@@ -54,10 +60,13 @@ def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = F
 @app.command(no_args_is_help=True)
 def pull(name: PairArgument, weights: WeightsOption = None, json: JsonOption = False) -> None:
     """Fetch those of a pair's weights that are not on this machine; print size and sha256 of all."""
+    from motionecho.models.registry import pair_spec
+
     spec = pair_spec(name, tuple(weights or ()))
     if spec.is_random:
         raise UserError("random weights are made, not fetched")
-    say(f"pair {name}: {sum(its.gigabytes for its in spec.parts.values()):.1f} GB in all; what is here stays")
+    gigabytes = sum(part.gigabytes for part in spec.parts.values())
+    say(f"pair {name}: {gigabytes:.1f} GB in all; what is here stays")
     rows = [
         {"file": key, "bytes": path.stat().st_size, "path": str(path)} for key, path in spec.pull().items()
     ]
@@ -72,6 +81,8 @@ def pull(name: PairArgument, weights: WeightsOption = None, json: JsonOption = F
 @app.command(no_args_is_help=True)
 def check(name: PairArgument, weights: WeightsOption = None, json: JsonOption = False) -> None:
     """Compare every tensor of a pair's weights with what its networks need, without a GPU."""
+    from motionecho.models.registry import check_pair, pair_spec
+
     found = check_pair(pair_spec(name, tuple(weights or ())))
     rows = [
         {"network": network, "problem": mismatch.problem, "tensor": mismatch.tensor,
@@ -89,7 +100,7 @@ def check(name: PairArgument, weights: WeightsOption = None, json: JsonOption = 
         raise typer.Exit(Exit.USAGE)
 
 
-def _describe(spec: PairSpec) -> dict[str, Any]:
+def _describe(spec: "PairSpec") -> dict[str, Any]:
     weights, missing = {}, None
     try:
         weights = spec.known_weights()
@@ -103,9 +114,9 @@ def _describe(spec: PairSpec) -> dict[str, Any]:
         "height": spec.height,
         "width": spec.width,
         "fps": spec.fps,
-        "gigabytes": round(sum(its.gigabytes for its in spec.parts.values()), 1),
+        "gigabytes": round(sum(part.gigabytes for part in spec.parts.values()), 1),
         "presets": {preset: dict(changes) for preset, changes in spec.presets.items()},
-        "published": {part: its.hub for part, its in spec.parts.items()},
+        "published": {part: published.hub for part, published in spec.parts.items()},
         "weights": weights,
         "missing": missing,
     }

@@ -1,9 +1,24 @@
-"""Options that several commands share, as types."""
+"""Options that several commands share: single ones as types, those that go together as dataclasses."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)
+]
+ManifestArgument = Annotated[
+    str,
+    typer.Argument(metavar="MANIFEST", help="Parquet, CSV or JSON lines; path or URL.", show_default=False),
+]
+OutOption = Annotated[
+    str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
+]
+MetricOption = Annotated[
+    list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
+]
 PairOption = Annotated[
     str | None,
     typer.Option(
@@ -48,21 +63,6 @@ EagerOption = Annotated[
     bool | None,
     typer.Option("--eager", help="Plain torch, without fused kernels and CUDA graphs: slower, to compare."),
 ]
-OutOption = Annotated[
-    str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
-]
-EngineOption = Annotated[
-    str | None,
-    typer.Option("--engine", metavar="FILE.yaml", help="What each stage asks of the cluster."),
-]
-MotionsOption = Annotated[
-    str | None,
-    typer.Option("--motions", help="Folder or URL that shares inverted references between runs."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)
-]
 AddressOption = Annotated[
     str | None,
     typer.Option(
@@ -72,19 +72,95 @@ AddressOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Actors that work.")]
-ManifestArgument = Annotated[
-    str,
-    typer.Argument(metavar="MANIFEST", help="Parquet, CSV or JSON lines; path or URL.", show_default=False),
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")]
+AllowFailuresOption = Annotated[
+    bool, typer.Option("--allow-failures", help="Exit with 0 although samples failed.")
 ]
-GateOption = Annotated[
-    str | None,
-    typer.Option(
-        "--gate", metavar="FIGURE>=NUMBER", help="Make results below it again, e.g. motion_fidelity>=0.5."
-    ),
-]
-GateTriesOption = Annotated[
-    int | None, typer.Option("--gate-tries", min=1, help="Most tries at the gate. [default: 3]")
-]
-MetricOption = Annotated[
-    list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
-]
+
+
+@dataclass(frozen=True)
+class SettingsOptions:
+    """The settings of a video, and how its reference is read."""
+
+    pair: PairOption = None
+    preset: PresetOption = None
+    changes: SetOption = None
+    config: ConfigOption = None
+    fit: FitOption = None
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """The bar that a video has to reach, and how often it is made again."""
+
+    gate: Annotated[
+        str | None,
+        typer.Option(
+            "--gate",
+            metavar="FIGURE>=NUMBER",
+            help="Make results below it again, e.g. motion_fidelity>=0.5.",
+        ),
+    ] = None
+    gate_tries: Annotated[
+        int | None, typer.Option("--gate-tries", min=1, help="Most tries at the gate. [default: 3]")
+    ] = None
+
+
+@dataclass(frozen=True)
+class PlacementOptions:
+    """The models' weights and where they are loaded."""
+
+    device: DeviceOption = None
+    dtype: DtypeOption = None
+    weights: WeightsOption = None
+    offload: OffloadOption = None
+    eager: EagerOption = None
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """The cluster, what is asked of it, and what its runs share."""
+
+    address: AddressOption = None
+    workers: WorkersOption = None
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="FILE.yaml", help="What each stage asks of the cluster."),
+    ] = None
+    motions: Annotated[
+        str | None,
+        typer.Option("--motions", help="Folder or URL that shares inverted references between runs."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class EffortOptions:
+    """The extent of one submission: which rows, how long, and what of failures and of a run before."""
+
+    limit: LimitOption = None
+    deadline: Annotated[float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")] = (
+        1800.0
+    )
+    max_failure_rate: Annotated[
+        float, typer.Option("--max-failure-rate", min=0, max=1, help="Stop above it, after 50 samples.")
+    ] = 0.05
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed samples again.")] = False
+    allow_failures: AllowFailuresOption = False
+    canary: Annotated[
+        bool, typer.Option("--canary/--no-canary", help="Every worker proves itself before it makes videos.")
+    ] = True
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: delete the run at this place.")] = False
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm --fresh.")] = False
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """The handling of a run that is sent to a cluster as a job."""
+
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave the job alone once it is submitted; print its id.")
+    ] = False
+    runtime_env: Annotated[
+        str | None,
+        typer.Option("--runtime-env", metavar="FILE.yaml", help="Ray's runtime_env for the job."),
+    ] = None

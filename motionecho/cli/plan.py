@@ -2,55 +2,41 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from motionecho.cli.flatten import flattened
 from motionecho.cli.options import (
-    AddressOption,
-    ConfigOption,
-    DeviceOption,
-    DtypeOption,
-    EagerOption,
-    EngineOption,
-    FitOption,
-    GateOption,
-    GateTriesOption,
+    ClusterOptions,
+    GateOptions,
     JsonOption,
+    LimitOption,
     ManifestArgument,
     MetricOption,
-    MotionsOption,
-    OffloadOption,
     OutOption,
-    PairOption,
-    PresetOption,
-    SetOption,
-    WeightsOption,
-    WorkersOption,
+    PlacementOptions,
+    SettingsOptions,
 )
 from motionecho.cli.printing import count, put, put_json, say, size, table
-from motionecho.cli.settings import resolve
+from motionecho.cli.running import read_cluster
 from motionecho.errors import UserError
 
+if TYPE_CHECKING:
+    from pipelines.estimate import Cost, Forecast
+    from pipelines.plan import Work
 
+
+@flattened
 def plan(
     manifest: ManifestArgument,
+    settings: SettingsOptions,
+    gate: GateOptions,
+    placement: PlacementOptions,
+    cluster: ClusterOptions,
     out: OutOption = None,
-    pair: PairOption = None,
-    preset: PresetOption = None,
-    changes: SetOption = None,
-    config: ConfigOption = None,
     metric: MetricOption = None,
-    fit: FitOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    weights: WeightsOption = None,
-    offload: OffloadOption = None,
-    eager: EagerOption = None,
-    gate: GateOption = None,
-    gate_tries: GateTriesOption = None,
-    motions: MotionsOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
+    limit: LimitOption = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="As if failed samples ran again.")
     ] = False,
@@ -61,34 +47,27 @@ def plan(
         int | None,
         typer.Option("--pilot", min=1, help="Make N samples in a temporary place to learn the cost."),
     ] = None,
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    engine_file: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
     """What is done, cached and left, and the hours and bytes it takes. Writes nothing to the run."""
+    from motionecho.cli.settings import resolve
+
     if like and pilot:
         raise UserError("--like and --pilot are two sources of the same figures; give one of them")
-    resolved = resolve(
-        pair=pair, preset=preset, changes=changes or (), config=config, metrics=metric or (), fit=fit,
-        device=device, dtype=dtype, weights=weights, offload=offload, eager=eager,
-        gate=gate, gate_tries=gate_tries,
-    )  # fmt: skip
+    resolved = resolve(settings, placement, gate, metric)
     url = out or f"runs/{Path(manifest).stem}"
 
     from pipelines import estimate, generate
 
-    work = generate.plan_generation(manifest, resolved.settings, url, limit, retry_failed, motions)
+    work = generate.plan_generation(manifest, resolved.settings, url, limit, retry_failed, cluster.motions)
     cost = estimate.of_run(like, resolved.settings) if like else None
     if pilot and work.todo:
         say(f"making {count(min(pilot, len(work.todo)), 'sample')} in a temporary place")
-        pools = generate.read_execution(engine_file) if engine_file else {}
-        engine = generate.Execution(**pools, address=address, workers=workers)
-        cost = estimate.pilot(work, resolved.settings, url, engine, pilot)
+        cost = estimate.pilot(work, resolved.settings, url, read_cluster(cluster), pilot)
     put_plan(work, manifest, url, cost, json)
 
 
-def put_plan(work: Any, manifest: str, url: str, cost: Any = None, json: bool = False) -> None:
+def put_plan(work: "Work", manifest: str, url: str, cost: "Cost | None" = None, json: bool = False) -> None:
     """Print a plan with its costs: those given, else those of the run's own records."""
     from pipelines import estimate
 
@@ -115,7 +94,7 @@ def put_plan(work: Any, manifest: str, url: str, cost: Any = None, json: bool = 
     put(table([{"plan": name, "": text} for name, text in lines.items()], limit=200))
 
 
-def _cost(expected: Any) -> str:
+def _cost(expected: "Forecast | None") -> str:
     if expected is None:
         return "not known: no sample was made here; --pilot 3 makes some, --like RUN takes another run's"
     between = "" if expected.low is None else f" ({expected.low:.3g} to {expected.high:.3g})"

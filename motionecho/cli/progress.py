@@ -57,7 +57,7 @@ class Display(AbstractContextManager["Display"]):
         self.began = clock()
         self.spoke: float | None = None
         self.finished = 0
-        self.said = ""
+        self.message = ""
         live = console.is_terminal and not console.is_dumb_terminal
         self.live = Live(console=console, refresh_per_second=4, transient=True) if live else None
         self.screen: AbstractContextManager[object] = self.live or nullcontext()
@@ -75,9 +75,9 @@ class Display(AbstractContextManager["Display"]):
         if self.live:
             self.live.update(panel(now, self.title, self.place, elapsed))
             return
-        if now.message and now.message != self.said:
+        if now.message and now.message != self.message:
             self.console.print(now.message, markup=False)
-            self.said = now.message
+            self.message = now.message
         first = self.finished == 0 and now.done > 0 and now.last is not None
         due = self.spoke is None or self.clock() - self.spoke >= PLAIN_EVERY_S
         self.finished = now.done
@@ -87,7 +87,7 @@ class Display(AbstractContextManager["Display"]):
 
 
 def line(now: Snapshot, place: str, elapsed: float) -> str:
-    """A snapshot as one line of plain text."""
+    """Write a snapshot as one line of plain text."""
     parts = [f"[{duration(elapsed)}] {now.done}/{now.total} done"]
     if now.failed:
         parts.append(f"{now.failed} failed" + (f" ({_classes(now.failures)})" if now.failures else ""))
@@ -99,7 +99,7 @@ def line(now: Snapshot, place: str, elapsed: float) -> str:
 
 
 def panel(now: Snapshot, title: str, place: str, elapsed: float) -> RenderableType:
-    """A snapshot as a panel: bar, pools, pace, failures by class, the last video."""
+    """Draw a snapshot as a panel: bar, pools, pace, failures by class, the last video."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(style="dim")
     grid.add_column(ratio=1)
@@ -135,8 +135,8 @@ def _classes(failures: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in sorted(failures.items(), key=lambda f: -f[1]))
 
 
-def outcome(done: int, failed: int, already: int, total: int, seconds: float) -> str:
-    """How a run ended, in one sentence."""
+def result_of(done: int, failed: int, already: int, total: int, seconds: float) -> str:
+    """Return one sentence on how a run ended."""
     parts = [f"{done} of {count(total, 'video')} done"]
     if already:
         parts[0] += f" ({already} of them already there)"

@@ -1,22 +1,44 @@
 """What commands that carry out a run share: the banner, the display, the verdict, the last words."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from motionecho.cli.exits import Exit
+from motionecho.cli.options import ClusterOptions
 from motionecho.cli.printing import count, put, put_json, say, stderr
-from motionecho.cli.progress import Display, outcome
-from motionecho.config import RunSettings
+from motionecho.cli.progress import Display, result_of
+
+if TYPE_CHECKING:
+    from motionecho.config import RunSettings
+    from pipelines.execution import Execution, Summary
+    from pipelines.plan import Plan, Work
+
+
+def read_cluster(cluster: ClusterOptions, **more: Any) -> "Execution":
+    """Make an Execution of the options, the engine file that they name, and `more` of its fields."""
+    from pipelines.execution import Execution
+    from pipelines.machines.resources import read_execution
+
+    pools = read_execution(cluster.engine) if cluster.engine else {}
+    return Execution(
+        **pools, address=cluster.address, workers=cluster.workers, motions=cluster.motions, **more
+    )
 
 
 def execute(
-    work: Any, manifest: str, settings: RunSettings, url: str, engine: Any, allow_failures: bool, json: bool
+    work: "Work",
+    manifest: str,
+    settings: "RunSettings",
+    url: str,
+    execution: "Execution",
+    allow_failures: bool,
+    json: bool,
 ) -> Exit:
     """Carry out planned work, say how it goes and how it went, and return the exit code."""
     from pipelines import generate as pipeline
 
     with Display(stderr(), manifest, url) as display:
-        summary = pipeline.run(manifest, settings, url, engine, display.update, work)
+        summary = pipeline.run(manifest, settings, url, execution, display.update, work)
     conclude(summary, url)
     code = verdict(summary, allow_failures)
     if json:
@@ -26,8 +48,8 @@ def execute(
     return code
 
 
-def verdict(summary: Any, allow_failures: bool) -> Exit:
-    """The exit code of a finished, stopped or interrupted run."""
+def verdict(summary: "Summary", allow_failures: bool) -> Exit:
+    """Return the exit code of a finished, stopped or interrupted run."""
     if summary.interrupted:
         return Exit.INTERRUPTED
     if summary.stopped:
@@ -35,8 +57,8 @@ def verdict(summary: Any, allow_failures: bool) -> Exit:
     return Exit.FAILED_SAMPLES if summary.failed and not allow_failures else Exit.OK
 
 
-def banner(plan: Any, manifest: str, url: str, pair: str) -> None:
-    """What is about to happen, in at most eight lines of talk."""
+def banner(plan: "Plan", manifest: str, url: str, pair: str) -> None:
+    """Say what is about to happen, in at most eight lines."""
     before = f", {plan.failed_before} failed before" if plan.failed_before else ""
     say(
         f"manifest   {manifest}: {count(plan.rows, 'row')}, {count(plan.references, 'reference')}"
@@ -50,10 +72,10 @@ def banner(plan: Any, manifest: str, url: str, pair: str) -> None:
     say("resume     the same command again")
 
 
-def conclude(summary: Any, url: str) -> None:
-    """How a run ended and what to do next, in a few lines of talk."""
+def conclude(summary: "Summary", url: str) -> None:
+    """Say how a run ended and what to do next, in a few lines."""
     done = summary.committed + summary.already_done
-    say(outcome(done, summary.failed, summary.already_done, summary.total, summary.seconds))
+    say(result_of(done, summary.failed, summary.already_done, summary.total, summary.seconds))
     if summary.stopped:
         say(f"stopped early: {summary.stopped}")
     if summary.sheet:

@@ -11,14 +11,13 @@ from motionecho.cli.options import (
     DeviceOption,
     FitOption,
     JsonOption,
+    LimitOption,
     WorkersOption,
 )
 from motionecho.cli.printing import count, put, put_json, say, stderr, table
 from motionecho.cli.progress import Display
 from motionecho.cli.running import conclude, verdict
-from motionecho.cli.settings import FITS, check_metrics
-from motionecho.errors import UserError, nearest
-from motionecho.metrics import usual_metrics
+from motionecho.errors import UserError
 
 if TYPE_CHECKING:
     from motionecho.metrics.compare import Comparison
@@ -46,7 +45,7 @@ def score(
     device: DeviceOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")] = None,
+    limit: LimitOption = None,
     deadline: Annotated[float, typer.Option("--deadline", min=1, help="Seconds a video may take.")] = 600.0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed videos again.")] = False,
     allow_failures: Annotated[
@@ -59,13 +58,15 @@ def score(
     json: JsonOption = False,
 ) -> None:
     """Score the videos of SOURCE. The same command again continues; a new metric repeats no figure."""
+    from motionecho.cli.settings import check_fit, check_metrics
+    from motionecho.metrics import usual_metrics
     from motionecho.metrics.sets import SETS
 
     asked = metric or usual_metrics()
     sets = [name for name in SETS if name in asked]
     names = [*check_metrics([name for name in asked if name not in SETS], [*SETS]), *sets]
-    if fit is not None and fit not in FITS:
-        raise UserError(f'unknown fit "{fit}"{nearest(fit, FITS)}; use {", ".join(FITS)}')
+    if fit is not None:
+        check_fit(fit)
 
     from motionecho.metrics.compare import gather, summarize, tally
     from pipelines.execution import Execution
@@ -78,12 +79,12 @@ def score(
     _banner(found, scoring, source, url)
     if not scoring.metrics:
         raise UserError("none of the metrics can run here, for the reasons above")
-    engine = Execution(
+    execution = Execution(
         address=address, workers=workers, deadline_s=deadline, limit=limit, retry_failed=retry_failed,
         max_failure_rate=1.0,
     )  # fmt: skip
     with Display(stderr(), source, url) as display:
-        summary, records = pipeline.run(found, scoring, url, engine, display.update)
+        summary, records = pipeline.run(found, scoring, url, execution, display.update)
     conclude(summary, url)
     code = verdict(summary, allow_failures)
     distances = score_sets(sets, records, scoring, url, allow_small_fid)
@@ -115,10 +116,9 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Compare B with A sample by sample: mean difference with its 95 % interval, how often B is higher."""
-    from motionecho.metrics.compare import compare as pair_up
-    from motionecho.metrics.compare import read_scores
+    from motionecho.metrics import compare as scores
 
-    result = pair_up(read_scores(a), read_scores(b))
+    result = scores.compare(scores.read_scores(a), scores.read_scores(b))
     if json:
         put_json(a=a, b=b, **asdict(result))
     elif result.figures:

@@ -1,29 +1,24 @@
 """From options to RunSettings: defaults, then the pair's own, a preset, a config file, single options.
 
-A config file is YAML with any of: pair, preset, metrics, fit, device, dtype, weights (a list of places),
-offload, eager, gate, and `echo:` with settings.
-`motionecho config show --explain` prints every setting with the place its value came from.
+A config file is YAML, or JSON where its name says so, with any of: pair, preset, metrics, fit, device, dtype,
+weights (a list of places), offload, eager, gate, and `echo:` with settings. It is a path or a URL.
+Commands import this inside functions: it brings the models' specs along, and --help does without.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from motionecho.cli.options import (
-    ConfigOption,
-    JsonOption,
-    PairOption,
-    PresetOption,
-    SetOption,
-    WeightsOption,
-)
-from motionecho.cli.printing import put, put_json, say, table
+from motionecho.cli.options import GateOptions, PlacementOptions, SettingsOptions
+from motionecho.cli.printing import say
 from motionecho.config import EchoConfig, Placement, RunSettings, resolve_name
-from motionecho.errors import UserError, nearest
+from motionecho.errors import BadSample, UserError, nearest
 from motionecho.metrics import METRICS, usual_metrics
 from motionecho.models.registry import PairSpec, pair_spec
+
+if TYPE_CHECKING:
+    from motionecho.models.pair import ModelPair
 
 FILE_KEYS = (
     "pair",
@@ -39,58 +34,50 @@ FILE_KEYS = (
     "echo",
 )
 FITS = ("crop", "resize", "pad")
-
-app = typer.Typer(help="Settings and where they come from.", no_args_is_help=True)
+NO_SETTINGS, NO_PLACEMENT, NO_GATE = SettingsOptions(), PlacementOptions(), GateOptions()
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """Settings of a run, the pair they are for, and the source of each EchoConfig field."""
+    """The settings of a run, the pair they are for, and the source of each EchoConfig field."""
 
     settings: RunSettings
     spec: PairSpec
     sources: dict[str, str]
 
+    def load(self) -> "ModelPair":
+        """Load the pair as the settings place it."""
+        from motionecho.models.registry import load_pair
+
+        return load_pair(self.spec.name, self.settings.placement, self.settings.dtype)
+
 
 def resolve(
-    *,
-    pair: str | None = None,
-    preset: str | None = None,
-    changes: Sequence[str] = (),
-    config: str | None = None,
-    metrics: Sequence[str] = (),
-    fit: str | None = None,
-    device: str | None = None,
-    dtype: str | None = None,
-    gate: str | None = None,
-    gate_tries: int | None = None,
-    weights: Sequence[str] | None = None,
-    offload: bool | None = None,
-    eager: bool | None = None,
+    options: SettingsOptions = NO_SETTINGS,
+    placement: PlacementOptions = NO_PLACEMENT,
+    gate: GateOptions = NO_GATE,
+    metrics: Sequence[str] | None = None,
 ) -> Resolved:
     """Merge all sources of settings; raises UserError on anything unknown or out of range."""
-    file = read_config(config) if config else {}
-    spec = pair_spec(pair or file.get("pair") or "toy", tuple(weights or file.get("weights") or ()))
-    preset = preset or file.get("preset")
+    file = read_config(options.config) if options.config else {}
+    weights = tuple(placement.weights or file.get("weights") or ())
+    spec = pair_spec(options.pair or file.get("pair") or "toy", weights)
+    preset = options.preset or file.get("preset")
     from_file = {resolve_name(str(name)): value for name, value in file.get("echo", {}).items()}
-    from_options = parse_changes(changes)
+    from_options = parse_changes(options.changes or ())
     echo = spec.config(preset, from_file | from_options)
-    names: Sequence[str] = metrics or file.get("metrics", ()) or spec.metrics or usual_metrics()
-    chosen = fit or file.get("fit") or "crop"
-    if chosen not in FITS:
-        raise UserError(f'unknown fit "{chosen}"{nearest(chosen, FITS)}; use crop, resize or pad')
     settings = RunSettings(
         pair=spec.name,
         echo=echo,
-        metrics=check_metrics(names),
-        fit=chosen,  # type: ignore[arg-type]  # checked above
-        dtype=dtype or file.get("dtype") or "auto",
-        gate=read_gate(gate or file.get("gate"), gate_tries),
+        metrics=check_metrics(metrics or file.get("metrics", spec.metrics or usual_metrics())),
+        fit=check_fit(options.fit or file.get("fit") or "crop"),  # type: ignore[arg-type]  # one of FITS
+        dtype=placement.dtype or file.get("dtype") or "auto",
+        gate=read_gate(gate.gate or file.get("gate"), gate.gate_tries),
         placement=Placement(
-            device=device or file.get("device") or "auto",
+            device=placement.device or file.get("device") or "auto",
             weights=spec.weights_at,
-            offload=bool(file.get("offload") if offload is None else offload),
-            eager=bool(file.get("eager") if eager is None else eager),
+            offload=bool(file.get("offload") if placement.offload is None else placement.offload),
+            eager=bool(file.get("eager") if placement.eager is None else placement.eager),
         ),
     )
     if spec.is_random:
@@ -103,12 +90,12 @@ def resolve(
         name: f"pair {spec.name}" for name, value in spec.defaults.to_dict().items() if value != plain[name]
     }
     sources |= {resolve_name(name): f"preset {preset}" for name in (spec.presets[preset] if preset else {})}
-    sources |= dict.fromkeys(from_file, f"{config}") | dict.fromkeys(from_options, "--set")
+    sources |= dict.fromkeys(from_file, f"{options.config}") | dict.fromkeys(from_options, "--set")
     return Resolved(settings, spec, {name: sources.get(name, "default") for name in EchoConfig.names()})
 
 
 def read_gate(text: str | None, tries: int | None) -> str | None:
-    """A quality gate in its canonical form, which keys depend on; UserError where it is none."""
+    """Return a quality gate in its canonical form, which keys depend on; UserError where it is none."""
     from motionecho.gate import Gate
 
     if text is None:
@@ -118,10 +105,16 @@ def read_gate(text: str | None, tries: int | None) -> str | None:
     return str(Gate.parse(str(text), tries))
 
 
-def as_changes(resolved: Resolved) -> list[str]:
-    """The `--set` texts that bring the pair's own settings to the resolved ones, whatever those came from."""
-    plain, values = resolved.spec.config(None, {}).to_dict(), resolved.settings.echo.to_dict()
-    return [f"{name}={_text(value)}" for name, value in values.items() if value != plain[name]]
+def settings_file(settings: RunSettings) -> str:
+    """Write settings as a file for --config that is complete: on its own it resolves to the same settings."""
+    return json.dumps(settings.to_dict(), ensure_ascii=False, indent=1)
+
+
+def check_fit(fit: str) -> str:
+    """Return `fit`; raises UserError where there is no such way to bring a clip to size."""
+    if fit not in FITS:
+        raise UserError(f'unknown fit "{fit}"{nearest(fit, FITS)}; use crop, resize or pad')
+    return fit
 
 
 def parse_changes(changes: Sequence[str]) -> dict[str, str]:
@@ -136,16 +129,8 @@ def parse_changes(changes: Sequence[str]) -> dict[str, str]:
 
 
 def read_config(path: str) -> dict[str, Any]:
-    """Read a YAML config file strictly; raises UserError naming the file and what is wrong with it."""
-    import yaml
-
-    try:
-        with open(path, encoding="utf-8") as stream:
-            data = yaml.safe_load(stream)
-    except OSError as problem:
-        raise UserError(f'cannot read config "{path}": {problem.strerror}') from problem
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise UserError(f'config "{path}" is not YAML: {" ".join(str(problem).split())}') from problem
+    """Read a config file strictly; raises UserError naming the file and what is wrong with it."""
+    data = _parsed(path)
     data = {} if data is None else data
     if not isinstance(data, Mapping):
         raise UserError(f'config "{path}" has to be a mapping with keys out of {", ".join(FILE_KEYS)}')
@@ -163,6 +148,26 @@ def read_config(path: str) -> dict[str, Any]:
     return dict(data)
 
 
+def _parsed(path: str) -> Any:
+    import yaml
+
+    from motionecho.runs.files import HURRIED_S, fetch
+
+    try:
+        with fetch(path, HURRIED_S) as local, open(local, encoding="utf-8") as stream:
+            text = stream.read()
+    except (OSError, BadSample) as problem:
+        raise UserError(f'cannot read config "{path}": {problem}') from problem
+    except UnicodeDecodeError as problem:
+        raise UserError(f'config "{path}" is not text: {problem}') from problem
+    is_json = path.lower().endswith(".json")  # YAML 1.1 takes JSON's 1e-05 for a text
+    try:
+        return json.loads(text) if is_json else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as problem:
+        kind = "JSON" if is_json else "YAML"
+        raise UserError(f'config "{path}" is not {kind}: {" ".join(str(problem).split())}') from problem
+
+
 def check_metrics(names: Sequence[str], more: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the names without repeats, ("none",) as no metric; raises UserError on an unknown one."""
     chosen = tuple(dict.fromkeys(names))
@@ -175,32 +180,3 @@ def check_metrics(names: Sequence[str], more: Sequence[str] = ()) -> tuple[str, 
                 f'unknown metric "{name}"{nearest(name, known)}; known: {", ".join(known)}, or none'
             )
     return chosen
-
-
-@app.command()
-def show(
-    pair: PairOption = None,
-    preset: PresetOption = None,
-    changes: SetOption = None,
-    config: ConfigOption = None,
-    weights: WeightsOption = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Say where each value comes from.")] = False,
-    json: JsonOption = False,
-) -> None:
-    """Print the resolved settings, their meaning, and with --explain their source."""
-    resolved = resolve(pair=pair, preset=preset, changes=changes or (), config=config, weights=weights)
-    values = resolved.settings.echo.to_dict()
-    if json:
-        put_json(settings=resolved.settings.to_dict(), sources=resolved.sources)
-        return
-    rows = [
-        {"setting": line["name"], "symbol": line["symbol"], "value": _text(values[line["name"]])}
-        | ({"from": resolved.sources[line["name"]]} if explain else {})
-        | {"meaning": line["doc"]}
-        for line in EchoConfig.describe()
-    ]
-    put(table(rows, limit=110))
-
-
-def _text(value: Any) -> str:
-    return ",".join(value) if isinstance(value, list) else "none" if value is None else str(value)

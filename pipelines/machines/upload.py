@@ -1,4 +1,4 @@
-"""Take a manifest to where a cluster can read it: the run's own place.
+"""Take a manifest, its settings and an engine file to where a cluster can read them: the run's own place.
 
 A remote run gets a copy of the manifest and of every local clip under `inputs/`, named by content, so that
 submitting again copies nothing twice. A run in a folder is on a disk that the cluster shares (or is this
@@ -45,6 +45,13 @@ def ship_engine(path: str | None, store: RunStore) -> str | None:
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(f'cannot read engine file "{path}": {problem}') from problem
     uri = f"inputs/engine-{digest(text)[:16]}.yaml"
+    store.put_text(uri, text)
+    return store.absolute(uri)
+
+
+def ship_settings(text: str, store: RunStore) -> str:
+    """Write a settings file into the run's place, named by content, and return its URL."""
+    uri = f"inputs/settings-{digest(text)[:16]}.json"
     store.put_text(uri, text)
     return store.absolute(uri)
 

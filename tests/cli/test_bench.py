@@ -11,7 +11,7 @@ from tests.cli.conftest import Cli
 def test_a_sweep_leaves_table_samples_and_plot(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(bench_methods.SWEEPS, "steps", (1, 2))
+    monkeypatch.setitem(bench_methods.RANGES, "steps", (1, 2))
     size = ("--pairs", "2", "--seeds", "1", "--out", tmp_path, "--device", "cpu")
     done = cli("bench", "ablation", "--sweep", "N", "--json", *size)
     assert done.code == Exit.OK, done.err

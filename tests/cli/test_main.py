@@ -46,7 +46,7 @@ def test_wrong_usage_is_code_2_and_says_what_is_wrong(cli: Cli, arguments: list[
         (["config", "show", "--set", "steps"], "KEY=VALUE"),
         (["config", "show", "--pair", "toi"], 'did you mean "toy"'),
         (["config", "show", "--preset", "studnet"], 'did you mean "student"'),
-        (["config", "show", "--config", "/no/such.yaml"], "No such file"),
+        (["config", "show", "--config", "/no/such.yaml"], 'cannot read config "/no/such.yaml"'),
         (["models", "show", "toi"], 'did you mean "toy"'),
         (["batch", "submit", "m.csv", "--metric", "motion_fidelty"], 'did you mean "motion_fidelity"'),
         (["batch", "submit", "m.csv", "--fit", "corp"], 'did you mean "crop"'),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
-from motionecho.cli.progress import Display, line, outcome, panel
+from motionecho.cli.progress import Display, line, panel, result_of
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ def test_a_run_without_samples_can_be_shown() -> None:
     Console(file=io.StringIO()).print(panel(Now(total=0), "empty", "runs/x", 0))
 
 
-def test_outcome_is_a_sentence() -> None:
-    assert outcome(8, 1, 2, 9, 142) == "8 of 9 videos done (2 of them already there), 1 failed in 2 min 22 s"
-    assert outcome(1, 0, 0, 1, 4.2) == "1 of 1 video done in 4.2 s"
+def test_result_of_is_a_sentence() -> None:
+    assert (
+        result_of(8, 1, 2, 9, 142) == "8 of 9 videos done (2 of them already there), 1 failed in 2 min 22 s"
+    )
+    assert result_of(1, 0, 0, 1, 4.2) == "1 of 1 video done in 4.2 s"

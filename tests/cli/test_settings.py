@@ -1,11 +1,16 @@
 """Where settings come from, and who wins."""
 
+import json
+from dataclasses import fields
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from motionecho.cli.exits import Exit
-from motionecho.cli.settings import resolve
+from motionecho.cli.options import SettingsOptions
+from motionecho.cli.settings import resolve, settings_file
+from motionecho.config import EchoConfig, RunSettings
 from motionecho.errors import UserError
 from motionecho.models.registry import pair_spec
 from tests.cli.conftest import Cli
@@ -27,7 +32,7 @@ def test_without_options_the_pairs_own_defaults_hold() -> None:
 
 
 def test_an_option_wins_over_the_file_and_the_file_over_the_preset(config: Path) -> None:
-    resolved = resolve(config=str(config), changes=["N=6"], fit="resize", metrics=["none"])
+    resolved = resolve(SettingsOptions(config=str(config), changes=["N=6"], fit="resize"), metrics=["none"])
     settings = resolved.settings
     student, activation = settings.echo.student, settings.echo.activation
     assert (student.steps, student.noise_blend, activation.activation) == (6, 0.25, "never")
@@ -40,7 +45,8 @@ def test_an_option_wins_over_the_file_and_the_file_over_the_preset(config: Path)
 
 
 def test_a_value_that_holds_an_equals_sign_or_commas_is_kept_whole() -> None:
-    assert resolve(changes=["layers=a.b=c,d"]).settings.echo.reference.layers == ("a.b=c", "d")
+    resolved = resolve(SettingsOptions(changes=["layers=a.b=c,d"]))
+    assert resolved.settings.echo.reference.layers == ("a.b=c", "d")
 
 
 @pytest.mark.parametrize(
@@ -59,12 +65,70 @@ def test_a_value_that_holds_an_equals_sign_or_commas_is_kept_whole() -> None:
 def test_a_config_file_is_read_strictly(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(UserError, match=said.replace("?", r"\?")):
-        resolve(config=str(tmp_path / "c.yaml"))
+        resolve(SettingsOptions(config=str(tmp_path / "c.yaml")))
+
+
+def test_a_json_file_is_read_as_json(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"echo": {"g": 1e-05}')
+    with pytest.raises(UserError, match="is not JSON"):
+        resolve(SettingsOptions(config=str(tmp_path / "c.json")))
 
 
 def test_an_empty_config_file_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("# nothing\n")
-    assert resolve(config=str(tmp_path / "c.yaml")).settings == resolve().settings
+    assert resolve(SettingsOptions(config=str(tmp_path / "c.yaml"))).settings == resolve().settings
+
+
+OTHER_ECHO = {
+    "steps": 5, "student_noise": "predicted", "noise_blend": 1e-05, "layers": ["a.b", "c"],
+    "reference_timestep": 123, "student_strength": 7.25, "teacher_strength": 1234.5, "gradient": "unit_rms",
+    "student_update": "direction", "teacher_update": "x0", "guided_fraction": 0.1 + 0.2, "warm_up": 1,
+    "cool_down": 2, "teacher_weight": 0.7, "teacher_fraction": 0.4, "teacher_guidance_scale": 3.5,
+    "teacher_grid": "interval", "teacher_grid_steps": 31, "renoise_position": 0.6, "renoise": "predicted",
+    "endpoint_guidance": False, "activation": "always", "threshold_unit": "first_loss",
+    "activation_threshold": 0.9, "truncation_threshold": 0.8, "window": 3, "window_includes_current": False,
+    "teacher_max_steps": 6, "inversion_steps": 17, "inversion_evaluate_at": "source",
+}  # fmt: skip
+OTHERWISE = RunSettings.from_dict(
+    {
+        "pair": "animatediff-lightning", "echo": OTHER_ECHO, "metrics": ["sanity", "toy_text"], "fit": "pad",
+        "device": "cuda:1", "dtype": "float32", "gate": "mf_traj>=0.25, 5 tries", "offload": True,
+        "eager": True, "weights": ["s3://bucket/weights", "base=é/name"],
+    }
+)  # fmt: skip
+
+
+def test_a_settings_file_is_complete(tmp_path: Path) -> None:
+    plain = RunSettings(pair="toy", echo=EchoConfig())
+    for field in fields(RunSettings):
+        assert getattr(OTHERWISE, field.name) != getattr(plain, field.name), field.name
+    for name, value in OTHERWISE.to_dict().items():
+        assert value != plain.to_dict()[name], name
+    usual = EchoConfig(), pair_spec(OTHERWISE.pair).defaults
+    for name, value in OTHERWISE.echo.to_dict().items():
+        assert value not in [echo.to_dict()[name] for echo in usual], name
+    path = tmp_path / "settings.json"
+    path.write_text(settings_file(OTHERWISE), encoding="utf-8")
+    assert resolve(SettingsOptions(config=str(path))).settings == OTHERWISE
+
+
+def test_a_settings_file_can_say_that_nothing_is_scored_or_limited(tmp_path: Path) -> None:
+    quiet = RunSettings(pair="toy", echo=EchoConfig())
+    path = tmp_path / "settings.json"
+    path.write_text(settings_file(quiet))
+    assert json.loads(path.read_text())["echo"]["teacher_fraction"] is None
+    assert resolve(SettingsOptions(config=str(path))).settings == quiet
+
+
+def test_a_config_file_can_be_a_url(config: Path) -> None:
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/configs/run.yaml", config.read_bytes())
+    here, there = (
+        resolve(SettingsOptions(config=place)) for place in (str(config), "memory://configs/run.yaml")
+    )
+    assert there.settings == here.settings
+    with pytest.raises(UserError, match="does not exist"):
+        resolve(SettingsOptions(config="memory://configs/none.yaml"))
 
 
 def test_config_show_explains_and_speaks_json(cli: Cli) -> None:

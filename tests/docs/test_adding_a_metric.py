@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from motionecho.config import RunSettings
+from motionecho.config import Placement, RunSettings
 from motionecho.gate import Gate
 from motionecho.metrics import METRICS, Item, MetricSpec, load_metrics
 from motionecho.models.registry import pair_spec
@@ -99,11 +99,14 @@ def test_a_gate_makes_again_what_it_finds_wanting(
 
 
 def test_a_run_scores_with_it(clip: Path, tmp_path: Path) -> None:
-    settings = RunSettings(pair="toy", echo=pair_spec("toy").defaults, metrics=("brightness",), device="cpu")
+    place = Placement(device="cpu")
+    settings = RunSettings(
+        pair="toy", echo=pair_spec("toy").defaults, metrics=("brightness",), placement=place
+    )
     table = tmp_path / "m.csv"
     table.write_text(f"reference,prompt\n{clip},a red star on a blue background")
     store = RunStore(str(tmp_path / "run"))
-    (task,) = plan.survey(str(table), settings, store.url).todo
+    (task,) = plan.plan_generation(str(table), settings, store.url).todo
     video = store.put_blob(store.video_uri(task.key, "1-a"), str(clip))
     score = stages.build(("score",), settings, store.url)["score"]
     said: dict[str, Any] = score(dataclasses.replace(task, video=video["uri"]))
@@ -116,7 +119,7 @@ def test_videos_that_exist_are_scored_with_it_and_the_sheet_says_so(clip: Path, 
     source = scoring.read_source(str(tmp_path / "videos.csv"))
     asked = scoring.Scoring.of(["brightness"], "crop", "cpu")
     url = str(tmp_path / "scores")
-    (task,) = scoring.survey(source, asked, url)[0].todo
+    (task,) = scoring.plan_scoring(source, asked, url)[0].todo
     job = Job(task)
     job.result = stage.build(("score",), asked, url)["score"](task)
     record: Record = scoring.make_record(job, None, asked, {}, {})

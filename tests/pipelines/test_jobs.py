@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from motionecho.cli.settings import as_changes, resolve
 from motionecho.errors import UserError
 from pipelines.machines import jobs
 
@@ -34,12 +33,6 @@ def test_credentials_are_passed_on_and_nothing_else() -> None:
         {"AWS_SECRET_ACCESS_KEY": "s", "HOME": "/h", "MOTIONECHO_PAIR": "p", "MOTIONECHO_RAY_ADDRESS": "x"}
     )
     assert set(passed) == {"AWS_SECRET_ACCESS_KEY", "MOTIONECHO_PAIR", "RAY_JOB_STOP_WAIT_TIME_S"}
-
-
-def test_settings_survive_the_command_line(tmp_path: Path) -> None:
-    (tmp_path / "c.yaml").write_text("echo: {steps: 3, layers: [a.b, c]}\n")
-    before = resolve(config=str(tmp_path / "c.yaml"), changes=["delta_1=7.5", "teacher_fraction=none"])
-    assert resolve(changes=as_changes(before)).settings == before.settings
 
 
 @pytest.mark.parametrize(("status", "said"), [(401, "RAY_AUTH_TOKEN"), (404, "does not take jobs")])

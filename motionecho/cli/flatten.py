@@ -1,0 +1,38 @@
+"""A command's options in groups: a parameter that is a dataclass stands for all of its fields."""
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Any, TypeVar, get_type_hints
+
+T = TypeVar("T")
+
+
+def flattened(command: Callable[..., T]) -> Callable[..., T]:
+    """Show the parser the fields of `command`'s groups, and hand it the groups made of what was parsed.
+
+    Every field of a group has its default; a name in two groups is a ValueError when the module loads.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    flat: list[Parameter] = []
+    for name, parameter in signature(command).parameters.items():
+        if name not in groups:
+            flat.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name]))
+            continue
+        kinds = get_type_hints(groups[name], include_extras=True)
+        flat += [
+            Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=kinds[field.name])
+            for field in fields(groups[name])
+        ]
+
+    @wraps(command)
+    def call(**values: Any) -> T:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        return command(**values)
+
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    call.__signature__ = Signature(flat)  # type: ignore[attr-defined]  # where inspect looks first
+    return call
