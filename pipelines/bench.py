@@ -51,8 +51,8 @@ def resuming(folder: str, rows: int, done: int) -> dict[str, float]:
     began = time.monotonic()
     work = plan_generation(manifest, SETTINGS, url)
     planned = time.monotonic()
-    store.forget_deleted()
-    store.compact(store.uncompacted())
+    store.forget_deleted(work.index)
+    store.compact(work.index.loose)
     ended = time.monotonic()
     return {
         "rows": rows,
@@ -87,7 +87,7 @@ def _pretend(store: RunStore, tasks: list[Task], chunk: int = 1000) -> None:
         records = []
         for task in tasks[start : start + chunk]:
             record = Record(key=task.key, status="ok", attempts=1, **task.payload.for_record())
-            path = f"{store.root}/records/{task.key[:2]}/{task.key}.json"
+            path = os.path.join(store.url, store.record_uri(task.key))
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w") as stream:
                 stream.write(record.to_json())

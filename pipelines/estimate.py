@@ -13,6 +13,7 @@ from motionecho.errors import UserError
 from motionecho.runs import files
 from motionecho.runs.keys import differences
 from motionecho.runs.records import Record
+from motionecho.runs.results import Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
 from pipelines.execution import Execution
 from pipelines.generate import FACTORY, identity, run
@@ -75,8 +76,10 @@ def estimate(work: Work, cost: Cost) -> Forecast:
     )
 
 
-def of_run(url: str, settings: RunSettings | None = None) -> Cost | None:
-    """Costs by the records of a run, None where it has none; differing `settings` are named in the source.
+def of_run(url: str, settings: RunSettings | None = None, index: Index | None = None) -> Cost | None:
+    """Return costs by a run's records, None where it has none; differing `settings` are named in the source.
+
+    `index` is a look at it that was taken a moment ago, to save another.
 
     Raises UserError where there is no run while `settings` ask for a comparison with it.
     """
@@ -93,7 +96,7 @@ def of_run(url: str, settings: RunSettings | None = None) -> Cost | None:
             raise UserError(f'"{store.url}" holds scores, and no samples that were made')
         changed = differences(there, identity(settings)["settings"])
         source = f"of {store.url}" + (f" (other settings: {'; '.join(changed)})" if changed else "")
-    return measured(islice((r for r in store.records() if r.ok), RECORDS), source)
+    return measured(islice((r for r in store.records(index) if r.ok), RECORDS), source)
 
 
 def pilot(
@@ -109,7 +112,7 @@ def pilot(
         tasks={t.key: t for t in chosen},
         todo=chosen,
         bad=[],
-        index={},
+        index=Index(),
         motions=set(),
         retry_failed=False,
     )
@@ -118,8 +121,9 @@ def pilot(
         records = list(RunStore(place).records())
     cost = measured((record for record in records if record.ok), "of a pilot")
     if cost is None:
-        error = (records[0].error or {}) if records else {}
-        raise UserError(f"no sample of the pilot succeeded: {error.get('message', 'no worker could start')}")
+        error = records[0].error if records else None
+        why = error.message if error else "no worker could start"
+        raise UserError(f"no sample of the pilot succeeded: {why}")
     return cost
 
 
@@ -129,17 +133,17 @@ def measured(records: Iterable[Record], source: str) -> Cost | None:
     if not done:
         return None
     own = [_weight(r) * r.spent(*OWN) for r in done]
-    makers = [record for record in done if record.motion and "bytes" in record.motion]
-    devices = dict.fromkeys(str(record.where.get("device") or "unknown devices") for record in done)
+    made = [(record, record.motion.bytes) for record in done if record.motion and record.motion.bytes]
+    devices = dict.fromkeys(record.made_on or "unknown devices" for record in done)
     return Cost(
         n=len(done),
         unit="CPU" if _cores(done[0]) else "GPU",
         device=", ".join(devices),
         sample_s=fmean(own),
         spread=stdev(own) if len(own) > 1 else None,
-        inversion_s=fmean(_weight(r) * _shared(r) for r in makers) if makers else None,
-        sample_bytes=fmean(sum((blob or {}).get("bytes", 0) for blob in (r.video, r.stats)) for r in done),
-        motion_bytes=fmean((r.motion or {})["bytes"] for r in makers) if makers else 0.0,
+        inversion_s=fmean(_weight(r) * _shared(r) for r, _ in made) if made else None,
+        sample_bytes=fmean(sum((b.bytes or 0) if b else 0 for b in (r.video, r.stats)) for r in done),
+        motion_bytes=fmean(size for _, size in made) if made else 0.0,
         source=source,
     )
 
@@ -151,13 +155,15 @@ def _shared(record: Record) -> float:
 
 def _weight(record: Record) -> float:
     """How many GPUs, or else CPU cores, the sample's worker had."""
-    return _cores(record) or float(record.where.get("gpus", 1.0))
+    return _cores(record) or (record.where.gpus if record.where else None) or 1.0
 
 
 def _cores(record: Record) -> int:
-    """CPU cores that computed, 0 where a GPU did."""
-    name, _, threads = str(record.where.get("device", "cpu")).partition(", threads: ")
-    return 0 if name != "cpu" else int(threads or 1)
+    """Count the CPU cores that computed, 0 where a GPU did."""
+    where = record.where
+    if where and where.device not in ("cpu", None):
+        return 0
+    return (where.threads if where else None) or 1
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from motionecho.metrics import wants_gpu
 from motionecho.models.registry import pair_spec
 from motionecho.runs.files import absolute
 from motionecho.runs.keys import CODE_EPOCH
+from motionecho.runs.notes import ErrorNote
 from motionecho.runs.provenance import versions
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
@@ -87,7 +88,7 @@ def make_loop(
     make = Recorder(versions(), pair_spec(settings.pair, settings.placement.weights).weights())
     meters = Meters(store.url, len(jobs))
 
-    def record(job: Job, error: dict[str, Any] | None) -> Record:
+    def record(job: Job, error: ErrorNote | None) -> Record:
         made = make.record(job, error)
         meters.took(made)
         return made

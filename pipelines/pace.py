@@ -36,13 +36,13 @@ def pace(records: Iterable[Record]) -> dict[str, Any]:
     records = list(records)
     done = [record for record in records if record.ok]
     if len(done) < 2:
-        errors = [record.error["message"] for record in records if record.error]
+        errors = [record.error.message for record in records if record.error]
         why = f"{len(errors)} failed, the first: {errors[0]}" if errors else "ask for at least 2"
         raise UserError(f"{len(done)} finished samples tell nothing of a pace; {why}")
     ends = [datetime.fromisoformat(record.committed_at).timestamp() for record in done]
     spent = [record.spent(*(stage.name for stage in STAGES)) for record in done]
     span = max(ends) - min(end - took for end, took in zip(ends, spent, strict=True))
-    workers = {(record.where.get("node"), record.where.get("pid")) for record in done}
+    workers = {(record.where.node, record.where.pid) if record.where else None for record in done}
     laps = {name for record in done for name in record.seconds}
     return {
         "samples": len(done),

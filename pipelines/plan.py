@@ -13,7 +13,7 @@ from motionecho.manifest import BadRow, Sample, TakenId, read_manifest
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.runs import files
 from motionecho.runs.keys import digest, file_digest, motion_key, sample_key
-from motionecho.runs.results import Entry
+from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
 from pipelines.tasks import MakeSample, Task
 
@@ -41,7 +41,7 @@ class Work:
     tasks: dict[str, Task]
     todo: tuple[Task, ...]
     bad: list[BadRow]
-    index: dict[str, Entry]  # what the store held
+    index: Index  # what the store held
     retry_failed: bool
     motions: set[str]  # keys of the motions in the store
 
@@ -71,10 +71,12 @@ def plan_generation(
     limit: int | None = None,
     retry_failed: bool = False,
     motions: str | None = None,
+    index: Index | None = None,
 ) -> Work:
     """Read the manifest, hash its references and compare with the store. Writes nothing.
 
-    `motions` is where inverted references are shared, unless the run says so itself.
+    `motions` is where inverted references are shared, unless the run says so itself. `index` is a look at the
+    store that was taken a moment ago, to save another.
 
     Raises UserError where the manifest as a whole, the pair or the store's address cannot be used.
     """
@@ -82,7 +84,7 @@ def plan_generation(
     rows = read_manifest(manifest_path)[:limit]
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]
-    index, cached = what_is_there(store_url, motions)
+    index, cached = what_is_there(store_url, motions, index)
     hashed = hash_references({sample.reference for sample in samples}, index.values())
 
     tasks: dict[str, Task] = {}
@@ -121,11 +123,13 @@ def _refuse(path: str, bad: list[BadRow], good: int) -> None:
         raise UserError(f'no row of manifest "{path}" can run; row {first.row}: {first.reason}')
 
 
-def what_is_there(store_url: str, motions: str | None = None) -> tuple[dict[str, Entry], set[str]]:
-    """Index and motions of a store that may not exist yet; UserError, soon, where it cannot be reached."""
+def what_is_there(
+    store_url: str, motions: str | None = None, index: Index | None = None
+) -> tuple[Index, set[str]]:
+    """Look at a store that may not exist yet and at its motions; UserError, soon, where nobody answers."""
     store = RunStore(store_url, CREATE_PATIENCE_S, motions)
     try:
-        return store.index(), store.motions()
+        return store.index() if index is None else index, store.motions()
     except Exception as problem:
         raise UserError(f'cannot read "{store.url}": {problem}') from problem
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import re
 import tempfile
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from motionecho.errors import UserError
+from motionecho.runs.notes import Host
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from motionecho.video import read_clip
@@ -39,7 +39,9 @@ def find(store: RunStore, sample: str) -> Record:
     ok = [record for record in found if record.ok]
     if not ok:
         why = (
-            f"it failed: {(found[0].error or {}).get('message')}" if found else "no record has that id or key"
+            f"it failed: {found[0].error.message if found[0].error else None}"
+            if found
+            else "no record has that id or key"
         )
         raise UserError(f'cannot replay "{sample}" of {store.url}: {why}')
     return ok[-1]
@@ -59,7 +61,7 @@ def replay(store: RunStore, sample: str, device: str | None = None, out: str | N
         if not work.todo:
             raise UserError(f'cannot replay "{record.id}": {work.bad[0].reason}')
         task = dataclasses.replace(work.todo[0], attempt="replay")
-        _as_many_threads(str(record.where.get("device")))
+        _as_many_threads(record.where)
         made: dict[str, Any] = {}
         handed: Any = None
         specs = [spec for spec in STAGES if spec.needs_models or spec.takes_film]  # those that make the video
@@ -68,9 +70,9 @@ def replay(store: RunStore, sample: str, device: str | None = None, out: str | N
             part, handed = spec.call(stages[spec.name], task, handed)
             made |= part
         again = RunStore(os.path.join(folder, "run"))
-        video = again.absolute(made["video"]["uri"])
+        video = again.absolute(made["video"].uri)
         if out:
-            with again.fetch(made["video"]["uri"]) as local, open(local, "rb") as source:
+            with again.fetch(made["video"].uri) as local, open(local, "rb") as source:
                 _save(source.read(), out)
         equal = made["latent_sha256"] == record.latent_sha256
         frames = None if equal else _differences(store, record, video)
@@ -80,14 +82,14 @@ def replay(store: RunStore, sample: str, device: str | None = None, out: str | N
     elif task.key != record.key:
         notes.append("weights or code differ from the run's: the sample has another key here")
     if not equal:
-        notes.append(f"it was made on: {record.where.get('device', 'a device that was not noted')}")
+        notes.append(f"it was made on: {record.made_on or 'a device that was not noted'}")
     return Replay(record.id, record.key, equal, record.latent_sha256, made["latent_sha256"], notes, frames)
 
 
 def _differences(store: RunStore, record: Record, video: str) -> dict[str, float] | None:
     if record.video is None:
         return None
-    with store.fetch(record.video["uri"]) as path:
+    with store.fetch(record.video.uri) as path:
         before, after = (_frames(each) for each in (path, video))
     if before.shape != after.shape:
         return None
@@ -97,13 +99,12 @@ def _differences(store: RunStore, record: Record, video: str) -> dict[str, float
     return {"mean": round(float(apart.mean()), 4), "max": float(apart.max()), "psnr_db": round(psnr, 2)}
 
 
-def _as_many_threads(device: str) -> None:
-    """On a CPU sums round by the number of threads: take as many as the record names."""
+def _as_many_threads(where: Host | None) -> None:
+    """Take as many threads as the record names: on a CPU sums round by their number."""
     import torch
 
-    threads = re.search(r"threads: (\d+)", device)
-    if threads:
-        torch.set_num_threads(int(threads[1]))
+    if where and where.threads:
+        torch.set_num_threads(where.threads)
 
 
 def _frames(path: str) -> Any:

@@ -19,10 +19,11 @@ def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
 
 def only_failed(store: RunStore, manifest: str, settings: RunSettings) -> Work:
     """Plan a manifest, with nothing to do but its samples that failed in this run."""
-    failed = {record.id for record in store.records() if not record.ok}
+    index = store.index()
+    failed = index.failed
     if not failed:
         raise UserError(f'no sample of "{store.url}" has failed: there is nothing to retry')
-    work = plan_generation(manifest, settings, store.url, retry_failed=True)
+    work = plan_generation(manifest, settings, store.url, retry_failed=True, index=index)
     todo = tuple(task for task in work.todo if task.payload.id in failed)
     if not todo:
         raise UserError(

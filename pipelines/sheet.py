@@ -9,6 +9,7 @@ from motionecho.metrics import METRICS
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.report.sheet import SheetRow, contact_sheet
 from motionecho.runs.files import fetch
+from motionecho.runs.notes import Blob
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from motionecho.video import read_clip
@@ -16,25 +17,24 @@ from pipelines.plan import Work, first_of_each_reference_first
 from pipelines.tasks import Task
 
 SAMPLES = 12
-URI = "report/contact_sheet.png"
 
 
 def publish_sheet(
     store: RunStore, settings: RunSettings, work: Work, fresh: bool, on_problem: Callable[[str], None]
 ) -> str | None:
-    """Write report/contact_sheet.png and return where it is; None, and a word, where that was not possible.
+    """Write the run's contact sheet and return where it is; None, and a word, where that was not possible.
 
     A sheet that exists is kept unless something `fresh` was made. The run has succeeded before this begins,
     so nothing that goes wrong here may turn it into a failure.
     """
     try:
-        if not fresh and store.exists(URI):
-            return store.absolute(URI)
+        if not fresh and store.exists(store.sheet_uri):
+            return store.absolute(store.sheet_uri)
         shown = []
         for task in first_of_each_reference_first(work.tasks.values()):
             record = store.record(task.key)
             if record is not None and record.ok and record.video:
-                shown.append(_row(store, settings, pair_spec(settings.pair), task, record))
+                shown.append(_row(store, settings, pair_spec(settings.pair), task, record, record.video))
             if len(shown) == SAMPLES:
                 break
         if not shown:
@@ -42,17 +42,19 @@ def publish_sheet(
         with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
             local = os.path.join(folder, "contact_sheet.png")
             contact_sheet(shown, local, total=len(work.tasks))
-            return store.absolute(store.put_blob(URI, local)["uri"])
+            return store.absolute(store.put_blob(store.sheet_uri, local).uri)
     except Exception as problem:
         on_problem(f"no contact sheet: {problem}")
         return None
 
 
-def _row(store: RunStore, settings: RunSettings, spec: PairSpec, task: Task, record: Record) -> SheetRow:
+def _row(
+    store: RunStore, settings: RunSettings, spec: PairSpec, task: Task, record: Record, video: Blob
+) -> SheetRow:
     sample, size = task.payload.sample, (spec.frames, spec.height, spec.width)
     with fetch(sample.reference) as path:
         reference = read_clip(path, *size, sample.window, settings.fit)
-    with store.fetch((record.video or {})["uri"]) as path:
+    with store.fetch(video.uri) as path:
         result = read_clip(path, *size)
     return SheetRow(reference.frames, result.frames, sample.prompt, remark(record))
 

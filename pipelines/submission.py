@@ -39,10 +39,12 @@ def drive(
     about = {"created_at": now(), "manifest": digest(sorted(work.tasks)), "versions": versions()}
     about |= facts or {}
     store.create(identity, about)
-    store.forget_deleted()
-    store.forget(work.given_up if work.retry_failed else ())
-    commit_bad_rows(store, work)
-    store.compact(store.uncompacted())
+    again = set(work.given_up if work.retry_failed else ())
+    store.forget_deleted(work.index)
+    store.forget(again)
+    bad = commit_bad_rows(store, work)
+    left_behind = [record for record in work.index.loose if record.key not in again]
+    store.compact([*left_behind, *bad])
 
     tally, stopped, interrupted = Tally(), None, False
     with Reporter(before, store, on_event, manifest) as reporter:

@@ -12,6 +12,7 @@ import numpy as np
 from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, PoisonedDevice, Transient, UserError
 from motionecho.manifest import Sample
+from motionecho.runs.notes import ErrorNote, Host
 
 Kind = Literal["bad", "strike", "infra", "poisoned"]
 Stage = Callable[..., dict[str, Any]]
@@ -113,11 +114,11 @@ class Failure:
     stage: str
     traceback: str = ""
 
-    def note(self, **about: Any) -> dict[str, Any]:
-        """The failure as it stands in records and attempt notes."""
-        values = asdict(self)
-        values["class"] = values.pop("name")
-        return values | about | {"at": datetime.now(UTC).isoformat(timespec="milliseconds")}
+    def note(self, attempt: str | None = None, where: Host | None = None) -> ErrorNote:
+        """Write the failure down as records and attempt notes keep it."""
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        host, node = (where.name, where.node) if where else (None, None)
+        return ErrorNote(**asdict(self), attempt=attempt, host=host, node=node, at=at)
 
 
 @dataclass
@@ -127,10 +128,10 @@ class Job:
     task: Task
     group: int = 0  # the pool it waits for
     result: dict[str, Any] = field(default_factory=dict)
-    strikes: list[dict[str, Any]] = field(default_factory=list)
+    strikes: list[ErrorNote] = field(default_factory=list)
     infra: int = 0
     handed: Any = None  # a reference to the film that waits to be published
-    where: dict[str, Any] = field(default_factory=dict)
+    where: Host | None = None
     avoid: tuple[int, int] | None = None  # (pool, seat) that failed it last
     ahead: tuple[int, int] | None = None  # (pool, seat) that reads what it needs already
 

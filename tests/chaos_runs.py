@@ -72,5 +72,5 @@ def check_whole(out: str | Path, records: dict[str, Record]) -> None:
     for record in records.values():
         for blob in (record.video, record.stats):
             assert blob is not None
-            with store.fetch(blob["uri"]) as path:
-                assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == blob["sha256"]
+            with store.fetch(blob.uri) as path:
+                assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == blob.sha256

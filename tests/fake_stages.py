@@ -20,6 +20,7 @@ from typing import Any
 from motionecho.config import RunSettings
 from motionecho.errors import BadSample, CanaryMismatch, PoisonedDevice, Transient
 from motionecho.runs.files import fetch
+from motionecho.runs.notes import Blob
 from motionecho.runs.store import RunStore
 from pipelines.tasks import Task
 
@@ -50,7 +51,7 @@ def build_broken(names: tuple[str, ...], settings: RunSettings, url: str) -> dic
 def invert(store: RunStore, task: Task) -> dict[str, Any]:
     uri = store.motion_uri(task.payload.motion_key)
     if store.exists(uri):
-        return {"motion": {"uri": uri}}
+        return {"motion": Blob(uri)}
     _count(store, f"invert-{task.payload.motion_key}")
     with fetch(task.payload.sample.reference) as path:
         return {"motion": _put(store, uri, Path(path).read_bytes())}
@@ -83,7 +84,7 @@ def generate(store: RunStore, task: Task) -> dict[str, Any]:
 
 def publish(store: RunStore, task: Task, film: bytes) -> dict[str, Any]:
     _count(store, f"publish-{task.payload.id}")
-    while task.payload.sample.prompt.startswith("waits") and not Path(store.root + ".go").exists():
+    while task.payload.sample.prompt.startswith("waits") and not Path(store.url + ".go").exists():
         time.sleep(0.05)
     return {
         "video": _put(store, store.video_uri(task.key, task.attempt), b"video " + film[:64]),
@@ -127,14 +128,14 @@ def calls(url: str) -> dict[str, int]:
 
 
 def _count(store: RunStore, name: str) -> int:
-    folder = Path(store.root + ".calls")
+    folder = Path(store.url + ".calls")
     folder.mkdir(exist_ok=True)
     number = len(list(folder.glob(f"{name}.*"))) + 1
     (folder / f"{name}.{number}-{os.getpid()}").touch()
     return number
 
 
-def _put(store: RunStore, uri: str, data: bytes) -> dict[str, Any]:
+def _put(store: RunStore, uri: str, data: bytes) -> Blob:
     with tempfile.NamedTemporaryFile(suffix=".bin") as file:
         file.write(data)
         file.flush()

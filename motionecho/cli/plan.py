@@ -71,7 +71,7 @@ def put_plan(work: "Work", manifest: str, url: str, cost: "Cost | None" = None, 
     """Print a plan with its costs: those given, else those of the run's own records."""
     from pipelines import estimate
 
-    cost = cost or estimate.of_run(url)
+    cost = cost or estimate.of_run(url, index=work.index)
     expected = estimate.estimate(work, cost) if cost else None
     if json:
         put_json(run=url, plan=asdict(work.plan), estimate=asdict(expected) if expected else None)

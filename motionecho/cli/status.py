@@ -35,19 +35,17 @@ def status(
 
 def failures(run: RunArgument, json: JsonOption = False) -> None:
     """The samples that failed: which, where and why. --json adds tracebacks and earlier attempts."""
-    failed = [record for record in open_run(run).records() if not record.ok]
+    failed = [record.to_dict() for record in open_run(run).records() if not record.ok]
     if json:
-        put_json(
-            run=run, failures=[{name: getattr(record, name) for name in FAILURE_FACTS} for record in failed]
-        )
+        put_json(run=run, failures=[{name: facts[name] for name in FAILURE_FACTS} for facts in failed])
         return
     if not failed:
         say("no failed samples")
         return
     rows = [
-        {"id": record.id, "attempts": record.attempts}
-        | {name: (record.error or {}).get(name) for name in ("stage", "class", "message")}
-        for record in failed
+        {name: facts[name] for name in ("id", "attempts")}
+        | {name: (facts["error"] or {}).get(name) for name in ("stage", "class", "message")}
+        for facts in failed
     ]
     put(table(rows, limit=160))
     say(f"{count(len(failed), 'failed sample')}; to try them again, submit again with --retry-failed")
@@ -55,12 +53,11 @@ def failures(run: RunArgument, json: JsonOption = False) -> None:
 
 def state(store: "RunStore") -> dict[str, Any]:
     """Counts out of the records, which are the truth, and the driver's last word, which may be old."""
-    entries = store.index().values()
-    succeeded = {entry.id for entry in entries if entry.ok}
-    failed = {entry.id for entry in entries if not entry.ok} - succeeded  # a mended row has succeeded since
+    index = store.index()
+    failed = index.failed
     word = store.progress() or {}
     total = word.get("total")
-    done = sum(entry.ok for entry in entries)
+    done = sum(entry.ok for entry in index.values())
     return {
         "run": store.url,
         "total": total,

@@ -17,6 +17,7 @@ from motionecho.manifest.columns import column_names
 from motionecho.manifest.rows import resolve_reference
 from motionecho.manifest.tables import TABLES, read_table
 from motionecho.runs import files
+from motionecho.runs.folder import Folder
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif")
 
@@ -56,18 +57,17 @@ def from_folder(folder: str, prompts: str, join: str | None = None) -> list[Row]
 
 def videos_in(folder: str) -> dict[str, str]:
     """Map the path within the folder of every video below it to its address, sorted; UserError where none."""
-    fs, root = files.open_url(folder)
-    base = root if files.is_local(fs) else folder.rstrip("/")
+    place = Folder.at(folder, files.HURRIED_S)
+    base = place.url if place.is_local else folder.rstrip("/")
     try:
-        if fs.isfile(root):
-            return {os.path.basename(root): base}
-        found = files.find(fs, root, patience_s=20)
+        if place.fs.isfile(""):
+            return {os.path.basename(base): base}
+        found = place.find()
     except Exception as problem:  # whatever a remote driver raises
         raise UserError(f'cannot list "{folder}": {problem}') from problem
-    videos = [path for path in found if path.lower().endswith(VIDEOS)]
-    if not videos:
+    names = [path for path in found if path.lower().endswith(VIDEOS)]
+    if not names:
         raise UserError(f'"{folder}" has no video in it: no file that ends in {", ".join(VIDEOS)}')
-    names = [path[len(root) :].lstrip("/") for path in videos]
     return {name: f"{base}/{name}" for name in names}
 
 

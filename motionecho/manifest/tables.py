@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from motionecho.errors import BadSample, UserError
-from motionecho.runs.files import HURRIED_S, fetch, open_url, overwrite
+from motionecho.runs.files import HURRIED_S, fetch
+from motionecho.runs.folder import Folder
 from motionecho.runs.records import OUTCOME_PREFIX
 
 RawRow = dict[str, Any] | str
@@ -46,11 +47,11 @@ def write_table(path: str, rows: Sequence[dict[str, Any]], replace: bool = False
     Raises UserError where the place cannot be written or, unless `replace`, holds something already.
     """
     suffix = _suffix(path)
-    fs, place = open_url(path)
+    folder, name = Folder.holding(path, HURRIED_S)
     try:
-        if not replace and fs.exists(place):
+        if not replace and folder.exists(name):
             raise UserError(f'"{path}" exists already; --force writes over it')
-        overwrite(fs, place, _bytes(rows, suffix), patience_s=20)
+        folder.overwrite(name, _bytes(rows, suffix))
     except UserError:
         raise
     except Exception as problem:  # whatever a remote driver raises

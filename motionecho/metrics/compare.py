@@ -17,8 +17,6 @@ from motionecho.metrics.stats import Estimate, estimate
 from motionecho.runs.records import OUTCOME_PREFIX, Record
 from motionecho.runs.store import RunStore
 
-BESIDE = "scores"  # where a run's later scores are, within the run
-
 
 @dataclass
 class Scored:
@@ -77,7 +75,7 @@ def read_scores(place: str) -> list[Scored]:
     store = RunStore(place)
     if store.run() is None:
         raise UserError(f'there is no run at "{place}": no run.json in it')
-    beside = RunStore(f"{place.rstrip('/')}/{BESIDE}")
+    beside = RunStore(store.scores_url)
     return gather([*store.records(), *(beside.records() if beside.run() else ())])
 
 

@@ -17,7 +17,7 @@ def cost(record: Record) -> dict[str, float]:
     if not record.trace:
         return {}
     seconds = dict(record.seconds)
-    if not (record.motion or {}).get("sha256"):
+    if record.motion is None or not record.motion.sha256:
         seconds.pop("invert", None)
     figures = {f"cost_seconds_{stage}": float(value) for stage, value in seconds.items()}
     laps = [seconds[name] for name in ("generate_sample", "generate_decode") if name in seconds]

@@ -11,12 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from motionecho.errors import UserError
-from motionecho.runs import files
+from motionecho.runs import layout
 from motionecho.runs.store import RunStore
 
 SILENT_S = 3600.0  # a driver leaves a word every 15 s; a store may be away for a while
-SWEPT = ("videos", "stats", "attempts", "records", "results", "motions", "report")
-OUTCOMES = ("results", "attempts", "records", "videos", "stats", "report", "scores")  # in this order
 
 
 @dataclass(frozen=True)
@@ -29,26 +27,22 @@ class Orphan:
 
 def orphans(store: RunStore) -> list[Orphan]:
     """List what can go; UserError while a driver is at work on the run."""
-    listed = {folder: _sizes(store, folder) for folder in SWEPT}
-    named, finished = set(), set()
-    for record in store.records():
-        finished.add(record.key)
-        named |= {blob["uri"] for blob in (record.video, record.stats) if blob}
-    finished |= store.keys()
+    listed = {folder: store.folder.sizes(folder) for folder in layout.FOLDERS}
+    index = store.index()
+    named = {blob.uri for record in store.records(index) for blob in (record.video, record.stats) if blob}
     refuse_while_running(store)
     found = []
     for folder, sizes in listed.items():
         for uri, size in sizes.items():
-            name = uri.rsplit("/", 1)[-1]
-            unnamed = folder in ("videos", "stats") and uri not in named
-            stale = folder == "attempts" and name.split("-")[0] in finished
-            if unnamed or stale or name.startswith(".part-"):
+            unnamed = folder in layout.BLOBS and uri not in named
+            stale = folder == layout.ATTEMPTS and layout.key_of(uri) in index
+            if unnamed or stale or uri.rsplit("/", 1)[-1].startswith(".part-"):
                 found.append(Orphan(uri, size))
     return sorted(found, key=lambda orphan: orphan.uri)
 
 
 def remove(store: RunStore, found: list[Orphan]) -> None:
-    files.remove_all(store.fs, [f"{store.root}/{orphan.uri}" for orphan in found], store.patience_s)
+    store.folder.remove_all(orphan.uri for orphan in found)
 
 
 def clear(store: RunStore) -> int:
@@ -58,12 +52,12 @@ def clear(store: RunStore) -> int:
     """
     refuse_while_running(store)
     gone = 0
-    for folder in OUTCOMES:
-        paths = [f"{store.root}/{uri}" for uri in _sizes(store, folder)]
-        files.remove_all(store.fs, paths, store.patience_s)
-        gone += len(paths)
-    for name in ("progress.json", "run.json"):
-        files.remove_all(store.fs, [f"{store.root}/{name}"], store.patience_s)
+    for folder in layout.OUTCOMES:
+        uris = store.folder.sizes(folder)
+        store.folder.remove_all(uris)
+        gone += len(uris)
+    for uri in (layout.PROGRESS, layout.RUN):
+        store.folder.remove_all([uri])
     return gone
 
 
@@ -82,9 +76,3 @@ def silent_for(word: Mapping[str, Any]) -> float | None:
     """Seconds since the driver's last word; None where it has not spoken."""
     moment = word.get("at")
     return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() if moment else None
-
-
-def _sizes(store: RunStore, folder: str) -> dict[str, int]:
-    store.fs.invalidate_cache()
-    found = files.patiently(lambda: store.fs.find(f"{store.root}/{folder}", detail=True), store.patience_s)
-    return {path[len(store.root) + 1 :]: int(info.get("size") or 0) for path, info in found.items()}

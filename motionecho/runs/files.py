@@ -1,31 +1,26 @@
-"""Whole files on any fsspec URL: fetched whole, published whole, or not at all.
+"""Files on any fsspec URL: opened, fetched whole, told apart, and which failures of a store may pass.
 
-An object store has no rename and a local file can be seen half written, so nothing is ever streamed to its
-final name: bytes are complete on local disk first. Stores also stumble for seconds or minutes; `patiently`
-waits that out with jitter, because the file in hand has cost minutes of computing.
+Stores stumble for seconds or minutes; `patiently` waits that out with jitter, because the file in hand has
+cost minutes of computing.
 """
 
 import errno
 import os
 import random
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import fsspec
 from fsspec.core import url_to_fs
 
 from motionecho.errors import BadSample, MotionEchoError, Transient, UserError
-from motionecho.runs.keys import file_digest
 
 T = TypeVar("T")
 PATIENCE_S = 180.0
 HURRIED_S = 20.0  # before a run has begun: a wrong address should be told soon
-PARALLEL = 16
 # Waiting does not mend these; anything else a store raises may pass.
 PERMANENT = (
     FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError,
@@ -135,91 +130,6 @@ def fetch(uri: str, patience_s: float = PATIENCE_S) -> Iterator[str]:
         yield local
 
 
-def put_whole(
-    fs: fsspec.AbstractFileSystem, path: str, local: str, patience_s: float = PATIENCE_S
-) -> dict[str, Any]:
-    """Publish the local file at `path` in one go; return its {"sha256", "bytes"}."""
-
-    def put() -> None:
-        if not is_local(fs):
-            fs.put_file(local, path)
-            return
-        temporary = _temporary_beside(path)
-        try:
-            shutil.copyfile(local, temporary)
-            _sync(temporary)
-            os.replace(temporary, path)
-        finally:
-            _discard(temporary)
-
-    sha256, size = file_digest(local), os.path.getsize(local)
-    patiently(put, patience_s)
-    return {"sha256": sha256, "bytes": size}
-
-
-def create_once(
-    fs: fsspec.AbstractFileSystem, path: str, data: bytes, patience_s: float = PATIENCE_S
-) -> bool:
-    """Create `path` with `data` unless it exists; False where it holds something else already.
-
-    Atomic on a local disk (hard link) and on stores with conditional PUT; elsewhere last write wins.
-    """
-
-    def create() -> bool:
-        try:
-            if is_local(fs):
-                _link_new(path, data)
-            else:
-                fs.pipe_file(path, data, mode="create")
-            return True
-        except OSError:
-            # Lost the race, or our own earlier PUT went through and only its answer was lost.
-            fs.invalidate_cache()
-            if fs.exists(path):
-                return bool(fs.cat_file(path) == data)
-            raise
-
-    return patiently(create, patience_s)
-
-
-def overwrite(fs: fsspec.AbstractFileSystem, path: str, data: bytes, patience_s: float = PATIENCE_S) -> None:
-    """Write `data` at `path`, whole, over whatever is there."""
-    if not is_local(fs):
-        patiently(lambda: fs.pipe_file(path, data), patience_s)
-        return
-    with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
-        local = os.path.join(folder, "whole")
-        with open(local, "wb") as stream:
-            stream.write(data)
-        put_whole(fs, path, local, patience_s)
-
-
-def find(fs: fsspec.AbstractFileSystem, folder: str, patience_s: float = PATIENCE_S) -> list[str]:
-    """List all files below a folder as they are now, sorted; unfinished ones (dot files) left out."""
-    fs.invalidate_cache()
-    paths: list[str] = patiently(lambda: fs.find(folder), patience_s)
-    return sorted(path for path in paths if not path.rsplit("/", 1)[-1].startswith("."))
-
-
-def read_all(
-    fs: fsspec.AbstractFileSystem, paths: Iterable[str], patience_s: float = PATIENCE_S
-) -> Iterator[bytes]:
-    """Yield the bytes of many small files in order, several read at a time."""
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        yield from pool.map(lambda path: patiently(lambda: fs.cat_file(path), patience_s), paths)
-
-
-def remove_all(fs: fsspec.AbstractFileSystem, paths: Iterable[str], patience_s: float = PATIENCE_S) -> None:
-    """Delete files that may be gone already, several at a time."""
-
-    def remove(path: str) -> None:
-        with suppress(FileNotFoundError):
-            patiently(lambda: fs.rm_file(path), patience_s)
-
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(remove, paths))
-
-
 def _or_bad_sample(uri: str, action: Callable[[], T]) -> T:
     try:
         return action()
@@ -227,39 +137,3 @@ def _or_bad_sample(uri: str, action: Callable[[], T]) -> T:
         raise BadSample(f'"{uri}" does not exist') from problem
     except PermissionError as problem:
         raise BadSample(f'no permission to read "{uri}": check the credentials of this machine') from problem
-
-
-def _link_new(path: str, data: bytes) -> None:
-    temporary = _temporary_beside(path)
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            raise
-        except OSError:  # a disk without hard links: last write wins
-            os.replace(temporary, path)
-    finally:
-        _discard(temporary)
-
-
-def _temporary_beside(path: str) -> str:
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".part-", dir=folder)
-    os.close(handle)
-    os.chmod(temporary, 0o644)
-    return temporary
-
-
-def _discard(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.remove(path)
-
-
-def _sync(path: str) -> None:
-    with open(path, "rb") as stream:
-        os.fsync(stream.fileno())

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from motionecho.errors import UserError
@@ -29,9 +29,59 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     try:
         yield temporary
         os.chmod(temporary, 0o644)  # mkstemp lets nobody else read
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
+        _sync(temporary)
         os.replace(temporary, target)
     finally:
-        with suppress(FileNotFoundError):
-            os.remove(temporary)
+        _discard(temporary)
+
+
+def put(path: str, fill: Callable[[str], object]) -> None:
+    """Write `path` whole, over whatever is there, its folder made: `fill` gets the temporary file's name."""
+    temporary = _beside(path)
+    try:
+        fill(temporary)
+        _sync(temporary)
+        os.replace(temporary, path)
+    finally:
+        _discard(temporary)
+
+
+def create(path: str, data: bytes) -> None:
+    """Write a file that is not there yet, whole; FileExistsError where it is."""
+    temporary = _beside(path)
+    try:
+        write(temporary, data)
+        _sync(temporary)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without hard links: last write wins
+            os.replace(temporary, path)
+    finally:
+        _discard(temporary)
+
+
+def write(path: str, data: bytes) -> None:
+    """Write bytes as they come; not whole by itself."""
+    with open(path, "wb") as stream:
+        stream.write(data)
+
+
+def _beside(path: str) -> str:
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".part-", dir=folder)
+    os.close(handle)
+    os.chmod(temporary, 0o644)  # mkstemp lets nobody else read
+    return temporary
+
+
+def _discard(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.remove(path)
+
+
+def _sync(path: str) -> None:
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())

@@ -1,24 +1,24 @@
 """The committed outcome of one sample. A sample is finished when its record exists, and not before."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from motionecho.errors import MotionEchoError
+from motionecho.runs.notes import Blob, ErrorNote, Host, known
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 OUTCOME_PREFIX = "result_"  # results are a manifest: columns that begin so are dropped when read as one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One sample, finished or given up; plain JSON values only.
+    """One sample, finished or given up; in dicts, plain JSON values only.
 
-    `inputs` are the manifest's columns (reference made absolute, id and seed filled in). `motion`, `video`
-    and `stats` are blobs: {"uri": path within the run, "sha256", "bytes"}; a motion found in the cache has
-    its URI only. `scores` holds one flat dict a metric, `skipped` the reason of each metric that could not
-    run. `strikes` are the failed attempts before this outcome, and `error` is what ended a failed one:
-    {"kind", "class", "message", "stage", "traceback", "attempt", "host", "node", "at"}.
+    `inputs` are the manifest's columns (reference made absolute, id and seed filled in). `scores` holds one
+    flat dict a metric, `skipped` the reason of each metric that could not run. `strikes` are the failed
+    attempts before this outcome, and `error` is what ended a failed one.
     """
 
     key: str
@@ -30,9 +30,9 @@ class Record:
     echo: dict[str, Any] = field(default_factory=dict)  # the resolved settings, overrides applied
     attempt: str | None = None  # the name under which this outcome's blobs were written
     attempts: int = 0
-    motion: dict[str, Any] | None = None
-    video: dict[str, Any] | None = None
-    stats: dict[str, Any] | None = None
+    motion: Blob | None = None
+    video: Blob | None = None
+    stats: Blob | None = None
     latent_sha256: str | None = None
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, dict[str, str]] = field(default_factory=dict)  # {"version", "key"} of each score
@@ -40,9 +40,9 @@ class Record:
     tries: list[dict[str, Any]] = field(default_factory=list)  # one a try, where a quality gate was set
     trace: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    strikes: list[dict[str, Any]] = field(default_factory=list)
-    error: dict[str, Any] | None = None
-    where: dict[str, Any] = field(default_factory=dict)  # host, node, pid, device, stages
+    strikes: list[ErrorNote] = field(default_factory=list)
+    error: ErrorNote | None = None
+    where: Host | None = None  # whose worker made the video
     versions: dict[str, str] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)  # sha256 of every file, or "random"
     committed_at: str = ""
@@ -52,13 +52,23 @@ class Record:
     def ok(self) -> bool:
         return self.status == "ok"
 
+    @property
+    def made_on(self) -> str:
+        """Name the device in words; "" where it was not noted."""
+        return self.where.computes_on if self.where else ""
+
     def spent(self, *stages: str) -> float:
-        """Seconds of those of the stages that the worker which made the video ran itself."""
-        own = self.where.get("stages", stages)
+        """Sum the seconds of those of the stages that the worker which made the video ran itself."""
+        own = (self.where.stages if self.where else ()) or stages
         return sum(self.seconds.get(stage, 0.0) for stage in stages if stage in own)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as it stands in JSON."""
+        notes = {"strikes": [each.to_dict() for each in self.strikes]}
+        return asdict(self) | notes | {"error": self.error.to_dict() if self.error else None}
+
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, indent=1)
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -70,20 +80,39 @@ class Record:
                     f"record {data.get('key')} has schema {data['schema_version']}, this version reads "
                     f"{SCHEMA_VERSION}: update motionecho"
                 )
-            return cls(**{spec.name: data[spec.name] for spec in fields(cls) if spec.name in data})
-        except (ValueError, TypeError, KeyError) as problem:
+            data = _of_version_1(data) if data["schema_version"] == 1 else data
+            blobs = {name: data.get(name) for name in ("motion", "video", "stats")}
+            return known(
+                cls,
+                data
+                | {name: known(Blob, blob) if blob else None for name, blob in blobs.items()}
+                | {"strikes": [ErrorNote.from_dict(each) for each in data.get("strikes", ())]}
+                | {"error": ErrorNote.from_dict(data["error"]) if data.get("error") else None}
+                | {"where": Host.from_dict(data["where"]) if data.get("where") else None},
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as problem:
             raise MotionEchoError(
                 f"not a record: {problem}; delete it and the sample runs again"
             ) from problem
 
 
+def _of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Give version 1 today's shape: there a host's name was "host", and its device "cpu, threads: 2"."""
+    where = dict(data.get("where") or {})
+    if where:
+        device, _, threads = str(where.get("device") or "").partition(", threads: ")
+        where |= {"name": where.get("host", ""), "device": device or None}
+        where |= {"threads": int(threads) if threads else None}
+    return {**data, "where": where, "schema_version": SCHEMA_VERSION}
+
+
 def absolute(root: str, uri: str) -> str:
-    """A blob's URI as other programs can open it: those of a run are relative to its `root`."""
+    """Return a blob's URI as other programs can open it: those of a run are relative to its `root`."""
     return uri if uri.startswith("/") or "://" in uri else f"{root.rstrip('/')}/{uri}"
 
 
 def as_row(record: Record, root: str) -> dict[str, Any]:
-    """One row of the results table: the input columns, then `result_*`; URIs are absolute under `root`."""
+    """Make a row of the results table: the input columns, then `result_*`; URIs absolute under `root`."""
     row = dict(record.inputs)
     outcome: dict[str, Any] = {
         "key": record.key,
@@ -94,15 +123,17 @@ def as_row(record: Record, root: str) -> dict[str, Any]:
         "reference_sha256": record.reference.get("sha256"),
         "reference_version": record.reference.get("version"),
         "committed_at": record.committed_at,
-        "host": record.where.get("host"),
-        "device": record.where.get("device"),
+        "host": record.where.name if record.where else None,
+        "device": record.where.device if record.where else None,
+        "threads": record.where.threads if record.where else None,
     }
     for name in ("video", "stats", "motion"):
-        blob = getattr(record, name)
-        outcome[name] = absolute(root, blob["uri"]) if blob else None
-    outcome["video_sha256"] = record.video["sha256"] if record.video else None
-    for part in ("class", "message", "stage"):
-        outcome[f"error_{part}"] = (record.error or {}).get(part)
+        blob: Blob | None = getattr(record, name)
+        outcome[name] = absolute(root, blob.uri) if blob else None
+    outcome["video_sha256"] = record.video.sha256 if record.video else None
+    outcome["error_class"] = record.error.name if record.error else None
+    outcome["error_message"] = record.error.message if record.error else None
+    outcome["error_stage"] = record.error.stage if record.error else None
     for metric, values in record.scores.items():
         outcome |= values  # figures bear their metric's prefix already
         outcome[f"{metric}_version"] = record.metrics.get(metric, {}).get("version")

@@ -6,8 +6,8 @@ record that was replaced, because `RunStore.forget` takes rows out before their 
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -38,6 +38,38 @@ class Entry:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Index(Mapping[str, Entry]):
+    """An entry for every sample that a run held when it was looked at; read once, then handed on.
+
+    `parts` are the keys that each results part names, `loose` the records that no part names yet, which is
+    what a driver that died left behind. What is written later is not in it.
+    """
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    loose: tuple[Record, ...] = ()
+
+    def __getitem__(self, key: str) -> Entry:
+        return self.entries[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def failed(self) -> set[str]:
+        """Ids that failed and have not succeeded since, under another key (a mended row)."""
+        return {e.id for e in self.values() if not e.ok} - {e.id for e in self.values() if e.ok}
+
+    @property
+    def deleted(self) -> set[str]:
+        """Keys that a part names and no record has: someone deleted the record."""
+        return {key for keys in self.parts.values() for key in keys if key not in self.entries}
+
+
 def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
     """Return one parquet file of all rows; its columns are the union, in order of first appearance."""
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -48,11 +80,13 @@ def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
 
 
 def read_entries(fs: AbstractFileSystem, part: str) -> Iterator[Entry]:
-    """Read only the index columns of one part."""
+    """Read only the index columns of one part; rows that never had a reference may have no column of it."""
     columns = ["id", "reference", *(OUTCOME_PREFIX + name for name in INDEX_COLUMNS)]
     with fs.open(part, "rb") as stream:
-        table = pq.read_table(stream, columns=columns)
-    values = [table.column(name).to_pylist() for name in columns]
+        whole = pq.ParquetFile(stream)
+        table = whole.read(columns=[name for name in columns if name in whole.schema_arrow.names])
+    there = {name: table.column(name).to_pylist() for name in table.column_names}
+    values = [there.get(name, [None] * len(table)) for name in columns]
     for name, reference, key, status, sha256, version in zip(*values, strict=True):
         yield Entry(key, name, status == "ok", reference or "", version, sha256)
 
@@ -67,12 +101,13 @@ def read_records(fs: AbstractFileSystem, part: str) -> Iterator[Record]:
 
 def without(fs: AbstractFileSystem, part: str, keys: Iterable[str]) -> bytes | None:
     """Return the part less the rows of `keys`, or None where none of them is in it."""
+    drop, name = set(keys), OUTCOME_PREFIX + "key"
     with fs.open(part, "rb") as stream:
-        table = pq.read_table(stream)
-    drop = set(keys)
-    keep = [key not in drop for key in table.column(OUTCOME_PREFIX + "key").to_pylist()]
-    if all(keep):
-        return None
+        whole = pq.ParquetFile(stream)
+        keep = [key not in drop for key in whole.read(columns=[name]).column(name).to_pylist()]
+        if all(keep):
+            return None
+        table = whole.read()
     sink = io.BytesIO()
     pq.write_table(table.filter(pa.array(keep, pa.bool_())), sink, compression="zstd")
     return sink.getvalue()

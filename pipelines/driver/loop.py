@@ -18,6 +18,7 @@ from typing import Any
 
 import ray
 
+from motionecho.runs.notes import ErrorNote, Host
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from pipelines.driver.pool import Pool, Seat, result_of
@@ -35,7 +36,7 @@ class Loop:
     """Drives jobs through pools, first to last, and commits them. `run` returns when all is said."""
 
     def __init__(self, jobs: list[Job], pools: list[Pool], store: RunStore, execution: Execution,
-                 run_token: str, make_record: Callable[[Job, dict[str, Any] | None], Record],
+                 run_token: str, make_record: Callable[[Job, ErrorNote | None], Record],
                  on_change: Callable[["Loop"], object]) -> None:  # fmt: skip
         self.pools, self.store, self.execution, self.run_token = pools, store, execution, run_token
         self.make_record, self.on_change = make_record, on_change
@@ -194,8 +195,8 @@ class Loop:
     def _judge(self, pool: Pool, seat: Seat, result: dict[str, Any] | Failure, dismiss: bool = False) -> None:
         job: Job = seat.job
         handed, seat.job, seat.ref, seat.handed = seat.handed, None, None, None
-        here, index = dict(seat.where or {}), self.pools.index(pool)
-        if index <= self.maker or not job.where:  # a record says where its video was made
+        here, index = seat.where, self.pools.index(pool)
+        if index <= self.maker or job.where is None:  # a record says where its video was made
             job.where = here
         if isinstance(result, Failure):
             job.avoid = (index, seat.number)
@@ -207,16 +208,16 @@ class Loop:
         job.result |= result | {"seconds": seconds}
         job.avoid, job.handed = None, handed
         if "video" in result:
-            job.task = replace(job.task, video=result["video"]["uri"])
+            job.task = replace(job.task, video=result["video"].uri)
         job.group += 1
         if job.group < len(self.pools):
             self.queues[job.group].append(job)
         else:
             self._commit(job, None)
 
-    def _failed(self, job: Job, failure: Failure, where: dict[str, Any]) -> None:
+    def _failed(self, job: Job, failure: Failure, where: Host | None) -> None:
         execution = self.execution
-        note = failure.note(attempt=job.task.attempt, **where)
+        note = failure.note(job.task.attempt, where)
         if failure.kind == "infra":
             job.infra += 1
         else:
@@ -236,7 +237,7 @@ class Loop:
             name = f"{len(job.strikes)}-{self.run_token}"
             self._write(lambda: self.store.note_strike(job.task.key, name, note), again)
 
-    def _commit(self, job: Job, error: dict[str, Any] | None) -> None:
+    def _commit(self, job: Job, error: ErrorNote | None) -> None:
         record = self.make_record(job, error)
 
         def count_it(won: bool) -> None:
@@ -244,12 +245,10 @@ class Loop:
                 self.fresh.append(record)
             self.tally.committed += record.ok
             self.tally.failed += not record.ok
-            self.tally.last = record.video["uri"] if record.video else self.tally.last
+            self.tally.last = record.video.uri if record.video else self.tally.last
             if error:
-                self.tally.failures[error["class"]] += 1
-                self.tally.examples.setdefault(
-                    error["class"], f'"{record.id}": {shorten(error["message"], 300)}'
-                )
+                self.tally.failures[error.name] += 1
+                self.tally.examples.setdefault(error.name, f'"{record.id}": {shorten(error.message, 300)}')
                 self._guard()
             if len(self.fresh) >= COMPACT_EVERY and not self.killed:
                 self._compact()

@@ -3,10 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from motionecho.manifest import BadRow
 from motionecho.runs.keys import KEY_LENGTH, digest
+from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from pipelines.plan import Work
@@ -28,7 +28,7 @@ class Recorder:
     versions: dict[str, str]
     weights: dict[str, str]  # sha256
 
-    def record(self, job: Job, error: dict[str, Any] | None) -> Record:
+    def record(self, job: Job, error: ErrorNote | None) -> Record:
         fields = {} if error else {name: job.result[name] for name in FIELDS if name in job.result}
         return Record(
             key=job.task.key,
@@ -46,12 +46,12 @@ class Recorder:
         )
 
 
-def commit_bad_rows(store: RunStore, work: Work) -> None:
-    """Give every row that cannot run a failed record with its reason, once."""
+def commit_bad_rows(store: RunStore, work: Work) -> list[Record]:
+    """Give every row that cannot run a failed record with its reason, once; return those that are new."""
     records = {bad_row_key(row): row for row in work.bad}
     new = [bad_record(key, row) for key, row in records.items() if key not in work.index]
     with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(store.commit, new))
+        return [record for record, won in zip(new, pool.map(store.commit, new), strict=True) if won]
 
 
 def bad_row_key(row: BadRow) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, ObjectLostError, RayActorError, RayError
 
+from motionecho.runs.notes import Host
 from pipelines.machines.resources import PoolSpec
 from pipelines.tasks import Failure, Task, failure_of
 from pipelines.workers.worker import Worker
@@ -27,7 +28,7 @@ class Seat:
     number: int
     handle: Any
     ref: Any  # what is being waited for: its load, or its task
-    where: dict[str, Any] | None = None
+    where: Host | None = None
     job: Any = None
     handed: Any = None  # a reference to what its task leaves for the next pool, which the driver never reads
     began: float = 0.0
@@ -85,8 +86,8 @@ class Pool:
 
     def started(self, seat: Seat, now: float) -> None:
         """Take note that an actor's load ended, one way or the other."""
-        result = result_of(seat, "load")
-        if isinstance(result, dict):
+        result: Host | Failure = result_of(seat, "load")
+        if isinstance(result, Host):
             seat.where, seat.ref, self.misstarts = result, None, 0
             return
         self.dismiss(seat)
@@ -109,11 +110,10 @@ class Pool:
             self.dismiss(seat)
 
 
-def result_of(seat: Seat, stage: str) -> dict[str, Any] | Failure:
-    """Return the result of a finished call; an actor that died is a strike, a node that went is not."""
+def result_of(seat: Seat, stage: str) -> Any:
+    """Return what a call gave, or its Failure: an actor that died is a strike, a node that went is not."""
     try:
-        result: dict[str, Any] | Failure = ray.get(seat.ref)
-        return result
+        return ray.get(seat.ref)
     except ActorUnavailableError as problem:
         return Failure("infra", "ActorUnavailable", _first_line(problem), stage)
     except RayActorError as problem:
@@ -127,8 +127,8 @@ def result_of(seat: Seat, stage: str) -> dict[str, Any] | Failure:
 
 
 def _node_alive(seat: Seat) -> bool:
-    node = (seat.where or {}).get("node")
-    return node is None or any(n["NodeID"] == node and n["Alive"] for n in ray.nodes())
+    node = seat.where.node if seat.where else None
+    return not node or any(n["NodeID"] == node and n["Alive"] for n in ray.nodes())
 
 
 def _first_line(problem: Exception) -> str:

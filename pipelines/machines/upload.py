@@ -22,13 +22,13 @@ PARALLEL = 8
 def ship(manifest: str, store: RunStore) -> str:
     """Return a URL of the manifest that means the same on every machine; UserError where it is unreadable."""
     rows = read_manifest(manifest)
-    if is_local(store.fs):
+    if store.folder.is_local:
         return os.path.abspath(manifest) if is_local(open_url(manifest)[0]) else manifest
     clips = {row.reference for row in rows if isinstance(row, Sample)}
     with ThreadPoolExecutor(PARALLEL) as pool:
         places = dict(zip(sorted(clips), pool.map(lambda uri: _copy(uri, store), sorted(clips)), strict=True))
     lines = [json.dumps(_portable(row, places), ensure_ascii=False) for row in rows]
-    uri = f"inputs/manifest-{digest(lines)[:16]}.jsonl"
+    uri = store.sent_uri(f"manifest-{digest(lines)[:16]}.jsonl")
     store.put_text(uri, "\n".join(lines) + "\n")
     return store.absolute(uri)
 
@@ -37,14 +37,14 @@ def ship_engine(path: str | None, store: RunStore) -> str | None:
     """Return a URL or shared path of an engine file, as `ship` does of a manifest."""
     if path is None or not is_local(open_url(path)[0]):
         return path
-    if is_local(store.fs):
+    if store.folder.is_local:
         return os.path.abspath(path)
     try:
         with open(path, encoding="utf-8") as stream:
             text = stream.read()
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(f'cannot read engine file "{path}": {problem}') from problem
-    uri = f"inputs/engine-{digest(text)[:16]}.yaml"
+    uri = store.sent_uri(f"engine-{digest(text)[:16]}.yaml")
     store.put_text(uri, text)
     return store.absolute(uri)
 
@@ -65,7 +65,7 @@ def _copy(reference: str, store: RunStore) -> str:
         sha256 = file_digest(path)
     except OSError:
         return reference
-    uri = f"inputs/{sha256[:2]}/{sha256[:32]}{os.path.splitext(path)[1]}"
+    uri = store.sent_uri(f"{sha256[:2]}/{sha256[:32]}{os.path.splitext(path)[1]}")
     if not store.exists(uri):
         store.put_blob(uri, path)
     return store.absolute(uri)

@@ -18,12 +18,13 @@ from motionecho.errors import UserError
 from motionecho.manifest import BadRow, Sample, check_rows
 from motionecho.manifest.tables import RawRow, read_table
 from motionecho.metrics import Shared, load_embedders, load_metrics
-from motionecho.metrics.compare import BESIDE
 from motionecho.metrics.sets import SETS
 from motionecho.runs.keys import KEY_LENGTH, digest, score_key
+from motionecho.runs.layout import SCORES
+from motionecho.runs.notes import ErrorNote
 from motionecho.runs.provenance import versions
 from motionecho.runs.records import OUTCOME_PREFIX, Record
-from motionecho.runs.results import Entry
+from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import RunStore
 from pipelines.driver.loop import Loop
 from pipelines.driver.outcomes import now
@@ -109,7 +110,7 @@ def read_source(place: str) -> ScoredSource:
         raise UserError(f'"{place}" holds scores, not videos; name the run or the table they were made from')
     records = list(store.records())
     made = [record for record in records if record.ok and record.video]
-    videos = [(store.absolute(blob["uri"]), blob["sha256"]) for r in made if (blob := r.video)]
+    videos = [(store.absolute(blob.uri), blob.sha256) for r in made if (blob := r.video)]
     rows = [record.inputs | {"video": uri} for record, (uri, _) in zip(made, videos, strict=True)]
     return ScoredSource(
         rows=check_rows(rows, place, REQUIRED) if rows else [],
@@ -117,7 +118,7 @@ def read_source(place: str) -> ScoredSource:
         place=store.url,
         fit=settings.get("fit"),
         known=tuple(Entry.of(record) for record in made),
-        videos=dict(videos),
+        videos={uri: sha256 for uri, sha256 in videos if sha256},
     )
 
 
@@ -165,7 +166,7 @@ def plan_scoring(
         tasks[key] = Task(key, reference[0], ScoreVideo(sample, *reference, item, tuple(scoring.metrics)))
 
     todo = [task for key, task in tasks.items() if key not in index or (retry_failed and not index[key].ok)]
-    known = _known(store) if todo and index else {}
+    known = _known(store, index) if todo and index else {}
     left = [_without_known(task, scoring, known) for task in todo]
     work = Work(tasks, tuple(left), sorted(bad, key=lambda row: row.row), index, retry_failed, set())
     return work, known
@@ -177,11 +178,11 @@ def _item_key(sample: Sample, video_sha256: str, reference_sha256: str, fit: str
     return digest([video_sha256, reference_sha256, window, fit, sample.prompt])[:KEY_LENGTH]
 
 
-def _known(store: RunStore) -> dict[str, dict[str, Any]]:
+def _known(store: RunStore, index: Index) -> dict[str, dict[str, Any]]:
     """Every figure in the place, by score key."""
     return {
         record.metrics[name]["key"]: row
-        for record in store.records()
+        for record in store.records(index)
         for name, row in record.scores.items()
         if name in record.metrics
     }
@@ -209,7 +210,7 @@ def run(
     work, known = plan_scoring(source, scoring, store_url, execution.limit, execution.retry_failed)
     store, software = RunStore(store_url), versions()
 
-    def record(job: Job, error: dict[str, Any] | None) -> Record:
+    def record(job: Job, error: ErrorNote | None) -> Record:
         return make_record(job, error, scoring, known, software)
 
     def loop(jobs: list[Job], reporter: Reporter) -> Loop:
@@ -231,7 +232,7 @@ def pool_spec(gpus: float, nodes: list[float], workers: int | None) -> PoolSpec:
 
 def make_record(
     job: Job,
-    error: dict[str, Any] | None,
+    error: ErrorNote | None,
     scoring: Scoring,
     known: dict[str, dict[str, Any]],
     software: dict[str, str],
@@ -258,4 +259,4 @@ def make_record(
 
 def default_place(source: ScoredSource, name: str) -> str:
     """Beside the run, or in `scores/<table's name>` here."""
-    return f"{source.place}/{BESIDE}" if source.place else f"{BESIDE}/{name}"
+    return RunStore(source.place).scores_url if source.place else f"{SCORES}/{name}"

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,12 +10,9 @@ from numpy.typing import NDArray
 
 from motionecho.errors import UserError
 from motionecho.metrics.sets import SETS, check_fid, set_score
-from motionecho.runs import files
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from pipelines.scoring.run import Scoring
-
-URI = "report/sets.json"
 
 
 def score_sets(
@@ -45,14 +40,9 @@ def score_sets(
         except UserError as refusal:
             found[name] = {"status": "refused", "reason": str(refusal)}
     if found:
-        with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
-            local = os.path.join(folder, "sets.json")
-            with open(local, "w", encoding="utf-8") as stream:
-                json.dump(found, stream, indent=1)
-            store.put_blob(URI, local)
+        store.put_text(store.sets_uri, json.dumps(found, indent=1))
     return found
 
 
 def _read(store: RunStore, uris: Iterable[str]) -> list[NDArray[np.float32]]:
-    paths = [f"{store.root}/{uri}" for uri in uris]
-    return [np.load(io.BytesIO(data), allow_pickle=False) for data in files.read_all(store.fs, paths)]
+    return [np.load(io.BytesIO(data), allow_pickle=False) for data in store.folder.read_all(uris)]

@@ -53,7 +53,7 @@ def check(store: RunStore, pair: ModelPair, device: str) -> None:
             f"this worker ({device}) does not compute what the run's first did ({first['device']}): "
             f"{reason}; "
             "look for other weights, another dtype or a bad device. If the first one was wrong, delete "
-            f"{store.url}/canary.json; --no-canary lets all work"
+            f"{store.absolute(store.canary_uri)}; --no-canary lets all work"
         )
 
 

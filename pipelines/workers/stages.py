@@ -27,6 +27,7 @@ from motionecho.metrics import Item, Metric, Scores, load_metrics
 from motionecho.models.registry import load_pair, pair_spec
 from motionecho.runs import files
 from motionecho.runs.keys import digest, file_digest, score_key
+from motionecho.runs.notes import Blob
 from motionecho.runs.provenance import provenance
 from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
@@ -96,7 +97,7 @@ class Bench:
 
         return self.motions.get(asked.motion_key, read)
 
-    def invert(self, asked: MakeSample, publish: Callable[[str, str], dict[str, Any]]) -> dict[str, Any]:
+    def invert(self, asked: MakeSample, publish: Callable[[str, str], Blob]) -> Blob:
         """Invert the reference, publish its motion, and say what was published."""
         motion = invert(self.pair, self.reference(asked).frames, asked.config)
         facts = motion_metadata(
@@ -131,7 +132,7 @@ class Invert:
         asked: MakeSample = task.payload
         uri = bench.store.motion_uri(asked.motion_key)
         if bench.motions.has(asked.motion_key) or bench.store.exists(uri):
-            return {"motion": {"uri": uri}}
+            return {"motion": Blob(uri)}
         return {"motion": bench.invert(asked, bench.store.share_blob)}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from motionecho.runs.notes import Host
 from pipelines.tasks import Failure, StageSpec, Task, failure_of
 
 Factory = Callable[[tuple[str, ...], Any, str], dict[str, Callable[..., Any]]]
@@ -39,7 +40,7 @@ class Worker:
         self.stages: dict[str, Callable[..., Any]] = {}
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
 
-    def load(self) -> dict[str, Any] | Failure:
+    def load(self) -> Host | Failure:
         """Make the stages; return where this is, or why it cannot work."""
         try:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning steals shared cores
@@ -50,12 +51,19 @@ class Worker:
             names = tuple(spec.name for spec in self.specs)
             self.stages = factory(names, self.settings, self.url)
             context = ray.get_runtime_context()
-            where = {"host": socket.gethostname(), "node": context.get_node_id(), "pid": os.getpid()}
-            where |= {"stages": list(names)} | _device(self.threads)
+            device, threads = _device(self.threads)
+            host = Host(
+                name=socket.gethostname(),
+                node=context.get_node_id(),
+                pid=os.getpid(),
+                device=device,
+                threads=threads,
+                gpus=context.get_assigned_resources().get("GPU") or None,
+                stages=names,
+            )
             if self.canary and "canary" in self.stages:
-                self.stages["canary"](f"{where.get('device', 'cpu')} on {where['host']}")
-            gpus = context.get_assigned_resources().get("GPU")
-            return where | ({"gpus": gpus} if gpus else {})
+                self.stages["canary"](f"{host.computes_on or 'cpu'} on {host.name}")
+            return host
         except Exception as problem:
             return failure_of(problem, "load")
 
@@ -80,19 +88,22 @@ class Worker:
             result["seconds"] |= {name: round(time.perf_counter() - began, 4)} | inner
             result |= part
             if "video" in part:
-                task = replace(task, video=part["video"]["uri"])
+                task = replace(task, video=part["video"].uri)
         return result, handed
 
 
-def _device(threads: int | None) -> dict[str, Any]:
-    """Name the device the stages compute on, where they brought torch in at all; keep to the cores given."""
+def _device(threads: int | None) -> tuple[str | None, int | None]:
+    """Keep to the cores given; name the device the stages compute on, and the threads of a CPU.
+
+    Both are None where the stages did not bring torch in.
+    """
     torch, cv2 = sys.modules.get("torch"), sys.modules.get("cv2")
     if threads and cv2:
         cv2.setNumThreads(threads)
     if torch is None:
-        return {}
+        return None, None
     if threads:
         torch.set_num_threads(threads)
     if torch.cuda.is_available():
-        return {"device": torch.cuda.get_device_name()}
-    return {"device": f"cpu, threads: {torch.get_num_threads()}"}  # sums round by the number of threads
+        return torch.cuda.get_device_name(), None
+    return "cpu", torch.get_num_threads()

@@ -11,7 +11,9 @@ import pytest
 from motionecho.cli.batch import start_over
 from motionecho.cli.exits import Exit
 from motionecho.runs.export import readable_names
+from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
+from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.machines.upload import ship
 from tests.cli.conftest import Cli
@@ -39,7 +41,7 @@ def store(tmp_path: Path) -> RunStore:
     record(store, tmp_path, "a", "first/take")
     record(store, tmp_path, "b", "second")
     store.commit(
-        Record(key="c" * 32, id="third", status="failed", inputs={"id": "third"}, error={"class": "X"})
+        Record(key="c" * 32, id="third", status="failed", inputs={"id": "third"}, error=ErrorNote(name="X"))
     )
     return store
 
@@ -61,22 +63,20 @@ def test_collecting_continues_where_it_stopped(cli: Cli, store: RunStore, tmp_pa
 
 
 def test_ids_that_collide_get_names_of_their_own() -> None:
-    made = [
-        Record(key=key * 32, id=name, status="ok", inputs={}) for key, name in (("a", "x/1"), ("b", "X_1"))
-    ]
+    made = [Entry(key * 32, name, True, "", None, None) for key, name in (("a", "x/1"), ("b", "X_1"))]
     assert readable_names(made) == {"a" * 32: "x_1-aaaaaaaa.mp4", "b" * 32: "X_1-bbbbbbbb.mp4"}
 
 
 def test_only_what_no_record_names_is_swept(cli: Cli, store: RunStore, tmp_path: Path) -> None:
     def files() -> set[str]:
-        return {str(path.relative_to(store.root)) for path in Path(store.root).rglob("*") if path.is_file()}
+        return {str(path.relative_to(store.url)) for path in Path(store.url).rglob("*") if path.is_file()}
 
     before = files()
     for uri in (store.video_uri("a" * 32, "2-b"), store.stats_uri("d" * 32, "1-b")):
         store.put_blob(uri, str(tmp_path / "blob"))
-    store.note_strike("a" * 32, "1-x", {"at": "x"})  # of a finished sample
-    store.note_strike("d" * 32, "1-x", {"at": "x"})  # of one that will be tried again
-    (Path(store.root) / "videos" / "aa" / ".part-1").touch()
+    store.note_strike("a" * 32, "1-x", ErrorNote(name="X", at="x"))  # of a finished sample
+    store.note_strike("d" * 32, "1-x", ErrorNote(name="X", at="x"))  # of one that will be tried again
+    (Path(store.url) / "videos" / "aa" / ".part-1").touch()
     listed = cli("batch", "gc", store.url, "--json").json
     assert len(listed["orphans"]) == 4
     assert not listed["removed"]
@@ -94,10 +94,10 @@ def test_a_driver_at_work_keeps_its_run(cli: Cli, store: RunStore, tmp_path: Pat
 
 
 def test_starting_over_is_confirmed_and_keeps_motions(cli: Cli, store: RunStore, clip: Path) -> None:
-    (Path(store.root) / "motions").mkdir()
-    (Path(store.root) / "motions" / "m.safetensors").touch()
-    (Path(store.root) / "mine.txt").touch()
-    manifest = Path(store.root).parent / "m.jsonl"
+    (Path(store.url) / "motions").mkdir()
+    (Path(store.url) / "motions" / "m.safetensors").touch()
+    (Path(store.url) / "mine.txt").touch()
+    manifest = Path(store.url).parent / "m.jsonl"
     manifest.write_text(json.dumps({"reference": str(clip), "prompt": PROMPT}))
     submit = ("batch", "submit", manifest, "--out", store.url, "--fresh")
     assert "3 finished samples" in cli(*submit).sentence()
@@ -108,8 +108,8 @@ def test_starting_over_is_confirmed_and_keeps_motions(cli: Cli, store: RunStore,
     assert len(store.keys()) == 3, "nothing is deleted for a manifest that cannot run"
     start_over(store.url, yes=True, dry_run=False)
     assert not store.keys()
-    assert (Path(store.root) / "motions" / "m.safetensors").exists()
-    assert (Path(store.root) / "mine.txt").exists()
+    assert (Path(store.url) / "motions" / "m.safetensors").exists()
+    assert (Path(store.url) / "mine.txt").exists()
 
 
 def test_retry_and_replay(cli: Cli, tmp_path: Path, clip: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from motionecho.cli.exits import Exit
 from motionecho.cli.running import verdict
+from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from pipelines.execution import Summary
@@ -20,7 +21,7 @@ FINE: dict[str, Any] = {
 
 
 def record(key: str, name: str, status: Any) -> Record:
-    error = None if status == "ok" else {"stage": "generate", "class": "Boom", "message": "it broke"}
+    error = None if status == "ok" else ErrorNote(stage="generate", name="Boom", message="it broke")
     return Record(key=key * 32, id=name, status=status, inputs={"id": name}, attempts=1, error=error)
 
 

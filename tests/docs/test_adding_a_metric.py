@@ -109,7 +109,7 @@ def test_a_run_scores_with_it(clip: Path, tmp_path: Path) -> None:
     (task,) = plan.plan_generation(str(table), settings, store.url).todo
     video = store.put_blob(store.video_uri(task.key, "1-a"), str(clip))
     score = stages.build(("score",), settings, store.url)["score"]
-    said: dict[str, Any] = score(dataclasses.replace(task, video=video["uri"]))
+    said: dict[str, Any] = score(dataclasses.replace(task, video=video.uri))
     assert said["scores"]["brightness"]["brightness_status"] == "ok"
     assert said["metrics"]["brightness"]["version"] == "1"
 

@@ -100,7 +100,7 @@ def test_400_samples_while_workers_node_and_driver_die(cli: Start, nodes: Nodes,
     assert set(records) == {row["id"] for row in table}
     assert all(record.ok for record in records.values())
     check_whole(out, records)
-    strikes = [strike["class"] for record in records.values() for strike in record.strikes]
+    strikes = [strike.name for record in records.values() for strike in record.strikes]
     print(f"kept {kept}, strikes {strikes}, generations begun {starts(out)}")
     assert 1 <= strikes.count("WorkerDied") <= 2, "a worker between two samples dies without a strike"
     assert set(strikes) == {"WorkerDied"}
@@ -172,20 +172,20 @@ def test_twelve_of_which_five_fail_are_mended_and_retried(cli: Start, tmp_path: 
     failed = {name: record.error for name, record in before.items() if not record.ok}
     for name, error in failed.items():
         assert error is not None
-        print(name, before[name].attempts, {key: error[key] for key in ("class", "stage", "message")})
-        print("   ", {key: error.get(key) for key in ("host", "node", "kind")})
+        print(name, before[name].attempts, error.name, error.stage, error.message)
+        print("   ", error.host, error.node, error.kind)
     expected = {
         "s1": ("BadSample", 1), "s3": ("BadRow", 0), "dies-5": ("WorkerDied", 3),
         "hangs-7": ("DeadlineExceeded", 3), "starves-9": ("OutOfMemoryError", 3),
     }  # fmt: skip
     assert {
-        name: ((error or {})["class"], before[name].attempts) for name, error in failed.items()
+        name: (error.name if error else None, before[name].attempts) for name, error in failed.items()
     } == expected
     for name, error in failed.items():
         assert error is not None
-        assert error["message"]
-        assert error["stage"]
-        assert error.get("node") or name == "s3", "one whose file is not there reached no node"
+        assert error.message
+        assert error.stage
+        assert error.node or name == "s3", "one whose file is not there reached no node"
 
     broken.write_bytes(CLIPS[1].read_bytes())
     missing.write_bytes(CLIPS[3].read_bytes())

@@ -9,6 +9,7 @@ import pytest
 
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.errors import UserError
+from motionecho.runs.notes import Blob, Host
 from motionecho.runs.records import Record
 from pipelines.estimate import estimate, measured, of_run, pilot
 from pipelines.execution import Execution
@@ -20,16 +21,16 @@ ROWS = [("fine one", "a.mp4"), ("fine two", "a.mp4"), ("fine three", "b.mp4"), (
 
 
 def made(seconds: float, device: str, invert: float | None = None, **where: Any) -> Record:
-    motion = {"uri": "m"} | ({"bytes": 500} if invert is not None else {})
+    motion = Blob("m", bytes=None if invert is None else 500)
     return Record(
-        key="k", id="i", status="ok", inputs={}, motion=motion, where={"device": device, **where},
-        video={"uri": "v", "bytes": 100}, stats={"uri": "s", "bytes": 10},
+        key="k", id="i", status="ok", inputs={}, motion=motion, where=Host(name="h", device=device, **where),
+        video=Blob("v", bytes=100), stats=Blob("s", bytes=10),
         seconds={"invert": invert or 0.01, "generate": seconds - 1, "score": 1.0},
     )  # fmt: skip
 
 
 def test_means_are_device_seconds() -> None:
-    cost = measured([made(10, "cpu, threads: 4", 20), made(14, "cpu, threads: 4")], "here")
+    cost = measured([made(10, "cpu", 20, threads=4), made(14, "cpu", threads=4)], "here")
     assert cost is not None
     assert (cost.n, cost.unit, cost.sample_s, cost.inversion_s) == (2, "CPU", 48, 80)
     assert (cost.sample_bytes, cost.motion_bytes) == (110, 500)

@@ -8,6 +8,7 @@ import pytest
 
 from motionecho.errors import UserError
 from motionecho.manifest import read_manifest
+from motionecho.runs.notes import ErrorNote, Host
 from motionecho.runs.records import Record
 from pipelines.pace import pace, write_manifest
 
@@ -17,7 +18,7 @@ def record(second: float, generate: float, pid: int, status: str = "ok") -> Reco
     seconds = {"invert": 0.0, "generate": generate, "sample": generate / 2}
     return Record(
         key=f"{second}", id=f"{second}", status=status, inputs={}, seconds=seconds,
-        where={"node": "n", "pid": pid}, committed_at=at,
+        where=Host(name="h", node="n", pid=pid), committed_at=at,
     )  # fmt: skip
 
 
@@ -33,7 +34,9 @@ def test_two_workers_of_which_one_waits_half_of_the_time() -> None:
 def test_one_sample_has_no_pace() -> None:
     with pytest.raises(UserError, match="1 finished sample"):
         pace([record(1, 1.0, 1)])
-    failed = replace(record(2, 1.0, 1, "failed"), error={"message": "latents became not finite"})
+    failed = replace(
+        record(2, 1.0, 1, "failed"), error=ErrorNote(name="ValueError", message="latents became not finite")
+    )
     with pytest.raises(UserError, match="1 failed, the first: latents became not finite"):
         pace([record(1, 1.0, 1), failed])
 

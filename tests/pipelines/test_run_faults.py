@@ -11,6 +11,7 @@ import fake_stages as fakes
 import pytest
 
 from motionecho.config import EchoConfig, RunSettings
+from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from pipelines.generate import Execution, Progress, Summary, plan_generation, run
@@ -34,6 +35,11 @@ def by_id(out: Path) -> dict[str, Record]:
     return {record.id: record for record in RunStore(str(out)).records()}
 
 
+def error_of(record: Record) -> ErrorNote:
+    assert record.error is not None
+    return record.error
+
+
 def test_every_kind_of_sample_ends_as_it_should(manifest: Manifest, tmp_path: Path) -> None:
     out = tmp_path / "out"
     table = manifest(
@@ -52,23 +58,23 @@ def test_every_kind_of_sample_ends_as_it_should(manifest: Manifest, tmp_path: Pa
         "fine-one", "stumbles-once", "down-once", "poisons-once", "fine-three"
     }  # fmt: skip
 
-    assert (records["bad-one"].error or {})["class"] == "BadSample"
+    assert error_of(records["bad-one"]).name == "BadSample"
     assert count["generate-bad-one"] == 1, "a bad sample is never retried"
     raised = records["raises-always"]
     assert raised.attempts == 3
-    assert [strike["class"] for strike in raised.strikes] == ["ValueError"] * 3
-    assert (raised.error or {})["stage"] == "generate"
-    assert "out of luck" in (raised.error or {})["traceback"]
+    assert [strike.name for strike in raised.strikes] == ["ValueError"] * 3
+    assert error_of(raised).stage == "generate"
+    assert "out of luck" in error_of(raised).traceback
     died = records["dies-always"]
     assert count["generate-dies-always"] == 3
-    assert (died.error or {})["class"] == "WorkerDied"
-    assert (died.error or {})["node"]
-    assert "does not exist" in (records["fine-two"].error or {})["message"]
+    assert error_of(died).name == "WorkerDied"
+    assert error_of(died).node
+    assert "does not exist" in error_of(records["fine-two"]).message
 
     assert records["stumbles-once"].attempts == 2
     assert len(records["stumbles-once"].strikes) == 1
     assert records["down-once"].strikes == [], "a failing store is no strike against the sample"
-    assert records["poisons-once"].strikes[0]["kind"] == "poisoned"
+    assert records["poisons-once"].strikes[0].kind == "poisoned"
     assert sorted(name for name in count if name.startswith("invert")) == sorted(
         f"invert-{key}" for key in {r.motion_key for r in records.values() if r.motion_key}
     )
@@ -80,7 +86,7 @@ def test_a_sample_that_hangs_is_killed_at_its_deadline(manifest: Manifest, tmp_p
     execution = dataclasses.replace(EXECUTION, deadline_s=0.5, max_attempts=2)
     summary = go(manifest(("hangs always", "a.mp4"), ("fine one", "a.mp4")), out, execution)
     assert (summary.committed, summary.failed) == (1, 1)
-    assert (by_id(out)["hangs-always"].error or {})["class"] == "DeadlineExceeded"
+    assert error_of(by_id(out)["hangs-always"]).name == "DeadlineExceeded"
 
 
 def test_records_name_whole_blobs_and_carry_inputs(manifest: Manifest, tmp_path: Path) -> None:
@@ -90,11 +96,12 @@ def test_records_name_whole_blobs_and_carry_inputs(manifest: Manifest, tmp_path:
     store = RunStore(str(out))
     for blob in (record.video, record.stats):
         assert blob is not None
-        with store.fetch(blob["uri"]) as path:
-            assert len(Path(path).read_bytes()) == blob["bytes"]
+        with store.fetch(blob.uri) as path:
+            assert len(Path(path).read_bytes()) == blob.bytes
     assert record.inputs["licence"] == "CC0"
     assert record.inputs["reference"] == str(tmp_path / "a.mp4")
-    assert record.scores["size"]["size_bytes"] == (record.video or {})["bytes"]
+    assert record.video is not None
+    assert record.scores["size"]["size_bytes"] == record.video.bytes
     assert record.skipped == {"clip": "no weights here"}
     assert set(record.seconds) == {"invert", "generate", "generate_sample", "publish", "score"}
 
@@ -170,7 +177,8 @@ def test_a_record_says_where_its_video_was_made(manifest: Manifest, tmp_path: Pa
     execution = dataclasses.replace(EXECUTION, workers=1, separate=True)
     go(manifest(("fine one", "a.mp4")), tmp_path / "out", execution)
     record = by_id(tmp_path / "out")["fine-one"]
-    assert record.where["stages"] == ["generate"]
+    assert record.where is not None
+    assert record.where.stages == ("generate",)
     assert record.spent("invert", "generate", "score") == record.seconds["generate"]
 
 

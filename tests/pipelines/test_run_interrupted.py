@@ -67,8 +67,8 @@ def check_complete(out: Path) -> None:
     for record in records:
         assert record.ok
         assert record.video is not None
-        with store.fetch(record.video["uri"]) as path:
-            assert len(Path(path).read_bytes()) == record.video["bytes"]
+        with store.fetch(record.video.uri) as path:
+            assert len(Path(path).read_bytes()) == record.video.bytes
 
 
 def test_kill_9_of_the_driver_then_submit_again(

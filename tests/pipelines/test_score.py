@@ -10,6 +10,7 @@ import pytest
 from motionecho.errors import UserError
 from motionecho.manifest import BadRow
 from motionecho.metrics.compare import gather, summarize, tally
+from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
@@ -76,7 +77,7 @@ def test_bad_rows_are_named_and_the_others_scored(folder: Path) -> None:
     assert records["long"].scores["motion_fidelity"]["mf_frames"] == 8, "no frame of the reference twice"
     assert records["alone"].scores["motion_fidelity"]["motion_fidelity_status"] == "no_reference"
     assert "text_alignment" in records["same"].skipped
-    failed = {r.id: r.error["message"] for r in RunStore(str(folder / "out")).records() if r.error}
+    failed = {r.id: r.error.message for r in RunStore(str(folder / "out")).records() if r.error}
     assert failed["no video"] == "video is empty: name the video to score"
     assert "gone.mp4" in failed["gone"]
     assert "text.mp4" in failed["text"]
@@ -143,9 +144,8 @@ def made(folder: Path) -> RunStore:
         trace={"forward_equivalents": 9},
         seconds={"generate_sample": 2.0, "generate_decode": 0.5, "invert": 4.0},
     )
-    bad = Record(
-        key="cd" * 16, id="two", status="failed", inputs=inputs | {"id": "two"}, error={"class": "BadSample"}
-    )
+    error = ErrorNote(name="BadSample")
+    bad = Record(key="cd" * 16, id="two", status="failed", inputs=inputs | {"id": "two"}, error=error)
     store.commit(good)
     store.commit(bad)
     store.compact([good, bad])

@@ -14,6 +14,7 @@ from motionecho.config import Placement, RunSettings
 from motionecho.errors import BadSample, PoisonedDevice, Transient
 from motionecho.models.registry import pair_spec
 from motionecho.runs.keys import file_digest
+from motionecho.runs.notes import Blob
 from motionecho.runs.store import RunStore
 from motionecho.video import probe, read_provenance
 from pipelines.generate import identity
@@ -43,19 +44,19 @@ def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: p
     stages = build(("invert", "generate", "publish", "score"), SETTINGS, store.url)
 
     motion = stages["invert"](first)["motion"]
-    assert motion["sha256"] == file_digest(store.absolute(motion["uri"]))
-    assert "sha256" not in stages["invert"](first)["motion"], "the second time it is there"
+    assert motion.sha256 == file_digest(store.absolute(motion.uri))
+    assert stages["invert"](first)["motion"] == Blob(motion.uri), "the second time it is there"
 
     made = stages["generate"](first)
     made |= stages["publish"](first, made["handed"])
-    video = store.absolute(made["video"]["uri"])
-    assert file_digest(video) == made["video"]["sha256"]
+    video = store.absolute(made["video"].uri)
+    assert file_digest(video) == made["video"].sha256
     assert (probe(video).frames, probe(video).width) == (16, 64)
     assert read_provenance(video)["key"] == first.key
-    assert pq.read_table(store.absolute(made["stats"]["uri"])).num_rows == 1
+    assert pq.read_table(store.absolute(made["stats"].uri)).num_rows == 1
     assert made["trace"]["evaluations"]["student"] >= 1
 
-    scored = stages["score"](dataclasses.replace(first, video=made["video"]["uri"]))
+    scored = stages["score"](dataclasses.replace(first, video=made["video"].uri))
     assert scored["scores"]["sanity"]["sanity_status"] == "ok"
     assert scored["metrics"]["sanity"]["version"]
     assert "text_alignment" in scored["skipped"]
@@ -87,7 +88,7 @@ def test_a_damaged_motion_is_made_anew(tasks: list[Task], tmp_path: Path, damage
     before = build(("invert", "generate"), SETTINGS, store.url)
     whole = before["invert"](task)["motion"]
     expected = before["generate"](task)["latent_sha256"]
-    file = Path(store.absolute(whole["uri"]))
+    file = Path(store.absolute(whole.uri))
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:1000])
     elif damage == "another's":
@@ -98,7 +99,7 @@ def test_a_damaged_motion_is_made_anew(tasks: list[Task], tmp_path: Path, damage
     stages = build(("generate",), SETTINGS, store.url)
     stages["prefetch"](task)  # reads ahead, and leaves mending to whoever has the device
     assert stages["generate"](task)["latent_sha256"] == expected
-    assert file_digest(file) == whole["sha256"]
+    assert file_digest(file) == whole.sha256
 
 
 def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_p
     assert [line["kept"] for line in made["tries"]].count(True) == 1
     assert max(first["mf_traj"], second["mf_traj"]) == next(t["mf_traj"] for t in made["tries"] if t["kept"])
     kept = next(line["seed"] for line in made["tries"] if line["kept"])
-    assert read_provenance(store.absolute(made["video"]["uri"]))["seed"] == kept
+    assert read_provenance(store.absolute(made["video"].uri))["seed"] == kept
 
     table = tmp_path / "m.csv"
     table.write_text(f"reference,prompt\n{CLIPS}/arc.mp4,a red star\n")

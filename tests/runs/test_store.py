@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,35 +14,12 @@ import pytest
 
 from motionecho.errors import BadSample, Transient, UserError
 from motionecho.runs import files
+from motionecho.runs.notes import Blob, ErrorNote
 from motionecho.runs.records import Record, as_row
+from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore, fetch
 
 IDENTITY = {"settings": {"pair": "toy", "echo": {"steps": 8}}}
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """An S3 server on loopback, and the environment that leads to it."""
-    moto = pytest.importorskip("moto.server", reason="moto is not installed")
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
-    with pytest.MonkeyPatch.context() as patch:
-        server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        fsspec.filesystem("s3").mkdir("runs")
-        yield "s3://runs"
-        server.stop()
-
-
-@pytest.fixture(params=["disk", "memory", "s3"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "s3":
-        return f"{request.getfixturevalue('s3')}/{tmp_path.name}"
-    return str(tmp_path / "run") if request.param == "disk" else f"memory://{tmp_path.name}"
 
 
 @pytest.fixture
@@ -77,8 +54,8 @@ def test_blobs_arrive_whole_and_come_back(store: RunStore, tmp_path: Path) -> No
     (tmp_path / "v.mp4").write_bytes(b"a video")
     uri = store.video_uri("abcd", "1-x")
     blob = store.put_blob(uri, str(tmp_path / "v.mp4"))
-    assert blob["uri"] == uri == "videos/ab/abcd-1-x.mp4"
-    assert blob["bytes"] == 7
+    assert blob.uri == uri == "videos/ab/abcd-1-x.mp4"
+    assert blob.bytes == 7
     assert store.exists(uri)
     with store.fetch(uri) as local:
         assert Path(local).read_bytes() == b"a video"
@@ -90,9 +67,9 @@ def test_a_shared_blob_is_named_by_its_first_maker_only(store: RunStore, tmp_pat
     for name in ("one", "two"):
         (tmp_path / name).write_text(name)
     uri = store.motion_uri("cafe")
-    assert "sha256" in store.share_blob(uri, str(tmp_path / "one"))
-    assert "sha256" in store.share_blob(uri, str(tmp_path / "one")), "equal bytes are as good as first"
-    assert store.share_blob(uri, str(tmp_path / "two")) == {"uri": uri}
+    assert store.share_blob(uri, str(tmp_path / "one")).sha256
+    assert store.share_blob(uri, str(tmp_path / "one")).sha256, "equal bytes are as good as first"
+    assert store.share_blob(uri, str(tmp_path / "two")) == Blob(uri)
     with store.fetch(uri) as local:
         assert Path(local).read_text() == "one"
 
@@ -112,16 +89,16 @@ def test_motions_shared_between_runs(url: str, tmp_path: Path) -> None:
     uri = one.motion_uri("cafe")
     with ThreadPoolExecutor(8) as pool:  # two runs, several workers each, make the same motion at one time
         made = list(pool.map(lambda n: (one, two)[n % 2].share_blob(uri, str(tmp_path / "m")), range(8)))
-    assert any("sha256" in blob for blob in made)
-    assert {blob["uri"] for blob in made} == {uri}
+    assert any(blob.sha256 for blob in made)
+    assert {blob.uri for blob in made} == {uri}
     worker = RunStore(f"{url}/two")  # knows the place from run.json, as a worker does
     assert worker.motion_uri("cafe") == uri
     assert worker.exists(uri)
     assert worker.motions() == {"cafe"}
     with worker.fetch(uri) as local:
         assert Path(local).read_bytes() == b"m" * 10**6
-    assert not files.find(one.fs, f"{one.root}/motions")
-    row = as_row(record("k", motion={"uri": uri}), one.url)
+    assert not one.folder.find("motions")
+    row = as_row(record("k", motion=Blob(uri)), one.url)
     assert row["result_motion"] == uri
 
 
@@ -163,10 +140,10 @@ def test_resuming_reads_parts_and_newer_records_alike(store: RunStore) -> None:
     old = [record(f"a{n}") for n in range(5)] + [record("f1", "fails", "failed")]
     for each in old:
         store.commit(each)
-    assert {each.key for each in store.uncompacted()} == {each.key for each in old}
+    assert {each.key for each in store.index().loose} == {each.key for each in old}
     store.compact(old)
     store.commit(record("b1"))
-    assert [each.key for each in store.uncompacted()] == ["b1"]
+    assert [each.key for each in store.index().loose] == ["b1"]
     index = store.index()
     assert set(index) == {"a0", "a1", "a2", "a3", "a4", "f1", "b1"}
     assert not index["f1"].ok
@@ -177,24 +154,32 @@ def test_a_deleted_record_is_forgotten_though_a_part_has_it(store: RunStore) -> 
     for key in ("a1", "a2"):
         store.commit(record(key))
     store.compact([record("a1"), record("a2")])
-    store.fs.rm_file(f"{store.root}/records/a1/a1.json")
+    store.folder.remove_all(["records/a1/a1.json"])
     assert set(store.index()) == {"a2"}
     assert [each.key for each in store.records()] == ["a2"]
-    store.forget_deleted()
+    store.forget_deleted(store.index())
     store.commit(record("a1", attempt="9"))
     assert {each.key: each.attempt for each in store.records()} == {"a1": "9", "a2": "1"}
 
 
 def test_forgetting_a_failure_clears_the_way(store: RunStore) -> None:
-    failed = record("f1", "one", "failed", strikes=[{"class": "ValueError"}])
+    failed = record("f1", "one", "failed", strikes=[ErrorNote(name="ValueError")])
     store.commit(failed)
     store.compact([failed])
-    store.note_strike("f1", "1-a", {"class": "ValueError", "at": "1"})
+    store.note_strike("f1", "1-a", ErrorNote(name="ValueError", at="1"))
     store.forget(["f1"])
     assert store.index() == {}
     assert store.strikes() == {}
     store.commit(record("f1", "one"))
     assert [each.ok for each in store.records()] == [True]
+
+
+def test_rows_that_have_no_reference_do_not_spoil_a_part(store: RunStore) -> None:
+    bad = Record(key="f1", id="one", status="failed", inputs={"id": "one"})
+    store.commit(bad)
+    store.compact([bad])
+    assert store.index()["f1"] == Entry("f1", "one", False, "", None, None)
+    assert list(store.records()) == [bad]
 
 
 def test_a_failure_disappears_behind_the_success_of_its_id(store: RunStore) -> None:
@@ -206,15 +191,15 @@ def test_a_failure_disappears_behind_the_success_of_its_id(store: RunStore) -> N
 
 def test_strikes_are_kept_in_order_until_the_sample_is_finished(store: RunStore) -> None:
     for n in (2, 1):
-        store.note_strike("k1", f"{n}-x", {"class": "ValueError", "at": str(n)})
-    assert [note["at"] for note in store.strikes()["k1"]] == ["1", "2"]
-    store.commit(record("k1", strikes=[{"class": "ValueError"}]))
+        store.note_strike("k1", f"{n}-x", ErrorNote(name="ValueError", at=str(n)))
+    assert [note.at for note in store.strikes()["k1"]] == ["1", "2"]
+    store.commit(record("k1", strikes=[ErrorNote(name="ValueError")]))
     assert store.strikes() == {}
 
 
 def test_results_parts_are_one_table(tmp_path: Path) -> None:
     store = RunStore(str(tmp_path))
-    uri = store.compact([record("a1"), record("a2", "two", "failed", error={"class": "BadSample"})])
+    uri = store.compact([record("a1"), record("a2", "two", "failed", error=ErrorNote(name="BadSample"))])
     table = pq.read_table(str(tmp_path / str(uri)))
     assert table.column("id").to_pylist() == ["a1", "two"]
     assert table.column("result_status").to_pylist() == ["ok", "failed"]

@@ -1,0 +1,156 @@
+"""A folder on any fsspec URL, whose files appear whole or not at all.
+
+An object store has no rename and a local file can be seen half written, so nothing is ever streamed to its
+final name: bytes are complete on local disk first.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
+
+import fsspec
+from fsspec.implementations.dirfs import DirFileSystem
+
+from motionecho.runs import local
+from motionecho.runs.files import PATIENCE_S, fetch, is_local, open_url, patiently
+from motionecho.runs.parallel import in_order
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A place of whole files, named by their paths within it; it need not exist yet.
+
+    `url` is the folder's own, a plain path where it is local. What a store refuses for a moment is asked for
+    again for up to `patience_s` seconds; see `files.patiently`, also for what is raised in the end.
+    """
+
+    url: str
+    fs: DirFileSystem  # takes paths within the folder, too
+    patience_s: float = PATIENCE_S
+
+    @classmethod
+    def at(cls, url: str, patience_s: float = PATIENCE_S) -> Self:
+        """Make the folder of a URL or path; UserError where no driver for it is installed."""
+        return cls._on(*open_url(url), patience_s)
+
+    @classmethod
+    def holding(cls, url: str, patience_s: float = PATIENCE_S) -> tuple[Self, str]:
+        """Return the folder that a file's URL is in, and the file's name there."""
+        fs, path = open_url(url)
+        parent, _, name = path.rpartition("/")
+        return cls._on(fs, parent or "/", patience_s), name
+
+    @classmethod
+    def _on(cls, fs: fsspec.AbstractFileSystem, path: str, patience_s: float) -> Self:
+        url = path if is_local(fs) else str(fs.unstrip_protocol(path))
+        return cls(url, DirFileSystem(path, fs, skip_instance_cache=True), patience_s)
+
+    def within(self, patience_s: float) -> Self:
+        """Return this folder with another patience."""
+        return replace(self, patience_s=patience_s)
+
+    @property
+    def is_local(self) -> bool:
+        return is_local(self.fs.fs)
+
+    def absolute(self, path: str) -> str:
+        """Return a file's path or URL as other programs can open it."""
+        return f"{self.url.rstrip('/')}/{path}"
+
+    # --- reading
+
+    def fetch(self, path: str) -> AbstractContextManager[str]:
+        """Give a local path with the file's bytes; see `files.fetch`."""
+        return fetch(self.absolute(path), self.patience_s)
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of a small file; FileNotFoundError where there is none."""
+        return bytes(self._patiently(lambda: self.fs.cat_file(path)))
+
+    def read_all(self, paths: Iterable[str]) -> Iterator[bytes]:
+        """Yield the bytes of many small files in order, several read at a time."""
+        return in_order(self.read, paths)
+
+    def exists(self, path: str) -> bool:
+        return bool(self._patiently(lambda: self.fs.exists(path)))
+
+    def size(self, path: str) -> int | None:
+        """Return a file's size in bytes, None where there is no such file."""
+        try:
+            return int(self._patiently(lambda: self.fs.info(path)["size"]))
+        except FileNotFoundError:
+            return None
+
+    def find(self, folder: str = "") -> list[str]:
+        """List all files below a folder as they are now, sorted; unfinished ones (dot files) left out."""
+        return sorted(path for path in self.sizes(folder) if not path.rsplit("/", 1)[-1].startswith("."))
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Map every file below a folder as it is now, unfinished or not, to its size in bytes."""
+        self._forget_listings()
+        found = self._patiently(lambda: self.fs.find(folder, detail=True))
+        return {path: int(info.get("size") or 0) for path, info in found.items()}
+
+    # --- writing
+
+    def put_whole(self, path: str, file: str) -> None:
+        """Publish a finished local file at `path` in one go."""
+        if self.is_local:
+            self._patiently(lambda: local.put(self._path(path), lambda to: shutil.copyfile(file, to)))
+        else:
+            self._patiently(lambda: self.fs.put_file(file, path))
+
+    def overwrite(self, path: str, data: bytes) -> None:
+        """Write `data` at `path`, whole, over whatever is there."""
+        if self.is_local:
+            self._patiently(lambda: local.put(self._path(path), lambda to: local.write(to, data)))
+        else:
+            self._patiently(lambda: self.fs.pipe_file(path, data))
+
+    def create_once(self, path: str, data: bytes) -> bool:
+        """Create `path` with `data` unless it exists; False where it holds something else already.
+
+        Atomic on a local disk (hard link) and on stores with conditional PUT; elsewhere last write wins.
+        """
+
+        def create() -> bool:
+            try:
+                if self.is_local:
+                    local.create(self._path(path), data)
+                else:
+                    self.fs.pipe_file(path, data, mode="create")
+                return True
+            except OSError:
+                # Lost the race, or our own earlier PUT went through and only its answer was lost.
+                self._forget_listings()
+                if self.fs.exists(path):
+                    return bool(self.fs.cat_file(path) == data)
+                raise
+
+        return self._patiently(create)
+
+    def remove_all(self, paths: Iterable[str]) -> None:
+        """Delete files that may be gone already, several at a time."""
+
+        def remove(path: str) -> None:
+            with suppress(FileNotFoundError):
+                self._patiently(lambda: self.fs.rm_file(path))
+
+        for _ in in_order(remove, paths):
+            pass
+
+    # --- inside
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        return patiently(action, self.patience_s)
+
+    def _path(self, path: str) -> str:
+        return os.path.join(self.url, path)
+
+    def _forget_listings(self) -> None:
+        self.fs.fs.invalidate_cache()  # DirFileSystem's own forgets the folder, and not what is below

@@ -1,0 +1,76 @@
+"""The names of what is in a run's folder; outside this package, `RunStore` has them.
+
+run.json                           settings, weights, versions; written once, checked on resume
+progress.json                      the driver's last word; informs `status`, decides nothing
+job.json                           the Ray job that drives it, if one does; inputs/: what it was sent
+canary.json                        what the first worker made of a fixed tiny task
+motions/<ab>/<key>.safetensors     inverted references, by content; may be a place shared between runs
+videos/<ab>/<key>-<attempt>.mp4    stats/<ab>/<key>-<attempt>.parquet
+features/<ab>/<name>.npy           what set metrics compare (places of scores only), by content
+attempts/<ab>/<key>-<attempt>.json failed attempts of samples that are not finished yet
+records/<ab>/<key>.json            the commit: written last, names the blobs with their sha256
+results/part-*.parquet             compacted records: the manifest of outputs
+report/                            what people look at: contact_sheet.png; sets.json of a place of scores
+scores/                            figures taken later, a place of the same layout
+"""
+
+import secrets
+from datetime import UTC, datetime
+
+RUN, PROGRESS, JOB, CANARY = "run.json", "progress.json", "job.json", "canary.json"
+SHEET, SETS = "report/contact_sheet.png", "report/sets.json"
+MOTIONS, VIDEOS, STATS, FEATURES = "motions", "videos", "stats", "features"
+ATTEMPTS, RECORDS, RESULTS, REPORT, SCORES = "attempts", "records", "results", "report", "scores"
+
+BLOBS = (VIDEOS, STATS)  # named by an attempt, so that one that died leaves some behind
+FOLDERS = (*BLOBS, ATTEMPTS, RECORDS, RESULTS, MOTIONS, REPORT)  # where leftovers may be
+OUTCOMES = (RESULTS, ATTEMPTS, RECORDS, *BLOBS, REPORT, SCORES)  # what a run has made, in order of deletion
+
+
+def record(key: str) -> str:
+    return f"{RECORDS}/{key[:2]}/{key}.json"
+
+
+def attempt_notes(key: str) -> str:
+    """Name the folder with a sample's attempt notes; it may hold those of others."""
+    return f"{ATTEMPTS}/{key[:2]}"
+
+
+def attempt_note(key: str, attempt: str) -> str:
+    return f"{attempt_notes(key)}/{key}-{attempt}.json"
+
+
+def motion(key: str, folder: str = MOTIONS) -> str:
+    return f"{folder}/{key[:2]}/{key}.safetensors"
+
+
+def video(key: str, attempt: str) -> str:
+    return f"{VIDEOS}/{key[:2]}/{key}-{attempt}.mp4"
+
+
+def stats(key: str, attempt: str) -> str:
+    return f"{STATS}/{key[:2]}/{key}-{attempt}.parquet"
+
+
+def features(name: str) -> str:
+    return f"{FEATURES}/{name[:2]}/{name}.npy"
+
+
+def sent(name: str) -> str:
+    """Name a file that a job was sent."""
+    return f"inputs/{name}"
+
+
+def new_part() -> str:
+    """Name one more results part, after all there are."""
+    return f"{RESULTS}/part-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}.parquet"
+
+
+def stem(path: str) -> str:
+    """Return a file's name without folders and suffix: its key, or its key and attempt."""
+    return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+def key_of(path: str) -> str:
+    """Return the key of the sample that a record, blob or attempt note is of."""
+    return stem(path).split("-")[0]

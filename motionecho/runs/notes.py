@@ -1,0 +1,81 @@
+"""What a record says of its files, its host and its failures."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self, TypeVar
+
+from motionecho.runs.keys import file_digest
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file of a run. `uri` is relative to the run, or absolute where runs share it.
+
+    A motion that was found in the store has its URI only: whoever made it names its content.
+    """
+
+    uri: str
+    sha256: str | None = None
+    bytes: int | None = None
+
+    @classmethod
+    def of(cls, uri: str, local: str) -> Self:
+        """Describe a finished local file that is to be found at `uri`."""
+        return cls(uri, file_digest(local), os.path.getsize(local))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The process that ran a sample's stages, and what it computed on."""
+
+    name: str
+    node: str = ""  # Ray's id of it
+    pid: int | None = None
+    device: str | None = None  # "cpu" or the GPU's name; None where nothing brought torch in
+    threads: int | None = None  # of a CPU only, whose sums round by their number
+    gpus: float | None = None  # its share of them, where it has one
+    stages: tuple[str, ...] = ()
+
+    @property
+    def computes_on(self) -> str:
+        """Name the device as people read it, a CPU with its threads; "" where it is not known."""
+        return f"{self.device}, threads: {self.threads}" if self.threads else self.device or ""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read the host of a record's JSON."""
+        return known(cls, {**values, "stages": tuple(values.get("stages") or ())})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorNote:
+    """Why an attempt failed, and where; `name`, the error's class, is "class" in JSON."""
+
+    kind: str = "strike"  # of `pipelines.tasks.Failure`
+    name: str
+    message: str = ""
+    stage: str = ""
+    traceback: str = ""
+    attempt: str | None = None
+    host: str | None = None
+    node: str | None = None
+    at: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the note as it stands in JSON."""
+        values = asdict(self)
+        return {"kind": values.pop("kind"), "class": values.pop("name")} | values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read a note of a record's JSON, or of an attempt's."""
+        return known(cls, {**values, "name": values["class"]})
+
+
+def known(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Make a dataclass of those values that it has fields for; those of another version are passed over."""
+    names = {spec.name for spec in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in values.items() if name in names})
