@@ -1,12 +1,73 @@
-"""Adaptive acceleration (Sec. 4.3): when the teacher runs, and over which times."""
+"""Adaptive acceleration (Sec. 4.3): the steps of a run, when the teacher serves them, over which levels."""
 
 from collections import deque
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from motionecho.config import EchoConfig
-from motionecho.schedules import uniform_grid
+from motionecho.config import ActivationSettings, EchoConfig, GuidanceSettings, TeacherSettings
+from motionecho.denoiser import Ask, Denoiser
+from motionecho.schedules import Grid, Level, Schedule
+
+
+@dataclass(frozen=True)
+class Step:
+    """One student step, known before the first: from `at` to `to`, what is asked of the student's prediction.
+
+    Where the teacher may run (`teachable`), it walks the levels of `walk`, all below `at` and above `to`.
+    """
+
+    index: int
+    at: Level
+    to: Level
+    ask: Ask
+    teachable: bool
+    walk: tuple[Level, ...]
+
+
+def itinerary(config: EchoConfig, schedule: Schedule, student: Denoiser, teacher: Denoiser) -> list[Step]:
+    """Work out the steps of a run. The last one goes to time 0."""
+    guidance, adaptive = config.guidance, config.activation.activation == "adaptive"
+    guided = config.student.steps_in(guidance.guided_fraction)
+    share = config.teacher.teacher_fraction
+    served = guided if share is None else config.student.steps_in(share)
+    if config.activation.activation == "never" or config.teacher.teacher_weight == 0:
+        served = 0
+    steps = []
+    for index, (t, t_next) in enumerate(pairwise([*student.grid(config.student.steps), 0.0])):
+        strength = guidance.student_strength * ramp(guidance, guided, index) if index < guided else 0.0
+        teachable = index < served
+        walk = teacher_times(config.teacher, schedule, teacher.grid, t, t_next) if teachable else []
+        ask = Ask(watch=adaptive and teachable, strength=strength)
+        levels = tuple(schedule.at(s) for s in walk)
+        steps.append(Step(index, schedule.at(t), schedule.at(t_next), ask, teachable, levels))
+    return steps
+
+
+def ramp(guidance: GuidanceSettings, guided: int, step: int) -> float:
+    """Factor in (0, 1] on the strength (MotionClone): rises at first, falls over the last guided steps."""
+    factor = 1.0
+    if step < guidance.warm_up:
+        factor *= (step + 1) / guidance.warm_up
+    if step >= guided - guidance.cool_down:
+        factor *= (guided - step) / guidance.cool_down
+    return factor
+
+
+def teacher_times(
+    teacher: TeacherSettings, schedule: Schedule, grid: Grid, t: float, t_next: float
+) -> list[float]:
+    """The teacher's times within one student interval, descending from t_s < t, all above t_next."""
+    top = min(t - 1, schedule.nearest(t_next + teacher.renoise_position * (t - t_next)))
+    if teacher.teacher_grid == "dense":
+        times = [s for s in grid(teacher.teacher_grid_steps) if t_next < s <= top]
+    else:
+        steps = teacher.teacher_max_steps
+        times = [schedule.nearest(top + (t_next - top) * k / steps) for k in range(steps)]
+    times = [s for s in dict.fromkeys(times) if s > t_next]
+    return times or [max(top, t_next + 1)]
 
 
 class ActivationWindow:
@@ -16,11 +77,11 @@ class ActivationWindow:
     sample's first.
     """
 
-    def __init__(self, config: EchoConfig):
-        self.config = config
-        window, current = config.activation.window, config.activation.window_includes_current
+    def __init__(self, activation: ActivationSettings):
+        self.activation = activation
+        current = activation.window_includes_current
         # without the current loss in the window, one more has to be remembered
-        self.losses: deque[Tensor] = deque(maxlen=window + (not current))
+        self.losses: deque[Tensor] = deque(maxlen=activation.window + (not current))
         self.first: Tensor | None = None
 
     def push(self, loss: Tensor) -> Tensor:
@@ -28,53 +89,22 @@ class ActivationWindow:
         self.losses.append(loss)
         self.first = loss if self.first is None else self.first
         seen = list(self.losses)
-        if not self.config.activation.window_includes_current and len(seen) > 1:
+        if not self.activation.window_includes_current and len(seen) > 1:
             seen = seen[:-1]
-        return torch.stack(seen[-self.config.activation.window :]).mean(0)
+        return torch.stack(seen[-self.activation.window :]).mean(0)
 
-    def active(self, step: int, mean: Tensor | None, batch: int) -> Tensor:
-        """Which samples the teacher serves at this student step, bool [b]."""
-        allowed = step < teachable_steps(self.config) and self.config.activation.activation != "never"
-        if not allowed or self.config.teacher.teacher_weight == 0:
-            return torch.zeros(batch, dtype=torch.bool)
-        if self.config.activation.activation == "always" or mean is None:
+    def active(self, mean: Tensor | None, batch: int) -> Tensor:
+        """Which samples the teacher serves where it may, bool [b]: all, or those whose mean is high."""
+        if self.activation.activation == "always" or mean is None:
             return torch.ones(batch, dtype=torch.bool)
-        return mean > self._threshold(self.config.activation.activation_threshold, batch)
+        return mean > self._threshold(self.activation.activation_threshold, batch)
 
     def truncation(self, batch: int) -> Tensor:
         """Loss [b] below which the teacher's guided walk ends, 0: only its cap ends it."""
-        adaptive = self.config.activation.activation == "adaptive"
-        return self._threshold(self.config.activation.truncation_threshold if adaptive else 0.0, batch)
+        adaptive = self.activation.activation == "adaptive"
+        return self._threshold(self.activation.truncation_threshold if adaptive else 0.0, batch)
 
     def _threshold(self, value: float, batch: int) -> Tensor:
-        if self.config.activation.threshold_unit == "first_loss" and self.first is not None:
+        if self.activation.threshold_unit == "first_loss" and self.first is not None:
             return value * self.first
         return torch.full((batch,), value)
-
-
-def teachable_steps(config: EchoConfig) -> int:
-    """The number of leading student steps in which the teacher may run."""
-    share = config.teacher.teacher_fraction
-    return config.student.steps_in(config.guidance.guided_fraction if share is None else share)
-
-
-def ramp(config: EchoConfig, step: int) -> float:
-    """Factor in (0, 1] on the strength (MotionClone): rises at first, falls over the last guided steps."""
-    factor, guided = 1.0, config.student.steps_in(config.guidance.guided_fraction)
-    if step < config.guidance.warm_up:
-        factor *= (step + 1) / config.guidance.warm_up
-    if step >= guided - config.guidance.cool_down:
-        factor *= (guided - step) / config.guidance.cool_down
-    return factor
-
-
-def teacher_times(config: EchoConfig, t: int, t_next: int) -> list[int]:
-    """The teacher's times within one student interval, descending from t_s < t, all above t_next."""
-    top = min(t - 1, round(t_next + config.teacher.renoise_position * (t - t_next)))
-    if config.teacher.teacher_grid == "dense":
-        times = [s for s in uniform_grid(config.teacher.teacher_grid_steps) if t_next < s <= top]
-    else:
-        steps = config.teacher.teacher_max_steps
-        times = [round(top + (t_next - top) * k / steps) for k in range(steps)]
-    times = [s for s in dict.fromkeys(times) if s > t_next]
-    return times or [max(top, t_next + 1)]

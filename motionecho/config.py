@@ -10,12 +10,21 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from motionecho.errors import UserError, nearest
 from motionecho.strict import STRICT, Maybe, Names, Number, Whole, mistake, stripped
+
+# What follows a motion, by the word that settings choose it with: "module:function", imported when used.
+STRATEGIES = {"motionclone": "motionecho.guidance.motionclone:strategy"}
+
+
+def _known_strategy(word: str) -> str:
+    if word not in STRATEGIES:
+        raise ValueError(f"no such strategy{nearest(word, STRATEGIES)}; known: {', '.join(STRATEGIES)}")
+    return word
 
 
 def _setting(
@@ -117,11 +126,14 @@ class ActivationSettings:
 class ReferenceSettings:
     """What of a reference is kept: the motion's key is made of this whole group and of no other setting."""
 
+    strategy: Annotated[str, stripped, AfterValidator(_known_strategy)] = _setting(
+        "motionclone", "what of the motion is compared"
+    )
     inversion_steps: Whole = _setting(50, "DDIM inversion steps, with an empty prompt", "", 1, 1000)
     inversion_evaluate_at: Annotated[Literal["target", "source"], stripped] = _setting(
         "target", "timestep at which inversion evaluates the noise: the one it goes to, or comes from"
     )
-    reference_timestep: Whole = _setting(400, "timestep of the reference representation", "t_alpha", 0, 999)
+    reference_timestep: Number = _setting(400.0, "time of the reference representation", "t_alpha", 0, 1000)
     layers: Names = _setting((), "probed temporal attention layers; empty: the pair's own")
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,69 +1,228 @@
-"""The one protocol behind which every denoiser stands, and the probe that guidance reads it with."""
+"""What a network answers, and how guidance reads it: the one protocol behind which every denoiser stands."""
 
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from motionecho.schedules import NoiseSchedule, Solver
+from motionecho.device import repeatable
+from motionecho.errors import UserError, nearest
+from motionecho.schedules import Grid, Level
 
-# Gradients are about 1e-6 at the maps of a full-size network, which float16 loses: they travel through the
-# network times a power of two, which is exact, and so changes no bit in float32.
-LIFT = 2.0**14
+# time_attention: [b, h*w, heads, f, f], float32, rows summing to one
+Kind = Literal["time_attention"]
+Answer = Literal["x0", "eps", "v", "flow"]
+Target = dict[str, Tensor]  # named tensors of one reference; batched ones lead with [b]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One thing that can be read of a pass: what a layer, by its public name, makes of a kind."""
+
+    layer: str
+    kind: Kind = "time_attention"
+
+
+class Seen(Exception):
+    """The signal that all taps have been seen; no error."""
 
 
 @dataclass
 class Probe:
-    """Asks one forward pass for the temporal attention probabilities of named layers.
+    """A list of taps that one pass fills; with `ends` the pass stops behind the last of them.
 
-    After the pass `maps[layer]` is float32 [b, h*w, heads, f, f], rows summing to one. Where gradients
-    are on, the graph ends behind the last probed layer: nothing later can change the maps.
+    Otherwise the autograd graph ends there: nothing later can change what was seen.
     """
 
-    layers: tuple[str, ...]
-    maps: dict[str, Tensor] = field(default_factory=dict)
+    taps: tuple[Tap, ...]
+    ends: bool = False
+    seen: dict[Tap, Tensor] = field(default_factory=dict)
+
+    def wants(self, tap: Tap) -> bool:
+        return tap in self.taps
+
+    def show(self, tap: Tap, value: Tensor) -> None:
+        """Take what a layer shows, and end the pass or its graph behind the last tap."""
+        self.seen[tap] = value
+        if len(self.seen) < len(self.taps):
+            return
+        if self.ends:
+            raise Seen
+        torch.set_grad_enabled(False)
+
+
+@contextmanager
+def probing(probe: Probe | None, layers: Collection[str]) -> Iterator[None]:
+    """Run a pass of a network that can show the temporal attention of `layers`.
+
+    Gradients are on or off afterwards as before; raises UserError on a tap that the network does not have.
+    """
+    for tap in probe.taps if probe else ():
+        if tap.layer not in layers:
+            raise UserError(
+                f'"{tap.layer}" is no temporal attention layer of this model{nearest(tap.layer, layers)}'
+            )
+    before = torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(before)
+
+
+class Energy(Protocol):
+    """What is compared of two motions: pure functions of probes. Hashable, for it names recorded passes."""
 
     @property
-    def complete(self) -> bool:
-        return len(self.maps) == len(self.layers)
+    def taps(self) -> tuple[Tap, ...]: ...
+
+    @property
+    def unit(self) -> float:
+        """The factor on reported losses and on thresholds."""
+        ...
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The times at which a reference is looked at."""
+        ...
+
+    def time_for(self, t: float) -> float:
+        """Which of these times has the target for a pass at time t."""
+        ...
+
+    def target(self, probe: Probe) -> Target:
+        """Reduce the reference's probe (b = 1) to the tensors worth keeping, without batch dimension."""
+        ...
+
+    def loss(self, probe: Probe, target: Target) -> Tensor:
+        """The motion loss of each sample, [b], differentiable in the probe."""
+        ...
 
 
-class Backbone(Protocol):
-    """A denoiser over video latents z [b, c, f, h, w] (float32) at an integer timestep t in [0, 999].
+@dataclass(frozen=True)
+class Look:
+    """One watched pass. The backward pass runs when `gradient` is called, and not before.
 
-    A timestep may be a tensor on the device, without dimensions, so that passes are alike for all.
+    It has to be called before the network's next pass, which may compute in the same memory.
+    """
+
+    x0: Tensor  # [b, c, f, h, w]
+    loss: Tensor  # [b] on the device, without unit
+    gradient: Callable[[Tensor], Tensor]  # weights [b] -> d(weights . loss)/dz [b, c, f, h, w]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of one prediction: nothing more, the motion loss too (`watch`), or guidance by it.
+
+    strength 0 leaves the sample alone. above [b] is on the CPU: a sample whose loss is below it is not
+    guided; None guides all.
+    """
+
+    watch: bool = False
+    strength: float = 0.0
+    above: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One prediction of a batch of b samples, guided where it was asked for."""
+
+    x0: Tensor  # [b, c, f, h, w], guided (Eq. 3)
+    plain: Tensor  # the same unguided: where the teacher starts, and what predicted noise comes from
+    nudge: Tensor | None  # added to whatever noise the next latent gets
+    loss: Tensor | None  # [b] on the CPU, in the energy's unit
+    forwards: Tensor  # [b] passes that were spent, whole numbers on the CPU
+    backwards: Tensor
+
+
+class Denoiser(Protocol):
+    """A network over video latents z [b, c, f, h, w] (float32) at one level: answers the clean video it sees.
 
     `text` is whatever the pair's text encoder made, batch first: [b, tokens, width].
     """
 
     @property
-    def unet(self) -> nn.Module:
+    def network(self) -> nn.Module:
         """The network itself, which whoever manages memory may move."""
         ...
 
     @property
-    def schedule(self) -> NoiseSchedule: ...
-    @property
-    def solver(self) -> Solver: ...
-    @property
-    def layers(self) -> tuple[str, ...]: ...
+    def grid(self) -> Grid: ...
 
-    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
-        """Predict the noise eps, float32, shaped as z; fill `probe` on the way."""
+    @property
+    def noise(self) -> Literal["fresh", "predicted"]:
+        """How it is renoised as a student: with fresh noise (Eq. 4), or the noise it predicted."""
         ...
 
-    def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
-        """Fill `probe` by a forward pass that ends right after the last probed layer."""
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that guidance reads unless settings name others."""
+        ...
+
+    @property
+    def passes(self) -> int:
+        """How many forward passes one answer costs."""
+        ...
+
+    def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
+        """The clean video [b, c, f, h, w], float32, seen in z; fills `probe` on the way."""
+        ...
+
+    def look(
+        self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
+    ) -> Look:
+        """The same with the motion loss; with `gradient`, whoever calls for its gradient gets it."""
+        ...
+
+    def weight(self, name: str) -> Tensor:
+        """A view [out, in] of a public linear layer's weight, wherever fusing has put it.
+
+        Ask anew after every pass of an offloaded pair: its networks move, and take along what was written
+        only for as long as they stay. Raises UserError on a name that the network does not have.
+        """
         ...
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted noise [b, c, f, h, w]; where asked for, motion loss [b] in LOSS_UNIT and its raw gradient.
+def eager_look(
+    denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool
+) -> Look:
+    """`Denoiser.look` by autograd, for a network whose passes are not recorded."""
+    probe = Probe(energy.taps)
+    with torch.set_grad_enabled(gradient), repeatable():
+        z = z.detach().requires_grad_(gradient)
+        x0 = denoiser.x0(z, at, text, probe).detach()
+        loss = energy.loss(probe, target)
 
-    The loss is on the CPU, where it is decided upon.
-    """
+    def slope(weights: Tensor) -> Tensor:
+        with repeatable():
+            return torch.autograd.grad(loss, z, weights)[0]
 
-    eps: Tensor
-    loss: Tensor | None = None
-    gradient: Tensor | None = None
+    return Look(x0, loss.detach(), slope)
+
+
+def observe(denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, taps: Sequence[Tap]) -> Probe:
+    """Fill a probe by a pass that ends right behind the last of the taps; without a gradient."""
+    probe = Probe(tuple(taps), ends=True)
+    with torch.no_grad(), suppress(Seen):
+        denoiser.x0(z, at, text, probe)
+    return probe
+
+
+def clean(answer: Answer, z: Tensor, out: Tensor, at: Level) -> Tensor:
+    """The clean video that an output means: x0, eps, v = alpha eps - sigma x0, or flow = eps - x0."""
+    if answer == "eps":
+        return (z - at.sigma * out) / at.alpha
+    if answer == "v":
+        return at.alpha * z - at.sigma * out
+    return z - at.sigma * out if answer == "flow" else out
+
+
+def layer_weight(layer: nn.Module | None, name: str, known: Collection[str]) -> Tensor:
+    """The weight of a linear layer, or of the 1x1 convolution that stands for one, as a view [out, in]."""
+    weight = getattr(layer, "weight", None)
+    if not isinstance(weight, Tensor) or weight.ndim < 2:
+        raise UserError(f'"{name}" is no linear layer of this model{nearest(name, known)}')
+    return weight.detach().flatten(1)

@@ -1,7 +1,7 @@
 """Turns the words of a setting into a torch device and dtype; makes what a device computes repeatable."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -37,9 +37,23 @@ def resolve_dtype(name: str, default: torch.dtype) -> torch.dtype:
     return _DTYPES[name]
 
 
-def beside(tensor: Tensor, like: Tensor) -> Tensor:
+def to_device_of(like: Tensor, tensor: Tensor) -> Tensor:
     """A small tensor on `like`'s device, sent there without waiting for what that device computes."""
     return tensor.to(like.device, non_blocking=True)
+
+
+def to_cpu_later(tensor: Tensor) -> Callable[[], Tensor]:
+    """Start to copy a small tensor to the CPU; what is returned waits for it, and for nothing begun since."""
+    copy = tensor.to("cpu", non_blocking=True)
+    if not tensor.is_cuda:
+        return lambda: copy
+    arrived = torch.cuda.current_stream().record_event()
+
+    def wait() -> Tensor:
+        arrived.synchronize()
+        return copy
+
+    return wait
 
 
 @cache

@@ -1,9 +1,10 @@
-"""What a reference clip is boiled down to: its inverted noise, and motion targets of student and teacher."""
+"""What a reference clip is boiled down to: its inverted noise, and what student and teacher carry of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -11,98 +12,110 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from motionecho.config import EchoConfig
-from motionecho.denoiser import Backbone, Probe
+from motionecho.config import EchoConfig, ReferenceSettings
+from motionecho.denoiser import Denoiser
 from motionecho.errors import BadSample
-from motionecho.guidance.motionclone import MotionClone
-from motionecho.guidance.steering import Target, stack
+from motionecho.guidance.steering import stack
+from motionecho.guidance.strategy import Carried, strategy_of
 from motionecho.models.pair import ModelPair
-from motionecho.noise import noise
-from motionecho.schedules import uniform_grid
+from motionecho.schedules import Level, Schedule, climb, eps_of, uniform
+
+ADAPTER = "adapter"  # beside the times in a file's names
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Inverted noise z_T [c, f, h, w] and both models' targets of a reference; stacked, all lead with [b]."""
+    """Inverted noise z_T [c, f, h, w] and what both models carry of a reference; of a batch, all with [b]."""
 
     z_T: Tensor
-    student: Target
-    teacher: Target
+    student: Carried
+    teacher: Carried
 
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
-        """Write a safetensors file; `metadata` goes into its header."""
+        """Write a safetensors file: z_T, <role>/<time>/<tensor>, <role>/adapter/<tensor>, and a header."""
         tensors = {"z_T": self.z_T}
-        tensors |= {f"student/{name}": tensor for name, tensor in self.student.items()}
-        tensors |= {f"teacher/{name}": tensor for name, tensor in self.teacher.items()}
-        save_file(
-            {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
-            path,
-            metadata=metadata or {},
-        )
+        for role, carried in (("student", self.student), ("teacher", self.teacher)):
+            for part, named in [*carried.targets.items(), (ADAPTER, carried.adapter)]:
+                tensors |= {f"{role}/{part}/{name}": tensor for name, tensor in named.items()}
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(whole, path, metadata=metadata or {})
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "Motion":
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
         """Read a file that `save` wrote."""
+        carried = {"student": Carried({}), "teacher": Carried({})}
         with safe_open(path, framework="pt", device=str(device)) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        parts = {role: {n.removeprefix(f"{role}/"): t for n, t in tensors.items() if n.startswith(f"{role}/")}
-                 for role in ("student", "teacher")}  # fmt: skip
-        return cls(tensors["z_T"], parts["student"], parts["teacher"])
+            for whole in file.keys():  # noqa: SIM118 - not a dict
+                role, _, rest = whole.partition("/")
+                if role not in carried:
+                    continue
+                part, _, name = rest.partition("/")
+                its = carried[role]
+                named = its.adapter if part == ADAPTER else its.targets.setdefault(float(part), {})
+                named[name] = file.get_tensor(whole)
+            return cls(file.get_tensor("z_T"), carried["student"], carried["teacher"])
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same of every tensor changed."""
+
+        def changed(carried: Carried) -> Carried:
+            targets = {
+                t: {name: change(tensor) for name, tensor in named.items()}
+                for t, named in carried.targets.items()
+            }
+            return Carried(targets, {name: change(tensor) for name, tensor in carried.adapter.items()})
+
+        return type(self)(change(self.z_T), changed(self.student), changed(self.teacher))
 
     @classmethod
     def stack(cls, motions: Sequence["Motion"], device: str | torch.device) -> "Motion":
-        """Batch motions of one pair, [b, ...] each."""
+        """Batch motions of one pair, [b, ...] each, on a device."""
+
+        def together(carried: list[Carried]) -> Carried:
+            targets = {t: stack([each.targets[t] for each in carried]) for t in carried[0].targets}
+            return Carried(targets, stack([each.adapter for each in carried]))
+
         batch = cls(
             torch.stack([m.z_T for m in motions]),
-            stack([m.student for m in motions]),
-            stack([m.teacher for m in motions]),
+            together([m.student for m in motions]),
+            together([m.teacher for m in motions]),
         )
-        move = lambda target: {name: tensor.to(device) for name, tensor in target.items()}  # noqa: E731
-        return cls(batch.z_T.to(device), move(batch.student), move(batch.teacher))
-
-
-def guidance_of(backbone: Backbone, config: EchoConfig) -> MotionClone:
-    """The motion guidance of one model: its own layers unless the config names others."""
-    return MotionClone(config.reference.layers or backbone.layers)
+        return batch.map(lambda tensor: tensor.to(device))
 
 
 @torch.no_grad()
 def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
-    """Distil the motion of a clip, uint8 [f, h, w, 3] at the pair's size and length (Sec. 4.1, App. B.2)."""
-    z0 = pair.encode_video(frames)[None]
-    null = pair.encode_text([""])
-    z_T = ddim_invert(pair.teacher, z0, null, config)
+    """Distil the motion of a clip, uint8 [f, h, w, 3] at the pair's size and length (Sec. 4.1, App. B.2).
+
+    Raises BadSample where the clip is of another size, or its latents become not finite.
+    """
+    reference, schedule = config.reference, pair.schedule
+    z0, null = pair.codec.encode(frames)[None], pair.encode_text([""])
+    *_, (_, z_T) = inversion(pair.teacher, schedule, z0, null, reference)
     if not bool(torch.isfinite(z_T).all()):
         raise BadSample("the reference could not be inverted: its latents became not finite")
-    return Motion(
-        z_T[0],
-        reference_target(pair.student, z0, null, config),
-        reference_target(pair.teacher, z0, null, config),
+    student, teacher = (
+        strategy_of(denoiser, reference).prepare(denoiser, schedule, z0, null)
+        for denoiser in (pair.student, pair.teacher)
     )
+    return Motion(z_T[0], student, teacher)
 
 
 @torch.no_grad()
-def ddim_invert(teacher: Backbone, z0: Tensor, null: Tensor, config: EchoConfig) -> Tensor:
-    """Walk clean latents [b, c, f, h, w] up to t = 999 along the teacher's DDIM path with an empty prompt."""
-    schedule, z, t = teacher.schedule, z0, 0
-    for t_up in reversed(uniform_grid(config.reference.inversion_steps)):
-        eps = teacher.denoise(z, t_up if config.reference.inversion_evaluate_at == "target" else t, null)
-        z = schedule.add_noise(schedule.x0(z, eps, t), eps, t_up)
-        t = t_up
-    return z
+def inversion(
+    teacher: Denoiser, schedule: Schedule, z0: Tensor, null: Tensor, reference: ReferenceSettings
+) -> Iterator[tuple[Level, Tensor]]:
+    """Walk clean latents [b, c, f, h, w] up the teacher's DDIM path under the empty prompt, level by level.
 
-
-@torch.no_grad()
-def reference_target(backbone: Backbone, z0: Tensor, null: Tensor, config: EchoConfig) -> Target:
-    """One noised pass at t_alpha, ended after the last probed layer, reduced to the guidance's target.
-
-    The noise is the same for every reference, so that the target depends on the clip alone.
+    The last one is z_T, at the schedule's top.
     """
-    guidance, t = guidance_of(backbone, config), config.reference.reference_timestep
-    probe = Probe(guidance.layers)
-    eps = noise(0, "reference", t, z0.shape[1:]).to(z0)[None]
-    backbone.observe(backbone.schedule.add_noise(z0, eps, t), t, null, probe)
-    return guidance.target(probe)
+    z, at = z0, schedule.at(0)
+    for t in reversed(uniform(schedule)(reference.inversion_steps)):
+        to = schedule.at(t)
+        where = to if reference.inversion_evaluate_at == "target" or at.sigma == 0 else at
+        z = climb(z, eps_of(z, teacher.x0(z, where, null), where), at, to)
+        at = to
+        yield at, z
 
 
 def motion_metadata(config: EchoConfig, **facts: str) -> dict[str, str]:

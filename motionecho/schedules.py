@@ -1,8 +1,9 @@
-"""Noise schedule, timestep grids and the solvers of the student.
+"""Noise levels, the schedules that say them by time, and the grids of times that are walked.
 
-Notation of the paper: z_t = alpha_t x0 + sigma_t eps, with alpha_t^2 + sigma_t^2 = 1.
+Notation of the paper: z_t = alpha_t x0 + sigma_t eps. Times are floats; a network is told the time as it is.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -10,93 +11,126 @@ import torch
 from torch import Tensor
 
 TRAIN_STEPS = 1000
+Scalar = float | Tensor  # in a recorded pass a tensor on the device, without dimensions
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise level: z = alpha x0 + sigma eps; `t` in [0, 1000] is what the network is told."""
+
+    t: Scalar
+    alpha: Scalar
+    sigma: Scalar
+
+
+class Schedule(Protocol):
+    """The levels of a pair's latents by time, one schedule for student and teacher."""
+
+    @property
+    def top(self) -> float:
+        """The time of pure noise, where inversion ends and sampling begins."""
+        ...
+
+    def at(self, t: float) -> Level: ...
+
+    def nearest(self, t: float) -> float:
+        """The time closest to `t` that networks of this kind are trained on."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
-class NoiseSchedule:
-    """The 1000-step variance-preserving schedule of a latent diffusion model."""
+class Discrete:
+    """The variance-preserving schedule of 1000 steps: alpha_t^2 + sigma_t^2 = 1.
+
+    Between two steps it is linear in alpha_t^2.
+    """
 
     alphas_cumprod: tuple[float, ...]
+    top: float = TRAIN_STEPS - 1.0
 
     @classmethod
     def from_betas(
         cls, start: float, end: float, kind: Literal["linear", "scaled_linear"] = "linear"
-    ) -> "NoiseSchedule":
+    ) -> "Discrete":
         """Build from betas rising linearly, or in their square root (`scaled_linear`, as in LVDM)."""
         power = 0.5 if kind == "scaled_linear" else 1.0
         betas = torch.linspace(start**power, end**power, TRAIN_STEPS, dtype=torch.float64) ** (1 / power)
         return cls(tuple(torch.cumprod(1 - betas, 0).tolist()))
 
-    def alpha(self, t: int) -> float:
-        return self.alphas_cumprod[t] ** 0.5
+    def at(self, t: float) -> Level:
+        low = min(int(t), TRAIN_STEPS - 2)
+        share = t - low
+        square = (1 - share) * self.alphas_cumprod[low] + share * self.alphas_cumprod[low + 1]
+        return Level(float(t), square**0.5, (1 - square) ** 0.5)
 
-    def sigma(self, t: int) -> float:
-        return (1 - self.alphas_cumprod[t]) ** 0.5
-
-    def rates(self) -> Tensor:
-        """alpha_t and sigma_t of all times, [2, 1000] in float32."""
-        squares = torch.tensor(self.alphas_cumprod, dtype=torch.float64)
-        return torch.stack([squares, 1 - squares]).sqrt().float()
-
-    def add_noise(self, x0: Tensor, eps: Tensor, t: int) -> Tensor:
-        """Eq. 4: alpha_t x0 + sigma_t eps."""
-        return self.alpha(t) * x0 + self.sigma(t) * eps
-
-    def x0(self, z: Tensor, eps: Tensor, t: int) -> Tensor:
-        """Clean prediction (z_t - sigma_t eps) / alpha_t."""
-        return (z - self.sigma(t) * eps) / self.alpha(t)
-
-
-class Solver(Protocol):
-    """How a student turns predicted noise into a clean video, on which timesteps, and how it renoises."""
-
-    @property
-    def noise(self) -> Literal["fresh", "predicted"]: ...
-    def timesteps(self, steps: int) -> list[int]: ...
-    def x0(self, schedule: NoiseSchedule, z: Tensor, eps: Tensor, t: int) -> Tensor: ...
+    def nearest(self, t: float) -> float:
+        return float(round(t))
 
 
 @dataclass(frozen=True)
-class Consistency:
-    """Latent consistency sampling (LCM): boundary-scaled prediction, fresh noise at every step.
+class Flow:
+    """The straight path of flow matching: z = (1 - s) x0 + s eps at s = t / 1000."""
 
-    c_skip = s^2 / ((10 t)^2 + s^2), c_out = 10 t / sqrt((10 t)^2 + s^2), s = 0.5.
+    top: float = 1000.0
+
+    def at(self, t: float) -> Level:
+        return Level(float(t), 1 - t / self.top, t / self.top)
+
+    def nearest(self, t: float) -> float:
+        return t
+
+
+def renoise(x0: Tensor, eps: Tensor, to: Level) -> Tensor:
+    """Eq. 4: alpha x0 + sigma eps."""
+    return to.alpha * x0 + to.sigma * eps
+
+
+def eps_of(z: Tensor, x0: Tensor, at: Level) -> Tensor:
+    """The noise that a clean prediction implies, (z - alpha x0) / sigma; sigma has to be above 0."""
+    return (z - at.alpha * x0) / at.sigma
+
+
+def climb(z: Tensor, eps: Tensor, at: Level, to: Level) -> Tensor:
+    """Walk up one step along given noise, as DDIM inversion does; alpha at `at` has to be above 0."""
+    return renoise((z - at.sigma * eps) / at.alpha, eps, to)
+
+
+Grid = Callable[[int], list[float]]  # n to n times, descending; the closing 0 is not listed
+
+
+def uniform(schedule: Schedule) -> Grid:
+    """The grid of n times from the top down in equal strides, as a teacher walks."""
+    return lambda n: [schedule.nearest(schedule.top * (1 - k / n)) for k in range(n)]
+
+
+def trailing(n: int) -> list[float]:
+    """The n times of Euler on trailing timesteps (AnimateDiff-Lightning): 1000 - 1000 k / n, less 1."""
+    return [float(round(TRAIN_STEPS - k * TRAIN_STEPS / n) - 1) for k in range(n)]
+
+
+def consistency(origin_steps: int) -> Grid:
+    """The grid of n times from 999 down, every (origin // n)-th point of a distillation grid (LCM).
+
+    Raises ValueError where n is not between 1 and `origin_steps`.
     """
 
-    origin_steps: int = 50
-    sigma_data: float = 0.5
-    timestep_scaling: float = 10.0
-    noise: Literal["fresh", "predicted"] = "fresh"
-
-    def timesteps(self, steps: int) -> list[int]:
-        """`steps` times from 999 down, every (origin // steps)-th point of the distillation grid."""
-        if not 1 <= steps <= self.origin_steps:
+    def times(n: int) -> list[float]:
+        if not 1 <= n <= origin_steps:
             raise ValueError(
-                f"steps={steps} has to be between 1 and {self.origin_steps}, the student's distillation grid"
+                f"steps={n} has to be between 1 and {origin_steps}, the student's distillation grid"
             )
-        spacing = TRAIN_STEPS // self.origin_steps
-        grid = [spacing * (k + 1) - 1 for k in range(self.origin_steps)]
-        return grid[:: -(self.origin_steps // steps)][:steps]
+        spacing = TRAIN_STEPS // origin_steps
+        points = [float(spacing * (k + 1) - 1) for k in range(origin_steps)]
+        return points[:: -(origin_steps // n)][:n]
 
-    def x0(self, schedule: NoiseSchedule, z: Tensor, eps: Tensor, t: int) -> Tensor:
-        scaled = (self.timestep_scaling * t) ** 2
-        total = scaled + self.sigma_data**2
-        return self.sigma_data**2 / total * z + (scaled / total) ** 0.5 * schedule.x0(z, eps, t)
+    return times
 
 
-@dataclass(frozen=True)
-class EulerTrailing:
-    """Euler on trailing timesteps (AnimateDiff-Lightning); in variance-preserving form, DDIM with eta 0."""
+def boundary(z: Tensor, x0: Tensor, at: Level, sigma_data: float = 0.5, scaling: float = 10.0) -> Tensor:
+    """A consistency model's clean prediction, which at t = 0 is its input (LCM).
 
-    noise: Literal["fresh", "predicted"] = "predicted"
-
-    def timesteps(self, steps: int) -> list[int]:
-        return [round(TRAIN_STEPS - k * TRAIN_STEPS / steps) - 1 for k in range(steps)]
-
-    def x0(self, schedule: NoiseSchedule, z: Tensor, eps: Tensor, t: int) -> Tensor:
-        return schedule.x0(z, eps, t)
-
-
-def uniform_grid(steps: int) -> list[int]:
-    """`steps` times of the teacher from 999 down in equal strides; the walk ends at 0, not listed."""
-    return [round((TRAIN_STEPS - 1) * (1 - k / steps)) for k in range(steps)]
+    c_skip z + c_out x0, c_skip = s^2 / ((10 t)^2 + s^2), c_out = 10 t / sqrt((10 t)^2 + s^2), s = 0.5.
+    """
+    squared = (scaling * at.t) ** 2
+    total = squared + sigma_data**2
+    return sigma_data**2 / total * z + (squared / total) ** 0.5 * x0

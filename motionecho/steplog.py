@@ -35,7 +35,7 @@ class StepLog:
             seconds, self.last = ended.since(self.last), ended
             if not bool(finite.all()):
                 raise BadSample(
-                    f"latents became not finite at student step {lines[0].step} (t={lines[0].t}), "
+                    f"latents became not finite at student step {lines[0].step} (t={lines[0].t:g}), "
                     f"sample {finite.tolist().index(False)} of the batch; lower the guidance strength"
                 )
             for line in lines:

@@ -1,4 +1,4 @@
-"""The slow teacher: noise guided by text and motion, its DDIM step, and MotionClone, the teacher alone."""
+"""The slow teacher: classifier-free guidance, its guided walk, and the teacher alone, without a student."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,75 +7,126 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from motionecho.adaptive import Step
 from motionecho.config import EchoConfig
-from motionecho.denoiser import Backbone, Prediction
-from motionecho.device import beside
-from motionecho.guidance.steering import Target, predict, rows, scaled, steer
-from motionecho.inversion import Motion, guidance_of
+from motionecho.denoiser import Ask, Denoiser, Energy, Look, Prediction, Probe, Target
+from motionecho.device import to_device_of
+from motionecho.guidance.steering import Shift, Update, rows
+from motionecho.guidance.strategy import Carried, strategy_of
+from motionecho.inversion import Motion
+from motionecho.models.pair import ModelPair
+from motionecho.models.speed.wrapped import Wrapped
 from motionecho.noise import batch_noise, blend
-from motionecho.schedules import uniform_grid
+from motionecho.schedules import Level, eps_of, renoise, uniform
 from motionecho.trace import StepTrace
 
 
 @dataclass(frozen=True)
-class GuidedTeacher:
-    """A teacher bound to a batch: reference target, text and null states lead with [b]."""
+class ClassifierFree(Wrapped):
+    """A denoiser under classifier-free guidance, x0_u + s (x0_c - x0_u).
 
-    backbone: Backbone
-    target: Target
+    Its text leads with [2b]: the prompts' states, then those of the negative prompts. A look is of the
+    conditional branch.
+    """
+
+    scale: float
+
+    @property
+    def passes(self) -> int:
+        return self.denoiser.passes * (1 if self.scale == 1 else 2)
+
+    def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
+        if self.scale == 1:
+            return self.denoiser.x0(z, at, text.chunk(2)[0], probe)
+        seen, plain = self.denoiser.x0(torch.cat([z, z]), at, text, probe).chunk(2)
+        return plain + self.scale * (seen - plain)
+
+    def look(
+        self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
+    ) -> Look:
+        text, null = text.chunk(2)
+        if self.scale == 1:
+            return self.denoiser.look(z, at, text, energy, target, gradient)
+        plain = self.denoiser.x0(z, at, null)  # first: no pass may come between a look and its gradient
+        look = self.denoiser.look(z, at, text, energy, target, gradient)
+        return replace(look, x0=plain + self.scale * (look.x0 - plain))
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher bound to a batch: what it carries of the references, and texts, lead with [b]."""
+
+    denoiser: Denoiser
+    energy: Energy
+    carried: Carried
     text: Tensor
     null: Tensor
     config: EchoConfig
 
-    def predict(self, z: Tensor, t: int, index: Tensor, guide_above: Tensor | float | None) -> Prediction:
-        """Noise of the samples `index` by classifier-free guidance, eps_u + s (eps_c - eps_u).
+    @classmethod
+    def bind(
+        cls, pair: ModelPair, motion: Motion, text: Tensor, null: Tensor, config: EchoConfig
+    ) -> "Teacher":
+        guided = ClassifierFree(pair.teacher, config.teacher.teacher_guidance_scale)
+        energy = strategy_of(pair.teacher, config.reference).energy
+        return cls(guided, energy, motion.teacher, text, null, config)
 
-        The motion loss and its gradient are those of the conditional branch; the gradient is taken for
-        samples whose loss is at least `guide_above`, None asks for neither.
+    def ask(self, above: Tensor) -> Ask:
+        """Guidance of the samples whose loss is at least `above` [b]; where it is off, only their loss."""
+        strength = self.config.guidance.teacher_strength
+        return Ask(watch=bool((above > 0).any()), strength=strength, above=above)
+
+    def predict(self, z: Tensor, at: Level, index: Tensor, ask: Ask, update: Update) -> Prediction:
+        """The prediction of the samples `index`, z [len(index), c, f, h, w], steered in the form `update`."""
+        place = to_device_of(z, index)
+        text = torch.cat([self.text[place], self.null[place]])
+        target = rows(self.carried.targets[self.energy.time_for(float(at.t))], index)
+        steer = Shift(update, self.config.guidance.gradient)
+        return steer(self.denoiser, z, at, text, self.energy, target, ask)
+
+    def walk(
+        self, x0: Tensor, lift: Tensor, index: Tensor, step: Step, below: Tensor, lines: list[StepTrace]
+    ) -> Tensor:
+        """Test-time distillation (Sec. 4.2): the teacher's endpoint x0_{0 <- t_i} for the samples `index`.
+
+        x0 is the student's unguided prediction and `lift` the noise that raises it to t_s, both
+        [len(index), c, f, h, w]; `below` is delta_2 [len(index)] on the CPU. Returns the shape of x0 and
+        notes the work in the trace lines, one a sample of the whole batch.
         """
-        scale, at = self.config.teacher.teacher_guidance_scale, beside(index, z)
-        text, null = self.text[at], self.null[at]
-        if guide_above is None or self.config.guidance.teacher_strength == 0:
-            if scale == 1:
-                return Prediction(self.backbone.denoise(z, t, text))
-            both = self.backbone.denoise(torch.cat([z, z]), t, torch.cat([text, null]))
-            eps, plain = both.chunk(2)
-            return Prediction(plain + scale * (eps - plain))
-        guidance = guidance_of(self.backbone, self.config)
-        seen = predict(self.backbone, z, t, text, guidance, rows(self.target, index), guide_above)
-        if scale == 1:
-            return seen
-        plain = self.backbone.denoise(z, t, null)
-        return replace(seen, eps=plain + scale * (seen.eps - plain))
+        z = renoise(x0, lift, step.walk[0])
+        live, form = torch.arange(len(index)), self.config.guidance.teacher_update  # those still guided
+        for count, (at, to) in enumerate(pairwise([*step.walk, step.to])):
+            # guided DDIM; dynamic truncation: below delta_2, or at the cap N_max, one plain jump to t_i
+            capped = count == self.config.teacher.teacher_max_steps
+            place = to_device_of(z, live)
+            ask = Ask() if capped else self.ask(below[live])
+            seen = self.predict(z[place], at, index[live], ask, form)
+            done = torch.full_like(live, capped).bool() if seen.loss is None else seen.loss < below[live]
+            eps = eps_of(z[place], seen.plain, at)
+            onward = renoise(seen.x0, eps if seen.nudge is None else eps + seen.nudge, to)
+            jump = renoise(seen.plain, eps, step.to)
+            z[place] = torch.where(to_device_of(z, done).view(-1, 1, 1, 1, 1), jump, onward)
+            note(lines, index[live], seen)
+            _note_walk([lines[k] for k in index[live].tolist()], seen, done)
+            live = live[~done]
+            if len(live) == 0:
+                break
 
-    def shift(self, seen: Prediction) -> Tensor | None:
-        """The guidance shift g of a prediction, None where it carries no gradient."""
-        if seen.gradient is None:
-            return None
-        return scaled(seen.gradient, self.config.guidance.teacher_strength, self.config.guidance.gradient)
-
-    def ddim(self, z: Tensor, seen: Prediction, t: int, t_next: int) -> tuple[Tensor, Tensor]:
-        """One DDIM step (eta 0) from t to t_next: returns (z at t_next, the clean prediction x0)."""
-        schedule = self.backbone.schedule
-        eps_x0, eps_next = steer(
-            seen.eps, self.shift(seen), schedule.sigma(t), self.config.guidance.teacher_update
-        )
-        x0 = schedule.x0(z, eps_x0, t)
-        return schedule.add_noise(x0, eps_next, t_next), x0
-
-    def note(
-        self, steps: list[StepTrace], index: Tensor, seen: Prediction, done: Tensor | None = None
-    ) -> None:
-        """Count one prediction for the samples `index`; those `done` needed no gradient."""
-        for row, k in enumerate(index.tolist()):
-            guided = seen.gradient is not None and not (done is not None and bool(done[row]))
-            steps[k].evaluations["teacher_guided" if guided else "teacher"] += 1
-            steps[k].evaluations["teacher"] += self.config.teacher.teacher_guidance_scale != 1
+        for k in index.tolist():
+            lines[k].teacher_start = float(step.walk[0].t)
+            lines[k].teacher_weight = self.config.teacher.teacher_weight
+        if step.to.sigma == 0:  # the walk has ended in a clean video
+            return z
+        # endpoint prediction at t_i
+        ask = self.ask(torch.zeros(len(index))) if self.config.teacher.endpoint_guidance else Ask()
+        seen = self.predict(z, step.to, index, ask, "x0")
+        note(lines, index, seen)
+        return seen.x0
 
 
 @torch.no_grad()
-def motionclone(
-    teacher: Backbone,
+def alone(
+    pair: ModelPair,
     motion: Motion,
     text: Tensor,
     null: Tensor,
@@ -83,19 +134,37 @@ def motionclone(
     config: EchoConfig,
     steps: int,
 ) -> tuple[Tensor, list[list[StepTrace]]]:
-    """MotionClone, the baseline without a student: guided DDIM over a uniform grid of `steps` times.
+    """The baseline without a student: guided DDIM of the teacher over a uniform grid of `steps` times.
 
     The leading `guided_fraction` of the steps is guided. Returns x0 [b, c, f, h, w] and, per step, one
     trace line a sample.
     """
-    bound = GuidedTeacher(teacher, motion.teacher, text, null, config)
+    teacher = Teacher.bind(pair, motion, text, null, config)
     z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.student.noise_blend)
     everyone, x0 = torch.arange(len(z)), z
-    times, log = [*uniform_grid(steps), 0], []
-    for step, (t, t_next) in enumerate(pairwise(times)):
-        seen = bound.predict(z, t, everyone, 0.0 if step < config.guidance.guided_fraction * steps else None)
-        z, x0 = bound.ddim(z, seen, t, t_next)
+    log = []
+    for step, (t, t_next) in enumerate(pairwise([*uniform(pair.schedule)(steps), 0.0])):
+        at, guided = pair.schedule.at(t), step < config.guidance.guided_fraction * steps
+        ask = teacher.ask(torch.zeros(len(z))) if guided else Ask()
+        seen = teacher.predict(z, at, everyone, ask, config.guidance.teacher_update)
+        eps, x0 = eps_of(z, seen.plain, at), seen.x0
+        z = renoise(x0, eps if seen.nudge is None else eps + seen.nudge, pair.schedule.at(t_next))
         lines = [StepTrace(step, t, t_next) for _ in seeds]
-        bound.note(lines, everyone, seen)
+        note(lines, everyone, seen)
         log.append(lines)
     return x0, log
+
+
+def note(lines: list[StepTrace], index: Tensor, seen: Prediction) -> None:
+    """Count what one prediction spent on the samples `index` in their trace lines."""
+    spent = zip(index.tolist(), seen.forwards.tolist(), seen.backwards.tolist(), strict=True)
+    for k, forwards, backwards in spent:
+        lines[k].spend("teacher", forwards, backwards)
+
+
+def _note_walk(lines: list[StepTrace], seen: Prediction, done: Tensor) -> None:
+    losses = [None] * len(lines) if seen.loss is None else seen.loss.tolist()
+    for line, loss, left in zip(lines, losses, done.tolist(), strict=True):
+        line.teacher_steps += 1
+        line.truncated = left
+        line.teacher_loss = line.teacher_loss if loss is None else loss

@@ -9,21 +9,26 @@ BACKWARD_COST = 2  # a gradient costs about two forward passes on top of its own
 
 @dataclass
 class StepTrace:
-    """One student step of one sample; a loss is 2000 times the sum over layers of mean squared errors."""
+    """One student step of one sample; losses are in the unit of the strategy's energy."""
 
     step: int
-    t: int
-    t_next: int
+    t: float
+    t_next: float
     loss: float | None = None
     window_mean: float | None = None
     active: bool = False
-    teacher_start: int | None = None
+    teacher_start: float | None = None
     teacher_steps: int = 0
     truncated: bool = False
     teacher_loss: float | None = None
     teacher_weight: float = 0.0
     seconds: float = 0.0
     evaluations: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+
+    def spend(self, role: str, forwards: int, backwards: int) -> None:
+        """Count the passes of one prediction of the student or the teacher."""
+        self.evaluations[f"{role}_guided"] += backwards
+        self.evaluations[role] += forwards - backwards
 
 
 @dataclass

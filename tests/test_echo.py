@@ -6,11 +6,12 @@ import tiny
 import torch
 
 from motionecho.config import EchoConfig
+from motionecho.denoiser import Answer
 from motionecho.echo import generate
 from motionecho.errors import BadSample
 from motionecho.inversion import Motion, invert
 from motionecho.models.pair import ModelPair
-from motionecho.schedules import EulerTrailing
+from motionecho.schedules import Flow, Schedule, trailing, uniform
 from motionecho.trace import Trace
 
 PROMPTS = ["one", "three", "seventeen words"]
@@ -151,7 +152,7 @@ def test_the_teacher_descends_its_own_motion_loss(pair, motions, update: str) ->
 
 def test_euler_student_is_deterministic_given_its_first_noise(motions) -> None:
     """Its steps draw no noise: only the initial noise and the teacher's lift depend on the seed."""
-    pair = tiny.pair(EulerTrailing())
+    pair = tiny.pair(tiny.denoiser(1, trailing, noise="predicted"))
     settings = tiny.CONFIG.updated({"activation": "never", "noise_blend": 1.0})
     first, _ = generate(pair, motions[:1], PROMPTS[:1], [1], settings)
     second, _ = generate(pair, motions[:1], PROMPTS[:1], [2], settings)
@@ -197,3 +198,53 @@ def test_paper_defaults_run(pair, motions) -> None:
     latents, traces = generate(pair, motions[:1], PROMPTS[:1], [5], settings)
     assert torch.isfinite(latents).all()
     assert traces[0].steps[0].loss is not None
+
+
+@pytest.mark.parametrize(
+    ("answer", "schedule"), [("v", tiny.zero_snr()), ("flow", Flow())], ids=["zero-snr", "flow"]
+)
+@pytest.mark.parametrize("update", ["x0", "direction"])
+def test_a_run_that_begins_in_pure_noise_is_finite(answer: Answer, schedule: Schedule, update: str) -> None:
+    """From the clip to the video, over times that are no whole numbers."""
+    assert schedule.at(schedule.top).alpha == 0
+    grid = lambda n: [schedule.top, 937.5, 812.5, 437.5][:n]  # noqa: E731
+    student = tiny.denoiser(1, grid, answer)
+    pair = tiny.pair(student, tiny.denoiser(2, uniform(schedule), answer), schedule)
+    clip = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
+    changes = {
+        "activation": "always",
+        "student_update": update,
+        "guided_fraction": 1.0,
+        "endpoint_guidance": True,
+    }
+    config = tiny.CONFIG.updated(changes | {"student_strength": 1e-3, "teacher_strength": 1e-3})
+    latents, (trace,) = generate(pair, [invert(pair, clip, config)], ["one"], [1], config)
+    assert torch.isfinite(latents).all()
+    assert [step.t for step in trace.steps] == [schedule.top, 937.5, 812.5, 437.5]
+    assert all(step.teacher_steps for step in trace.steps)
+
+
+def test_where_no_noise_is_left_the_walk_s_own_latent_is_the_endpoint() -> None:
+    """A flow's last step ends in a clean video: no pass is spent on predicting it."""
+    flow = Flow()
+    pair = tiny.pair(tiny.denoiser(1, uniform(flow), "flow"), tiny.denoiser(2, uniform(flow), "flow"), flow)
+    clip = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
+    config = tiny.CONFIG.updated(
+        {"steps": 2, "activation": "always", "guided_fraction": 1.0, "teacher_weight": 1}
+    )
+    _, (trace,) = generate(pair, [invert(pair, clip, config)], ["one"], [1], config)
+    with_endpoint, without = (step.evaluations["teacher_guided"] for step in trace.steps)
+    assert (with_endpoint, without) == (3, 2)
+
+
+def test_a_teacher_that_is_not_guided_is_watched_for_its_truncation(pair, motions) -> None:
+    """Its walk ends below delta_2 without a gradient; where there is no delta_2, nothing is watched."""
+    unguided: dict[str, object] = {"teacher_strength": 0, "teacher_max_steps": 4}
+    for threshold, truncated, steps in ((1e9, True, 1), (1e-9, False, 4)):
+        _, traces = run(pair, motions, unguided | {"truncation_threshold": threshold})
+        first = traces[0].steps[0]
+        assert (first.truncated, first.teacher_steps) == (truncated, steps)
+        assert first.evaluations["teacher_guided"] == 0
+        assert first.teacher_loss is not None
+    _, traces = run(pair, motions, unguided | {"truncation_threshold": 0})
+    assert traces[0].steps[0].teacher_loss is None

@@ -1,24 +1,34 @@
 """A real pair too small to be good: AnimateDiff's architecture with random weights, 4 frames of 16x16."""
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from diffusers import AutoencoderKL, UNetMotionModel
 
 from motionecho.config import EchoConfig
+from motionecho.denoiser import Answer, Denoiser
 from motionecho.models.animatediff.motion_unet import MotionUNet
+from motionecho.models.codec import FramewiseCodec
 from motionecho.models.pair import ModelPair
 from motionecho.models.registry import pair_spec
-from motionecho.schedules import Consistency, NoiseSchedule, Solver
+from motionecho.schedules import Discrete, Grid, Schedule, consistency, uniform
 
 FRAMES, SIZE, WIDTH = 4, 16, 16
 LAYERS = tuple(f"up_blocks.0.motion_modules.{k}.transformer_blocks.0.attn1" for k in (0, 1))
-SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012)
+SCHEDULE = Discrete.from_betas(0.00085, 0.012)
 CONFIG = EchoConfig.of(
     steps=4, gradient="unit_rms", student_strength=0.1, student_update="direction", teacher_strength=0.1,
     teacher_guidance_scale=2.0, teacher_grid="interval", teacher_max_steps=2, activation_threshold=0.0,
     truncation_threshold=0.0, inversion_steps=3, guided_fraction=0.5,
 )  # fmt: skip
+
+
+def zero_snr() -> Discrete:
+    """A schedule whose last step is pure noise (alpha 0), as CogVideoX has."""
+    roots = torch.tensor(SCHEDULE.alphas_cumprod, dtype=torch.float64).sqrt()
+    shifted = (roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])
+    return Discrete(tuple(shifted.square().tolist()))
 
 
 def unet(seed: int) -> UNetMotionModel:
@@ -44,11 +54,19 @@ def unet(seed: int) -> UNetMotionModel:
     return net.eval().requires_grad_(False)
 
 
-def backbone(seed: int = 0, solver: Solver | None = None) -> MotionUNet:
-    return MotionUNet(unet(seed), SCHEDULE, solver or Consistency(), LAYERS, "v")
+def denoiser(
+    seed: int = 0,
+    grid: Grid | None = None,
+    answer: Answer = "v",
+    noise: Literal["fresh", "predicted"] = "fresh",
+    bounded: bool = False,
+) -> MotionUNet:
+    return MotionUNet(unet(seed), grid or uniform(SCHEDULE), LAYERS, answer, noise, bounded)
 
 
-def pair(solver: Solver | None = None) -> ModelPair:
+def pair(
+    student: Denoiser | None = None, teacher: Denoiser | None = None, schedule: Schedule = SCHEDULE
+) -> ModelPair:
     torch.manual_seed(3)
     vae = AutoencoderKL(
         block_out_channels=(8, 8),
@@ -67,5 +85,7 @@ def pair(solver: Solver | None = None) -> ModelPair:
         return torch.stack([torch.randn(5, WIDTH, generator=generator) for generator in seeded])
 
     spec = replace(pair_spec("toy"), name="tiny", frames=FRAMES, height=SIZE, width=SIZE, defaults=CONFIG)
-    student, teacher, cpu = backbone(1, solver), backbone(2), torch.device("cpu")
-    return ModelPair(spec, student, teacher, vae.eval(), tokens, text, 0.0, 1.0, cpu)
+    cpu = torch.device("cpu")
+    student = student or denoiser(1, consistency(50), bounded=True)
+    codec = FramewiseCodec(vae.eval(), 0.0, 1.0, spec, cpu)
+    return ModelPair(spec, schedule, student, teacher or denoiser(2), codec, tokens, text, cpu)

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from motionecho.config import EchoConfig
 from motionecho.echo import echo
-from motionecho.inversion import Motion, ddim_invert, reference_target
+from motionecho.guidance.strategy import strategy_of
+from motionecho.inversion import Motion, inversion
 from motionecho.metrics.protocol import Item, Metric
 from motionecho.models.pair import ModelPair
 from motionecho.models.toy.settings import JUDGE
@@ -34,7 +35,7 @@ from motionecho.sprites.judge import (
 from motionecho.sprites.motions import TRAVELLING_MOTIONS
 from motionecho.sprites.render import render, to_uint8
 from motionecho.sprites.scenes import Scenes, captions, sample_scenes
-from motionecho.teacher import motionclone
+from motionecho.teacher import alone
 from motionecho.trace import StepTrace, Trace
 
 SPLITS = {"validation": 20_000, "test": 10_000}  # first generator seed; tuning sees the former only
@@ -75,17 +76,19 @@ class AblationSet:
         scenes = sample_scenes(n, generator, motions=TRAVELLING_MOTIONS, looks="any")
         prompts = captions(sample_scenes(n, generator, looks="held_out"), texture=False)
         clips = to_uint8(render(scenes))
-        z0 = torch.stack([pair.encode_video(clip) for clip in clips])
+        z0 = torch.stack([pair.codec.encode(clip) for clip in clips])
         null = pair.encode_text([""] * n)
+        reference, schedule = config.reference, pair.schedule
+        *_, (_, inverted) = inversion(pair.teacher, schedule, z0, null, reference)
         motions = [
             Motion(
                 z_T,
                 *(
-                    reference_target(model, one[None], null[:1], config)
+                    strategy_of(model, reference).prepare(model, schedule, one[None], null[:1])
                     for model in (pair.student, pair.teacher)
                 ),
             )
-            for z_T, one in zip(ddim_invert(pair.teacher, z0, null, config), z0, strict=True)
+            for z_T, one in zip(inverted, z0, strict=True)
         ]
         motion = Motion.stack(motions, pair.device)
         return cls(pair, scenes, clips, prompts, motion, pair.encode_text(prompts), null)
@@ -102,13 +105,9 @@ class AblationSet:
 
         seeds = [1000 * seed + k for k in range(len(self.prompts))]
         if teacher_only is None:
-            z0 = echo(
-                self.pair.student, self.pair.teacher, self.motion, self.text, self.null, seeds, config, record
-            )
+            z0 = echo(self.pair, self.motion, self.text, self.null, seeds, config, record)
         else:
-            z0, log = motionclone(
-                self.pair.teacher, self.motion, self.text, self.null, seeds, config, teacher_only
-            )
+            z0, log = alone(self.pair, self.motion, self.text, self.null, seeds, config, teacher_only)
             for lines in log:
                 record(lines)
         return z0, traces
@@ -123,7 +122,7 @@ class AblationSet:
         )
         rows = []
         for k, prompt in enumerate(self.prompts):
-            video = self.pair.decode_video(z0[k : k + 1])[0]
+            video = self.pair.codec.decode(z0[k : k + 1])[0]
             frames = torch.from_numpy(video).movedim(-1, 1) / 127.5 - 1
             seen = {name: value.cpu() for name, value in verdict(judge, frames.to(self.pair.device)).items()}
             right = text_accuracy(seen, prompt)

@@ -16,19 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from motionecho.bench.clock import median_ms
-from motionecho.denoiser import LIFT, Backbone, Probe
+from motionecho.config import ReferenceSettings
+from motionecho.denoiser import Denoiser, Energy, Probe, Tap, Target, observe
 from motionecho.errors import UserError
-from motionecho.guidance.motionclone import MotionClone
-from motionecho.guidance.steering import Target, predict
+from motionecho.guidance.motionclone import strategy
+from motionecho.guidance.steering import LIFT
 from motionecho.models.speed import vae as fast_vae
 from motionecho.models.speed.graphs import Recorded, Workspace
 from motionecho.models.speed.layout import kernels
 from motionecho.models.videocrafter import vae as autoencoder
-from motionecho.models.videocrafter.backbone import VideoCrafter
+from motionecho.models.videocrafter.backbone import SCHEDULE, VideoCrafter
 from motionecho.models.videocrafter.loading import empty_unet, load_unet
 from motionecho.models.videocrafter.unet import UNetConfig, fused
 from motionecho.models.weights.checkpoint import Shapes, State, shapes
 from motionecho.models.weights.random_weights import random_tensors
+from motionecho.schedules import eps_of
 
 UNET_FILE = "lvdm/modules/networks/openaimodel3d.py"
 TIMESTEP = 600
@@ -74,11 +76,12 @@ def _passes(
     public = _public_unet(config, device, dtype)
     public.load_state_dict(weights)
     net, ops = load_unet(weights), kernels(device, eager=False)
-    backbone: Backbone = VideoCrafter(fused(net, ops) if ops else net)
-    guidance = MotionClone(backbone.layers)
-    target = _target(backbone, guidance, other, text)
+    denoiser: Denoiser = VideoCrafter(fused(net, ops) if ops else net)
+    energy, at = strategy(denoiser, ReferenceSettings()).energy, SCHEDULE.at(TIMESTEP)
+    seen = observe(denoiser, other, SCHEDULE.at(energy.times[0]), text, energy.taps)
+    target = {name: tensor[None] for name, tensor in energy.target(seen).items()}
     if device.type == "cuda" and dtype != torch.float32:  # where agreement counts, and memory is short
-        backbone = Recorded(backbone, Workspace())
+        denoiser = Recorded(denoiser, Workspace())
 
     @torch.no_grad()
     def theirs() -> Tensor:
@@ -87,16 +90,16 @@ def _passes(
 
     @torch.no_grad()
     def ours() -> Tensor:
-        return backbone.denoise(z, TIMESTEP, text)
+        return eps_of(z, denoiser.x0(z, at, text), at)
 
     def guided() -> tuple[Tensor, Tensor]:
-        made = predict(backbone, z, TIMESTEP, text, guidance, target, above=0.0)
-        assert made.gradient is not None
-        return made.eps, made.gradient
+        look = denoiser.look(z, at, text, energy, target)
+        gradient = look.gradient(torch.full_like(look.loss, LIFT)) / LIFT
+        return eps_of(z, look.x0, at), gradient
 
     yield _row("forward", theirs, ours, device, repeats)
     yield _row(
-        "guided", lambda: _public_guided(public, z, text, guidance, target, dtype), guided, device, repeats
+        "guided", lambda: _public_guided(public, z, text, energy, target, dtype), guided, device, repeats
     )
 
 
@@ -143,13 +146,6 @@ def _each(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def _apart(a: Tensor, b: Tensor) -> float:
     return float((a.float() - b.float()).norm() / b.float().norm())
-
-
-@torch.no_grad()
-def _target(backbone: Backbone, guidance: MotionClone, z: Tensor, text: Tensor) -> Target:
-    probe = Probe(guidance.layers)
-    backbone.observe(z, 400, text, probe)
-    return {name: tensor[None] for name, tensor in guidance.target(probe).items()}
 
 
 def _drawn(wanted: Shapes, device: torch.device, dtype: torch.dtype) -> State:
@@ -210,13 +206,13 @@ def _public_unet(config: UNetConfig, device: torch.device, dtype: torch.dtype) -
 
 
 def _public_guided(
-    net: nn.Module, z: Tensor, text: Tensor, guidance: MotionClone, target: Target, dtype: torch.dtype
+    net: nn.Module, z: Tensor, text: Tensor, energy: Energy, target: Target, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Noise and gradient as the public code gives them: maps of hooked layers, the whole graph kept."""
-    probe, seen, hooks = Probe(guidance.layers), dict[str, dict[str, Tensor]](), []
-    for layer in guidance.layers:
-        attention: Any = net.get_submodule(layer)
-        kept = seen[layer] = {}
+    seen, maps, hooks = dict[Tap, dict[str, Tensor]](), dict[Tap, Tensor](), []
+    for tap in energy.taps:
+        attention: Any = net.get_submodule(tap.layer)
+        kept = seen[tap] = {}
         for name in WATCHED:
             keep = lambda _m, _i, out, kept=kept, name=name: kept.__setitem__(name, out)  # noqa: E731
             hooks.append(getattr(attention, name).register_forward_hook(keep))
@@ -224,14 +220,15 @@ def _public_guided(
     eps = net(leaf, _moment(z.device), context=text.to(dtype), fps=8)
     for hook in hooks:
         hook.remove()
-    for layer, kept in seen.items():
-        heads = net.get_submodule(layer).heads
+    for tap, kept in seen.items():
+        heads = net.get_submodule(tap.layer).heads
         query, key = (
             kept[name].unflatten(-1, (heads, -1)).transpose(1, 2).float() for name in ("to_q", "to_k")
         )
         weights = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)  # [pixels, heads, f, f]
-        probe.maps[layer] = weights.unflatten(0, (len(z), -1))
-    (gradient,) = torch.autograd.grad(guidance.loss(probe, target).sum() * LIFT, leaf)
+        maps[tap] = weights.unflatten(0, (len(z), -1))
+    loss = energy.loss(Probe(energy.taps, seen=maps), target)
+    (gradient,) = torch.autograd.grad(loss.sum() * LIFT, leaf)
     return eps.detach().float(), gradient.float() / LIFT
 
 

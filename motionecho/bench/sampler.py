@@ -75,7 +75,7 @@ def _own(config: EchoConfig, mode: str) -> dict[str, Any]:
 
 def _video(pair: ModelPair, motion: Motion, config: EchoConfig) -> Trace:
     latents, (trace,) = generate(pair, [motion], [PROMPT], [0], config)
-    pair.decode_video(latents)
+    pair.codec.decode(latents)
     return trace
 
 

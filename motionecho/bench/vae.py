@@ -15,11 +15,11 @@ def measure(pair: ModelPair, repeats: int = 5) -> list[dict[str, Any]]:
     clip = np.random.default_rng(0).integers(
         0, 255, (spec.frames, spec.height, spec.width, 3), dtype=np.uint8
     )
-    latents: torch.Tensor = pair.encode_video(clip)[None]
+    latents: torch.Tensor = pair.codec.encode(clip)[None]
     rows = []
     for part, action in {
-        "encode": lambda: pair.encode_video(clip),
-        "decode": lambda: pair.decode_video(latents),
+        "encode": lambda: pair.codec.encode(clip),
+        "decode": lambda: pair.codec.decode(latents),
     }.items():
         milliseconds = median_ms(action, pair.device, repeats)
         rows.append({"part": part, "ms": milliseconds, "peak_gib": timed(action, pair.device)[1]})

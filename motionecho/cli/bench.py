@@ -116,7 +116,7 @@ def _loaded(options: SettingsOptions, placement: PlacementOptions) -> tuple["Mod
         "weights": "random" if spec.is_random else list(spec.weights_at) or "as published",
         "size": [spec.frames, spec.height, spec.width],
         "device": _device(str(models.device)),
-        "dtype": str(next(models.student.unet.parameters()).dtype).removeprefix("torch."),
+        "dtype": str(next(models.student.network.parameters()).dtype).removeprefix("torch."),
         "offload": settings.placement.offload,
         "eager": settings.placement.eager,
         "versions": versions(),

@@ -85,7 +85,7 @@ def runner(resolved: "Resolved") -> "Run":
         clip, motion = known[name]
         negative = [sample.negative_prompt or ""]
         latents, traces = generate(models, [motion], [sample.prompt], [sample.seed], used, negative)
-        video = models.decode_video(latents)[0]
+        video = models.codec.decode(latents)[0]
         figure = metric(Item(video, clip.frames, sample.prompt, spec.fps))["mf_traj"]
         return (float(figure) if isinstance(figure, float) else None), traces[0]
 

@@ -72,7 +72,7 @@ def generate(
 
     def make(used: "EchoConfig", drawn: int) -> Made:
         latents, traces = echo(models, [motion], [prompt], [drawn], used, [negative_prompt])
-        return Made(models.decode_video(latents)[0], latents[0], traces[0], used, drawn)
+        return Made(models.codec.decode(latents)[0], latents[0], traces[0], used, drawn)
 
     def judge(frames: Any) -> Any:
         return metric(Item(frames, clip.frames, prompt, spec.fps))

@@ -1,7 +1,7 @@
 """MotionClone's guidance: the strongest temporal attention of the reference, kept as a sparse target.
 
-At one fixed timestep and with an empty prompt, every query frame's strongest key frame (top-1) is stored;
-a generated video is pulled towards giving those key frames the same probability (Sec. 4.1).
+At one fixed time and with an empty prompt, every query frame's strongest key frame (top-1) is stored; a
+generated video is pulled towards giving those key frames the same probability (Sec. 4.1).
 """
 
 from dataclasses import dataclass
@@ -11,32 +11,53 @@ from operator import add
 import torch
 from torch import Tensor
 
-from motionecho.denoiser import Probe
-from motionecho.guidance.steering import Target
+from motionecho.config import ReferenceSettings
+from motionecho.denoiser import Denoiser, Probe, Tap, Target
+from motionecho.guidance.strategy import Strategy
+
+LOSS_UNIT = 2000.0  # of reported losses and thresholds, whatever the strength: MotionClone's own weight
 
 
 @dataclass(frozen=True)
-class MotionClone:
-    """Top-1 temporal attention matching; the loss sums the mean squared errors of `layers`."""
+class Top1Attention:
+    """The energy: the mean squared error of the kept probabilities, summed over `layers`."""
 
     layers: tuple[str, ...]
+    time: float
+    unit: float = LOSS_UNIT
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        return tuple(Tap(layer) for layer in self.layers)
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        return (self.time,)
+
+    def time_for(self, t: float) -> float:
+        return self.time
 
     def target(self, probe: Probe) -> Target:
         """Keep each layer's strongest probability [h*w, heads, f, 1] and its key frame (int32, same)."""
         kept: Target = {}
-        for layer in self.layers:
-            top = probe.maps[layer][0].topk(1, dim=-1)
-            kept[f"{layer}:value"] = top.values.contiguous()
-            kept[f"{layer}:key"] = top.indices.int().contiguous()
+        for tap in self.taps:
+            top = probe.seen[tap][0].topk(1, dim=-1)
+            kept[f"{tap.layer}:value"] = top.values.contiguous()
+            kept[f"{tap.layer}:key"] = top.indices.int().contiguous()
         return kept
 
     def loss(self, probe: Probe, target: Target) -> Tensor:
         """|| M (A_ref - A(z)) ||^2 of each sample, [b]."""
         errors: list[Tensor] = []
-        for layer in self.layers:
-            weights, key = probe.maps[layer], target[f"{layer}:key"]
+        for tap in self.taps:
+            weights, key = probe.seen[tap], target[f"{tap.layer}:key"]
             # not by `gather`, whose gradient torch sorts in order to add it up in one order
             frame = torch.arange(weights.shape[-1], dtype=key.dtype, device=key.device)
             picked = weights.masked_fill(frame != key, 0).sum(-1, keepdim=True)
-            errors.append((picked - target[f"{layer}:value"]).square().flatten(1).mean(1))
+            errors.append((picked - target[f"{tap.layer}:value"]).square().flatten(1).mean(1))
         return reduce(add, errors)
+
+
+def strategy(denoiser: Denoiser, reference: ReferenceSettings) -> Strategy:
+    """MotionClone on a network: the layers that settings name, else the pair's own."""
+    return Strategy(Top1Attention(reference.layers or denoiser.layers, float(reference.reference_timestep)))

@@ -1,64 +1,73 @@
-"""The two verbs of motion guidance, and the guided prediction that sampler and teacher share."""
+"""How a motion loss moves a sample: one watched prediction, and the shift of it that lowers the loss."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from motionecho.denoiser import LIFT, Backbone, Prediction, Probe
-from motionecho.device import beside, repeatable
+from motionecho.denoiser import Ask, Denoiser, Energy, Prediction, Target
+from motionecho.device import to_cpu_later, to_device_of
+from motionecho.schedules import Level
 
-Target = dict[str, Tensor]  # named tensors; batched ones lead with [b]
-LOSS_UNIT = 2000.0  # of reported losses and thresholds, whatever the strength (MotionClone's weight)
-
-
-class MotionGuidance(Protocol):
-    """A strategy: what to keep of the reference's probe, and how far a generated probe is from it."""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers to probe."""
-        ...
-
-    def target(self, probe: Probe) -> Target:
-        """Reduce the reference's probe (b = 1) to the tensors worth keeping, without batch dimension."""
-        ...
-
-    def loss(self, probe: Probe, target: Target) -> Tensor:
-        """Motion loss of each sample, [b], differentiable in the probe."""
-        ...
+# Gradients are about 1e-6 at the maps of a full-size network, which float16 loses: they travel through the
+# network times a power of two, which is exact, and so changes no bit in float32.
+LIFT = 2.0**14
+# The shift of a clean prediction grows with sigma / alpha, without end towards pure noise; public schedules
+# begin at 26 or less, so this cap acts on none of them.
+STEEPEST = 100.0
+Update = Literal["x0", "direction"]
 
 
-@runtime_checkable
-class Predicts(Protocol):
-    """A backbone with a faster `predict` of its own."""
-
-    def predict(self, z: Tensor, t: int, text: Tensor, guidance: MotionGuidance, target: Target,
-                above: Tensor | float | None) -> Prediction: ...  # fmt: skip
+class Steer(Protocol):
+    def __call__(
+        self, denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, ask: Ask
+    ) -> Prediction: ...
 
 
-def predict(backbone: Backbone, z: Tensor, t: int, text: Tensor, guidance: MotionGuidance | None = None,
-            target: Target | None = None, above: Tensor | float | None = None) -> Prediction:  # fmt: skip
-    """Predict the noise and, with guidance, the motion loss G(z_t) of the conditional branch.
+@dataclass(frozen=True)
+class Shift:
+    """MotionClone's steering: one gradient g of the loss shifts the prediction. Both forms descend.
 
-    The gradient of the loss with respect to z is taken for samples whose loss is at least `above`, [b] on
-    the CPU or one for all (None: no gradient at all); where no sample is, the backward pass is saved.
+    "x0" moves the clean prediction by -strength sigma^2 / alpha g, as recomputing it from eps + sigma g does
+    (Eq. 3); "direction" leaves it and adds -strength sigma g to the next latent's noise. Mixing up the signs
+    of the two ascends.
     """
-    if guidance is None or target is None:
-        return Prediction(backbone.denoise(z, t, text))
-    if isinstance(backbone, Predicts):
-        return backbone.predict(z, t, text, guidance, target, above)
-    probe = Probe(guidance.layers)
-    with torch.set_grad_enabled(above is not None), repeatable():
-        z = z.detach().requires_grad_(above is not None)
-        eps = backbone.denoise(z, t, text, probe).detach()
-        energy = guidance.loss(probe, target)
-        loss = energy.detach().cpu() * LOSS_UNIT
-        if above is None or not bool((wanted := loss >= above).any()):
-            return Prediction(eps, loss)
-        (gradient,) = torch.autograd.grad(energy, z, beside(wanted * LIFT, z))
-    return Prediction(eps, loss, gradient / LIFT)
+
+    update: Update
+    gradient: Literal["raw", "unit_rms"]
+
+    def __call__(
+        self, denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, ask: Ask
+    ) -> Prediction:
+        forwards = torch.full((len(z),), denoiser.passes)
+        if not ask.watch and ask.strength == 0:
+            x0 = denoiser.x0(z, at, text)
+            return Prediction(x0, x0, None, None, forwards, torch.zeros_like(forwards))
+        look = denoiser.look(z, at, text, energy, target, gradient=ask.strength > 0)
+        loss = to_cpu_later(look.loss)
+        gradient, wanted = None, torch.zeros(len(z), dtype=torch.bool)
+        if ask.strength > 0:
+            everyone = ask.above is None or bool((ask.above <= 0).all())
+            if everyone:  # then the loss is read while the backward pass runs
+                gradient, wanted = look.gradient(torch.full_like(look.loss, LIFT)), ~wanted
+            elif ask.above is not None and bool((wanted := loss() * energy.unit >= ask.above).any()):
+                gradient = look.gradient(to_device_of(z, wanted * LIFT))
+        x0, nudge = look.x0, None
+        if gradient is not None:
+            shift = scaled(gradient / LIFT, ask.strength, self.gradient)
+            if self.update == "x0":
+                x0 = look.x0 - at.sigma * slope(at) * shift
+            else:
+                nudge = -at.sigma * shift
+        return Prediction(x0, look.x0, nudge, loss() * energy.unit, forwards, wanted.long())
+
+
+def slope(at: Level) -> float:
+    """How much of a change of the noise reaches the clean prediction, sigma / alpha, up to STEEPEST."""
+    alpha, sigma = float(at.alpha), float(at.sigma)
+    return min(sigma / alpha, STEEPEST) if alpha > 0 else STEEPEST
 
 
 def scaled(gradient: Tensor, strength: float, mode: Literal["raw", "unit_rms"]) -> Tensor:
@@ -69,22 +78,9 @@ def scaled(gradient: Tensor, strength: float, mode: Literal["raw", "unit_rms"]) 
     return strength * gradient / rms.clamp_min(1e-12)
 
 
-def steer(
-    eps: Tensor, shift: Tensor | None, sigma: float, update: Literal["x0", "direction"]
-) -> tuple[Tensor, Tensor]:
-    """Apply the guidance shift g to predicted noise: returns (eps that predicts x0, eps of the next step).
-
-    Both forms descend the motion loss. "x0" recomputes the clean prediction from eps + sigma_t g (Eq. 3);
-    "direction" leaves it alone and steps along eps - sigma_t g (MotionClone). Mixing them up ascends.
-    """
-    if shift is None:
-        return eps, eps
-    return (eps + sigma * shift, eps) if update == "x0" else (eps, eps - sigma * shift)
-
-
 def rows(target: Target, index: Tensor) -> Target:
     """The samples `index` of a batched target."""
-    return {name: tensor[beside(index, tensor)] for name, tensor in target.items()}
+    return {name: tensor[to_device_of(tensor, index)] for name, tensor in target.items()}
 
 
 def stack(targets: Sequence[Target]) -> Target:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-CODE_EPOCH = 4  # raised by hand when a change of code changes latents: every older key is then history
+CODE_EPOCH = 5  # raised by hand when a change of code changes latents: every older key is then history
 KEY_LENGTH = 32  # 128 bits in hex: short enough to read, beyond any chance of collision
 
 

@@ -17,6 +17,7 @@ from motionecho.models.pair import ModelPair
 from motionecho.models.registry import PairSpec
 from motionecho.noise import noise
 from motionecho.runs.store import RunStore
+from motionecho.schedules import renoise
 
 VALUES = 64  # kept of each part's tensor, evenly spaced
 STUDENT_T, TEACHER_T = 799, 399
@@ -31,16 +32,15 @@ Trace = Mapping[str, Any]
 @torch.no_grad()
 def canary(pair: ModelPair) -> dict[str, Any]:
     """What the pair makes of the fixed task: its dtype, and some values of each part's output."""
-    latents = pair.encode_video(drawn_clip(pair.spec))[None]
+    latents = pair.codec.encode(drawn_clip(pair.spec))[None]
     text = pair.encode_text([""])
     parts = {"autoencoder": latents, "text encoder": text}
-    for role, backbone, t in (("student", pair.student, STUDENT_T), ("teacher", pair.teacher, TEACHER_T)):
-        fresh = noise(0, "canary", t, latents.shape[1:]).to(latents)[None]
-        noised = backbone.schedule.add_noise(latents, fresh, t)
-        parts[role] = backbone.schedule.x0(noised, backbone.denoise(noised, t, text), t)
-    frame = torch.from_numpy(pair.decode_video(latents[:, :, :1])).float()
+    for role, denoiser, t in (("student", pair.student, STUDENT_T), ("teacher", pair.teacher, TEACHER_T)):
+        fresh, at = noise(0, "canary", t, latents.shape[1:]).to(latents)[None], pair.schedule.at(t)
+        parts[role] = denoiser.x0(renoise(latents, fresh, at), at, text)
+    frame = torch.from_numpy(pair.codec.decode(latents[:, :, :1])).float()
     parts["decoder"] = frame - frame.mean()
-    return {"dtype": str(pair.vae.dtype), "parts": {name: _some(part) for name, part in parts.items()}}
+    return {"dtype": str(pair.codec.dtype), "parts": {name: _some(part) for name, part in parts.items()}}
 
 
 def check(store: RunStore, pair: ModelPair, device: str) -> None:

@@ -178,7 +178,7 @@ class Generate:
             bench.pair, [motion], [sample.prompt], [seed], config, [sample.negative_prompt or ""]
         )
         clock.lap("sample")
-        frames = bench.pair.decode_video(latents)[0]
+        frames = bench.pair.codec.decode(latents)[0]
         clock.lap("decode")
         return Made(frames, latents[0], traces[0], config, seed)
 

@@ -159,9 +159,12 @@ class TimeAttention(nn.Module):
 
 
 def merged(attn: Attention) -> nn.Parameter:
-    """Queries', keys' and values' weights as one."""
+    """Queries', keys' and values' weights as one, of which the three become views."""
     parts: list[Linear] = [attn.to_q, attn.to_k, attn.to_v]
-    return nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
+    whole = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
+    for part, rows_of_it in zip(parts, whole.data.chunk(3), strict=True):
+        part.weight.data = rows_of_it
+    return whole
 
 
 def projected(tokens: Tensor, layer: Linear) -> Tensor:

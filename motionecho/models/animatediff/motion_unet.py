@@ -1,4 +1,4 @@
-"""Wraps diffusers' UNetMotionModel (AnimateDiff's architecture) as a backbone that can be probed."""
+"""Wraps diffusers' UNetMotionModel (AnimateDiff's architecture) as a denoiser that can be probed."""
 
 from typing import Literal
 
@@ -6,15 +6,21 @@ import torch
 import torch.nn.functional as F
 from diffusers import UNetMotionModel
 from diffusers.models.attention_processor import Attention
-from torch import Tensor
+from torch import Tensor, nn
 
-from motionecho.denoiser import Probe
-from motionecho.errors import UserError, nearest
-from motionecho.schedules import NoiseSchedule, Solver
-
-
-class _Seen(Exception):
-    """All probed layers have run: a signal, not an error."""
+from motionecho.denoiser import (
+    Answer,
+    Energy,
+    Look,
+    Probe,
+    Tap,
+    Target,
+    clean,
+    eager_look,
+    layer_weight,
+    probing,
+)
+from motionecho.schedules import Grid, Level, boundary
 
 
 class _TemporalAttention:
@@ -26,7 +32,7 @@ class _TemporalAttention:
     @property
     def shows(self) -> bool:
         """Whether the running probe asks for this layer's map."""
-        return self.owner.probe is not None and self.name in self.owner.probe.layers
+        return self.owner.probe is not None and self.owner.probe.wants(Tap(self.name))
 
     def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
                  attention_mask: Tensor | None = None, **_: object) -> Tensor:  # fmt: skip
@@ -48,71 +54,61 @@ class _TemporalAttention:
             )
         else:
             weights = (query.float() @ key.float().mT * attn.scale).softmax(-1)  # [b*h*w, heads, f, f]
-            probe.maps[self.name] = weights.unflatten(0, (self.owner.batch, -1))
+            probe.show(Tap(self.name), weights.unflatten(0, (self.owner.batch, -1)))
             mixed = weights.to(value.dtype) @ value
-            if probe.complete:
-                self.owner.finish_probe()
         return mixed.transpose(1, 2).flatten(2)
 
 
 class MotionUNet:
-    """A backbone; `layers` are the layers guided by default, named as modules of the UNet."""
+    """A denoiser; `layers` are the layers guided by default, named as modules of the network.
+
+    `answer` is what its output means. A consistency student's prediction is its input at t = 0 (`boundary`).
+    """
+
+    passes = 1
 
     def __init__(
         self,
-        unet: UNetMotionModel,
-        schedule: NoiseSchedule,
-        solver: Solver,
+        network: UNetMotionModel,
+        grid: Grid,
         layers: tuple[str, ...],
-        prediction: Literal["eps", "v"] = "eps",
+        answer: Answer = "eps",
+        noise: Literal["fresh", "predicted"] = "fresh",
+        bounded: bool = False,
     ):
-        self.unet, self.schedule, self.solver = unet, schedule, solver
-        self.layers, self.prediction = layers, prediction
+        self.network, self.grid, self.layers = network, grid, layers
+        self.answer, self.noise, self.bounded = answer, noise, bounded
         self.probe: Probe | None = None
         self.batch = 0
-        self._stop_when_seen = False
+        # kept by their public names, which fusing takes from the network
+        self._linear = {name: layer for name, layer in network.named_modules() if _is_linear(layer)}
         self._probeable = [
-            n for n, m in unet.named_modules() if "motion_modules" in n and isinstance(m, Attention)
+            n for n, m in network.named_modules() if "motion_modules" in n and isinstance(m, Attention)
         ]
-        # made with the network, and moved with it: what a pass makes lives no longer than the pass
-        unet.register_buffer("rates", schedule.rates().to(unet.device), persistent=False)
         for name in self._probeable:
-            unet.get_submodule(name).set_processor(_TemporalAttention(name, self))
+            network.get_submodule(name).set_processor(_TemporalAttention(name, self))
 
-    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
-        self._begin(z, probe)
-        grad_mode = torch.is_grad_enabled()
-        try:
-            timestep = torch.as_tensor(t, device=z.device).expand(len(z))
-            context = text.to(self.unet.dtype).repeat_interleave(z.shape[2], 0)
-            out = self.unet(z.to(self.unet.dtype), timestep, context).sample.float()
-        finally:
-            torch.set_grad_enabled(grad_mode)
-            self.probe = None
-        if self.prediction == "eps":
-            return out
-        alpha, sigma = self.unet.rates[:, timestep].view(2, -1, 1, 1, 1, 1)
-        return alpha * out + sigma * z.detach()
+    def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
+        with probing(probe, self._probeable):
+            self.probe, self.batch = probe, len(z)
+            try:
+                timestep = torch.as_tensor(at.t, device=z.device).expand(len(z))
+                context = text.to(self.network.dtype).repeat_interleave(z.shape[2], 0)
+                out = self.network(z.to(self.network.dtype), timestep, context).sample.float()
+            finally:
+                self.probe = None
+            x0 = clean(self.answer, z, out, at)
+            return boundary(z, x0, at) if self.bounded else x0
 
-    def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
-        self._stop_when_seen = True
-        try:
-            self.denoise(z, t, text, probe)
-        except _Seen:
-            return
-        finally:
-            self._stop_when_seen = False
+    def look(
+        self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
+    ) -> Look:
+        return eager_look(self, z, at, text, energy, target, gradient)
 
-    def finish_probe(self) -> None:
-        """Called by the last probed layer: end the pass, or at least its autograd graph."""
-        if self._stop_when_seen:
-            raise _Seen
-        torch.set_grad_enabled(False)
+    def weight(self, name: str) -> Tensor:
+        return layer_weight(self._linear.get(name), name, self._linear)
 
-    def _begin(self, z: Tensor, probe: Probe | None) -> None:
-        for layer in probe.layers if probe else ():
-            if layer not in self._probeable:
-                raise UserError(
-                    f'"{layer}" is no temporal attention layer of this model{nearest(layer, self._probeable)}'
-                )
-        self.probe, self.batch = probe, len(z)
+
+def _is_linear(layer: nn.Module) -> bool:
+    pointwise = isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)
+    return isinstance(layer, nn.Linear) or pointwise

@@ -12,6 +12,7 @@ from motionecho.models.animatediff import loading, text
 from motionecho.models.animatediff.fused import fused
 from motionecho.models.animatediff.loading import load_motion_unet, load_vae
 from motionecho.models.animatediff.motion_unet import MotionUNet
+from motionecho.models.codec import FramewiseCodec
 from motionecho.models.pair import ModelPair
 from motionecho.models.spec import PairSpec
 from motionecho.models.speed import vae as fast_vae
@@ -20,9 +21,9 @@ from motionecho.models.speed.layout import kernels
 from motionecho.models.speed.offload import one_at_a_time
 from motionecho.models.weights.checkpoint import State, read, shapes
 from motionecho.models.weights.random_weights import random_tensors
-from motionecho.schedules import EulerTrailing, NoiseSchedule
+from motionecho.schedules import Discrete, Grid, trailing, uniform
 
-SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012, "linear")
+SCHEDULE = Discrete.from_betas(0.00085, 0.012, "linear")
 Files = Mapping[str, State]
 
 
@@ -60,23 +61,23 @@ def assemble(spec: PairSpec, files: Files, placement: Placement, dtype: torch.dt
     # as tensors, for diffusers warns of casting a module; the base once, for both networks use it
     state = {key: {name: placed(t) for name, t in its.items()} for key, its in files.items()}
 
-    def network(role: str) -> MotionUNet:
+    def network(role: str, grid: Grid) -> MotionUNet:
         unet = load_motion_unet(state["base/unet"], state[role])
-        backbone = MotionUNet(unet, SCHEDULE, EulerTrailing(), spec.layers)
+        denoiser = MotionUNet(unet, grid, spec.layers, noise="predicted")
         if ops and not offload:
             fused(unet, ops)
-        return backbone
+        return denoiser
 
-    student, teacher = network("student"), network("teacher")
+    student, teacher = network("student", trailing), network("teacher", uniform(SCHEDULE))
     vae = load_vae(state["base/vae"])
     vae = fast_vae.fused(vae, ops) if ops and not offload else fast_vae.frame_by_frame(vae)
     encoder = text.load_text(state["base/text"])
     encoder.tower.to(home)
-    pair = ModelPair(spec, student, teacher, vae, encoder.tokens, encoder,
-                     latent_shift=0.0, latent_scale=loading.LATENT_SCALE, device=home)  # fmt: skip
+    codec = FramewiseCodec(vae, 0.0, loading.LATENT_SCALE, spec, home)
+    pair = ModelPair(spec, SCHEDULE, student, teacher, codec, encoder.tokens, encoder, home)
     if offload:
-        return one_at_a_time(pair, device, encoder.tower)
-    return pair if placement.eager else recorded(pair)
+        return one_at_a_time(pair, codec, device, encoder.tower)
+    return pair if placement.eager else recorded(pair, codec)
 
 
 def random_files(seed: int = 0) -> dict[str, State]:

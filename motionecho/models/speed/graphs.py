@@ -1,4 +1,4 @@
-"""CUDA graphs of a backbone's passes: recorded at first sight of a shape, then replayed without Python.
+"""CUDA graphs of a denoiser's passes: recorded at first sight of a shape, then replayed without Python.
 
 A pass of a video UNet is thousands of small kernels, which Python hands out slower than a fast GPU runs them.
 """
@@ -12,11 +12,12 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from motionecho.denoiser import LIFT, Prediction, Probe
-from motionecho.device import beside, repeatable
-from motionecho.guidance.steering import LOSS_UNIT, MotionGuidance, Target
+from motionecho.denoiser import Energy, Look, Probe, Target
+from motionecho.device import repeatable
+from motionecho.models.codec import FramewiseCodec
 from motionecho.models.pair import ModelPair
 from motionecho.models.speed.wrapped import Wrapped
+from motionecho.schedules import Level
 
 WARM_UPS = 2
 Tensors = dict[str, Tensor]
@@ -101,94 +102,91 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Recorded(Wrapped):
-    """A backbone on a GPU whose weights stay where they are."""
+    """A denoiser on a GPU whose weights stay where they are."""
 
     workspace: Workspace
-    guided: dict[Hashable, Recording] = field(default_factory=dict)
+    watched: dict[Hashable, Recording] = field(default_factory=dict)
 
     @cached_property
     def plain(self) -> Replayed:
-        return Replayed(self.backbone.denoise, self.workspace)
+        return Replayed(lambda z, text, **at: self.denoiser.x0(z, Level(**at), text), self.workspace)
 
-    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
-        if probe is not None or torch.is_grad_enabled():
-            return self.backbone.denoise(z, t, text, probe)
-        return self.plain(**_inputs(z, t, text))
+    def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
+        if torch.is_grad_enabled():
+            return self.denoiser.x0(z, at, text, probe)
+        if probe is None:
+            return self.plain(**_inputs(z, at, text))
+        try:
+            with self.workspace.inside():
+                return self.denoiser.x0(z, at, text, probe).clone()
+        finally:
+            probe.seen = {tap: shown.clone() for tap, shown in probe.seen.items()}
 
-    def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
-        with self.workspace.inside():
-            self.backbone.observe(z, t, text, probe)
-        for layer, weights in probe.maps.items():
-            probe.maps[layer] = weights.clone()
-
-    def predict(
-        self, z: Tensor, t: int, text: Tensor, guidance: MotionGuidance, target: Target,
-        above: Tensor | float | None,
-    ) -> Prediction:  # fmt: skip
-        """As `guidance.base.predict`; the backward pass is a graph of its own, replayed where wanted."""
-        inputs = _inputs(z, t, text) | target
-        key = (guidance, _shapes(inputs))
-        if key not in self.guided:
-            self.guided[key] = self._record(inputs, guidance, tuple(target))
-        recording = self.guided[key]
+    def look(
+        self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
+    ) -> Look:
+        """As `eager_look`; the backward pass is a graph of its own, replayed where it is called for."""
+        inputs = _inputs(z, at, text) | target
+        key = (energy, _shapes(inputs))
+        if key not in self.watched:
+            self.watched[key] = self._record(inputs, energy, tuple(target))
+        recording = self.watched[key]
         forward, backward = recording.graphs
         recording.put(inputs)
         forward.replay()
-        eps, energy, gradient = recording.outputs
-        loss = energy.to("cpu", non_blocking=True)
-        known = torch.cuda.current_stream().record_event()
-        everyone = above is not None and bool((torch.as_tensor(above) <= 0).all())
-        if everyone:  # then the loss is read while the backward pass runs
-            recording.inputs["weight"].fill_(LIFT)
-            backward.replay()
-        known.synchronize()
-        loss *= LOSS_UNIT
-        if not everyone:
-            if above is None or not bool((wanted := loss >= above).any()):
-                return Prediction(eps.clone(), loss)
-            recording.put({"weight": beside(wanted * LIFT, z)})
-            backward.replay()
-        return Prediction(eps.clone(), loss, gradient / LIFT)
+        x0, loss, slope = recording.outputs
 
-    def _record(self, inputs: Tensors, guidance: MotionGuidance, targets: tuple[str, ...]) -> Recording:
+        def slope_at(weights: Tensor) -> Tensor:
+            recording.put({"weight": weights})
+            backward.replay()
+            return slope.clone()
+
+        return Look(x0.clone(), loss, slope_at)
+
+    def _record(self, inputs: Tensors, energy: Energy, targets: tuple[str, ...]) -> Recording:
         recording = Recording({name: tensor.detach().clone() for name, tensor in inputs.items()})
-        z, t, text = (recording.inputs[name] for name in ("z", "t", "text"))
+        z, text, t, alpha, sigma = (recording.inputs[name] for name in ("z", "text", "t", "alpha", "sigma"))
         target = {name: recording.inputs[name] for name in targets}
-        weight = recording.inputs["weight"] = torch.full((len(z),), LIFT, device=z.device)
+        weight = recording.inputs["weight"] = torch.ones(len(z), device=z.device)
         z.requires_grad_()
 
         @torch.enable_grad()
         def forward() -> tuple[Tensor, Tensor]:
-            probe = Probe(guidance.layers)
-            eps = self.backbone.denoise(z, t, text, probe).detach()
-            return eps, guidance.loss(probe, target)
+            probe = Probe(energy.taps)
+            x0 = self.denoiser.x0(z, Level(t, alpha, sigma), text, probe).detach()
+            return x0, energy.loss(probe, target)
 
-        def backward(energy: Tensor) -> Tensor:
-            return torch.autograd.grad(energy, z, weight)[0]
+        def backward(loss: Tensor) -> Tensor:
+            return torch.autograd.grad(loss, z, weight)[0]
 
         with repeatable():
             self.workspace.warm_up(lambda: backward(forward()[1]))
-            there, (eps, energy) = self.workspace.record(forward)
-            back, gradient = self.workspace.record(lambda: backward(energy))
+            there, (x0, loss) = self.workspace.record(forward)
+            back, slope = self.workspace.record(lambda: backward(loss))
         recording.graphs += [there, back]
-        recording.outputs += [eps, energy.detach(), gradient]
+        recording.outputs += [x0, loss.detach(), slope]
         return recording
 
 
-def recorded(pair: ModelPair) -> ModelPair:
+def recorded(pair: ModelPair, codec: FramewiseCodec) -> ModelPair:
     """The same pair with its passes recorded, on a GPU; elsewhere the pair as it is."""
     if pair.device.type != "cuda":
         return pair
     space = Workspace()
-    student, teacher = Recorded(pair.student, space), Recorded(pair.teacher, space)
     text = Replayed(lambda ids: pair.text(ids), space)
-    return replace(pair, student=student, teacher=teacher, text=lambda ids: text(ids=ids), using=space.inside)
+    return replace(
+        pair,
+        student=Recorded(pair.student, space),
+        teacher=Recorded(pair.teacher, space),
+        codec=replace(codec, using=space.inside),
+        text=lambda ids: text(ids=ids),
+    )
 
 
-def _inputs(z: Tensor, t: int | Tensor, text: Tensor) -> Tensors:
+def _inputs(z: Tensor, at: Level, text: Tensor) -> Tensors:
     # filled in on the device, for a copy from the host would wait for all that runs there
-    t = t if isinstance(t, Tensor) else torch.full((), t, device=z.device)
-    return {"z": z, "t": t, "text": text}
+    moment = {name: torch.full((), float(value), device=z.device) for name, value in vars(at).items()}
+    return {"z": z, "text": text} | moment
 
 
 def _shapes(inputs: Tensors) -> Hashable:

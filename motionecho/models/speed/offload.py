@@ -7,14 +7,16 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from motionecho.denoiser import Probe
+from motionecho.denoiser import Energy, Look, Probe, Target
+from motionecho.models.codec import FramewiseCodec
 from motionecho.models.pair import ModelPair
 from motionecho.models.speed.wrapped import Wrapped
+from motionecho.schedules import Level
 
 
 @dataclass
 class Berth:
-    """Room for one network on the device. Who leaves copies nothing back: weights never change."""
+    """Room for one network on the device. Who leaves copies nothing back: what was written there is gone."""
 
     device: torch.device
     taken: nn.Module | None = None
@@ -34,20 +36,28 @@ class Berth:
 
 @dataclass(frozen=True)
 class Berthed(Wrapped):
-    """A backbone that takes the berth whenever it is asked something."""
+    """A denoiser that takes the berth whenever it is asked something."""
 
     berth: Berth
 
-    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
-        self.berth.take(self.unet)
-        return self.backbone.denoise(z, t, text, probe)
+    def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
+        self.berth.take(self.network)
+        return self.denoiser.x0(z, at, text, probe)
 
-    def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
-        self.berth.take(self.unet)
-        self.backbone.observe(z, t, text, probe)
+    def look(
+        self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
+    ) -> Look:
+        self.berth.take(self.network)
+        return self.denoiser.look(z, at, text, energy, target, gradient)
+
+    def weight(self, name: str) -> Tensor:
+        self.berth.take(self.network)
+        return self.denoiser.weight(name)
 
 
-def one_at_a_time(pair: ModelPair, device: torch.device, text_tower: nn.Module) -> ModelPair:
+def one_at_a_time(
+    pair: ModelPair, codec: FramewiseCodec, device: torch.device, text_tower: nn.Module
+) -> ModelPair:
     """The same pair, loaded on the CPU, whose networks take turns on the device."""
     berth, encode = Berth(device), pair.text
 
@@ -60,5 +70,11 @@ def one_at_a_time(pair: ModelPair, device: torch.device, text_tower: nn.Module) 
         berth.take(network)
         yield
 
-    student, teacher = Berthed(pair.student, berth), Berthed(pair.teacher, berth)
-    return replace(pair, student=student, teacher=teacher, text=text, device=device, using=using)
+    return replace(
+        pair,
+        student=Berthed(pair.student, berth),
+        teacher=Berthed(pair.teacher, berth),
+        codec=replace(codec, device=device, using=using),
+        text=text,
+        device=device,
+    )

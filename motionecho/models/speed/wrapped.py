@@ -1,29 +1,45 @@
-"""What stands around a backbone and answers as it does, all but for the passes."""
+"""What stands around a denoiser and answers as it does, all but for what it changes."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
-from motionecho.denoiser import Backbone
-from motionecho.schedules import NoiseSchedule, Solver
+from motionecho.denoiser import Denoiser, Energy, Look, Probe, Target
+from motionecho.schedules import Grid, Level
 
 
 @dataclass(frozen=True)
 class Wrapped:
-    backbone: Backbone
+    denoiser: Denoiser
 
     @property
-    def unet(self) -> nn.Module:
-        return self.backbone.unet
+    def network(self) -> nn.Module:
+        return self.denoiser.network
 
     @property
-    def schedule(self) -> NoiseSchedule:
-        return self.backbone.schedule
+    def grid(self) -> Grid:
+        return self.denoiser.grid
 
     @property
-    def solver(self) -> Solver:
-        return self.backbone.solver
+    def noise(self) -> Literal["fresh", "predicted"]:
+        return self.denoiser.noise
 
     @property
     def layers(self) -> tuple[str, ...]:
-        return self.backbone.layers
+        return self.denoiser.layers
+
+    @property
+    def passes(self) -> int:
+        return self.denoiser.passes
+
+    def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
+        return self.denoiser.x0(z, at, text, probe)
+
+    def look(
+        self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
+    ) -> Look:
+        return self.denoiser.look(z, at, text, energy, target, gradient)
+
+    def weight(self, name: str) -> Tensor:
+        return self.denoiser.weight(name)

@@ -7,12 +7,12 @@ import torch
 from diffusers import AutoencoderKL, UNetMotionModel
 from torch import Tensor, nn
 
-from motionecho.schedules import NoiseSchedule
+from motionecho.schedules import Discrete
 from motionecho.sprites.scenes import SIZE
 from motionecho.sprites.words import MAX_WORDS, WORDS
 
 WIDTH = 128
-SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012)
+SCHEDULE = Discrete.from_betas(0.00085, 0.012)
 
 
 class WordEncoder(nn.Module):

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from motionecho.config import Placement
 from motionecho.device import resolve_device, resolve_dtype
 from motionecho.models.animatediff.motion_unet import MotionUNet
+from motionecho.models.codec import FramewiseCodec
 from motionecho.models.pair import ModelPair
 from motionecho.models.spec import PairSpec
 from motionecho.models.speed.graphs import recorded
 from motionecho.models.speed.offload import one_at_a_time
 from motionecho.models.toy.nets import SCHEDULE, WordEncoder, build_unet, build_vae
 from motionecho.models.weights.checkpoint import filled, read, require_match, shapes
-from motionecho.schedules import Consistency
+from motionecho.schedules import consistency, uniform
 from motionecho.sprites.words import tokenize
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -45,15 +46,14 @@ def load(spec: PairSpec, placement: Placement, dtype: str) -> ModelPair:
         return states
 
     facts = json.loads((files["vae"].parent / "config.json").read_text())
-    student, teacher = (
-        MotionUNet(placed(role, build_unet()), SCHEDULE, Consistency(origin_steps=50), spec.layers, "v")
-        for role in ("student", "teacher")
-    )
-    pair = ModelPair(spec, student, teacher, placed("vae", build_vae()), tokens, encode,
-                     facts["latent_shift"], facts["latent_scale"], home)  # fmt: skip
+    student = MotionUNet(placed("student", build_unet()), consistency(50), spec.layers, "v", bounded=True)
+    teacher = MotionUNet(placed("teacher", build_unet()), uniform(SCHEDULE), spec.layers, "v")
+    vae = placed("vae", build_vae())
+    codec = FramewiseCodec(vae, facts["latent_shift"], facts["latent_scale"], spec, home)
+    pair = ModelPair(spec, SCHEDULE, student, teacher, codec, tokens, encode, home)
     if placement.offload:
-        return one_at_a_time(pair, place, text)
-    return pair if placement.eager else recorded(pair)
+        return one_at_a_time(pair, codec, place, text)
+    return pair if placement.eager else recorded(pair, codec)
 
 
 def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], nn.Module]]:

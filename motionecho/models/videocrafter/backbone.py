@@ -1,20 +1,20 @@
-"""VideoCrafter's UNet as a backbone: VideoCrafter2 the teacher, T2V-Turbo its student."""
+"""VideoCrafter's UNet as a denoiser: VideoCrafter2 the teacher, T2V-Turbo its student."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from motionecho.denoiser import Probe
+from motionecho.denoiser import Energy, Look, Probe, Target, clean, eager_look
 from motionecho.models.videocrafter.settings import LAYERS
 from motionecho.models.videocrafter.signal import scale_embedding
 from motionecho.models.videocrafter.unet import UNet
-from motionecho.schedules import Consistency, NoiseSchedule, Solver
+from motionecho.schedules import Discrete, Grid, Level, boundary, consistency, uniform
 
-SCHEDULE = NoiseSchedule.from_betas(0.00085, 0.012, "scaled_linear")
-SOLVER = Consistency(origin_steps=200)  # T2V-Turbo-V2 was distilled on 200 DDIM steps
-SOLVER_V1 = Consistency(origin_steps=50)  # and T2V-Turbo on 50
+SCHEDULE = Discrete.from_betas(0.00085, 0.012, "scaled_linear")
+TURBO_V2_GRID = consistency(200)  # T2V-Turbo-V2 was distilled on 200 DDIM steps
+TURBO_V1_GRID = consistency(50)  # and T2V-Turbo on 50
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,33 @@ class EmbeddedScales:
 
 @dataclass
 class VideoCrafter:
-    """A backbone over latents [b, 4, f, h, w]; `fps` is the frame rate that the network is told."""
+    """A denoiser over latents [b, 4, f, h, w]; `fps` is the frame rate that the network is told.
 
-    unet: UNet
-    solver: Solver = SOLVER
-    schedule: NoiseSchedule = SCHEDULE
+    The teacher by default; a student has the grid it was distilled on and the scales it was distilled with.
+    """
+
+    network: UNet
+    grid: Grid = field(default_factory=lambda: uniform(SCHEDULE))
+    scales: EmbeddedScales | None = None
     layers: tuple[str, ...] = LAYERS
     fps: int = 8
-    scales: EmbeddedScales | None = None
+    noise: Literal["fresh", "predicted"] = "fresh"
+    passes: int = 1
 
-    def denoise(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe | None = None) -> Tensor:
-        return self.unet(z, **self._told(z, t, text), probe=probe).float()
+    def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
+        out = self.network(z, **self._told(z, at.t, text), probe=probe).float()
+        x0 = clean("eps", z, out, at)
+        return x0 if self.scales is None else boundary(z, x0, at)
 
-    def observe(self, z: Tensor, t: int | Tensor, text: Tensor, probe: Probe) -> None:
-        self.unet.observe(z, **self._told(z, t, text), probe=probe)
+    def look(
+        self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
+    ) -> Look:
+        return eager_look(self, z, at, text, energy, target, gradient)
 
-    def _told(self, z: Tensor, t: int | Tensor, text: Tensor) -> dict[str, Any]:
+    def weight(self, name: str) -> Tensor:
+        return self.network.weight(name)
+
+    def _told(self, z: Tensor, t: float | Tensor, text: Tensor) -> dict[str, Any]:
         timesteps = torch.as_tensor(t, device=z.device).expand(len(z))
         told = {"timesteps": timesteps, "context": text, "fps": self.fps}
         if self.scales is None:

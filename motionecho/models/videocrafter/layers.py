@@ -12,10 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from motionecho.denoiser import Probe, Tap
 from motionecho.models.speed.layout import Doubled
 from motionecho.models.videocrafter.signal import Signal
 from motionecho.models.weights.checkpoint import GROUPS
 
+MERGED = ("to_q", "to_k", "to_v")  # in this order, once they are one
 Conv = Any  # a convolution; nn.Sequential forgets what its members are
 
 
@@ -59,10 +61,10 @@ class Attention(nn.Module):
         del self.to_q, self.to_k, self.to_v
 
     def forward(self, x: Tensor, source: Tensor, signal: Signal) -> Tensor:
-        if self.over_time and not signal.wants(self.name):
-            mixed = signal.ops.attend_over_time(self._from_itself(x))
+        if self.over_time and signal.probe is not None and signal.probe.wants(Tap(self.name)):
+            mixed = self._shown(self._from_itself(x), signal.probe)
         elif self.over_time:
-            mixed = self._shown(self._from_itself(x), signal)
+            mixed = signal.ops.attend_over_time(self._from_itself(x))
         elif source is x:
             mixed = signal.ops.attend(self._from_itself(x))
         else:
@@ -83,11 +85,11 @@ class Attention(nn.Module):
     def _merged(self) -> Tensor:
         return torch.cat([self.to_q.weight, self.to_k.weight, self.to_v.weight])
 
-    def _shown(self, qkv: Tensor, signal: Signal) -> Tensor:
+    def _shown(self, qkv: Tensor, probe: Probe) -> Tensor:
         """Attention over time of [b, f, p, 3, heads, d], with its map shown to the probe."""
         query, key, value = qkv.permute(3, 0, 2, 4, 1, 5)  # [b, p, heads, f, d] each
         weights = (query.float() @ key.float().mT * query.shape[-1] ** -0.5).softmax(-1)
-        signal.show(self.name, weights)
+        probe.show(Tap(self.name), weights)
         return (weights.to(value.dtype) @ value).permute(0, 3, 1, 2, 4)
 
 

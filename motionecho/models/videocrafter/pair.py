@@ -9,6 +9,7 @@ import torch
 from motionecho.config import Placement
 from motionecho.device import resolve_device, resolve_dtype
 from motionecho.errors import UserError
+from motionecho.models.codec import FramewiseCodec
 from motionecho.models.pair import ModelPair
 from motionecho.models.spec import PairSpec
 from motionecho.models.speed import vae as fast_vae
@@ -16,7 +17,13 @@ from motionecho.models.speed.graphs import recorded
 from motionecho.models.speed.layout import kernels
 from motionecho.models.speed.offload import one_at_a_time
 from motionecho.models.videocrafter import vae as autoencoder
-from motionecho.models.videocrafter.backbone import SOLVER, SOLVER_V1, EmbeddedScales, VideoCrafter
+from motionecho.models.videocrafter.backbone import (
+    SCHEDULE,
+    TURBO_V1_GRID,
+    TURBO_V2_GRID,
+    EmbeddedScales,
+    VideoCrafter,
+)
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.lora import merged
 from motionecho.models.videocrafter.random_weights import random_student, random_videocrafter2
@@ -80,18 +87,19 @@ def assemble(
     parts = component(videocrafter2, autoencoder.PREFIX)
     vae = autoencoder.load_vae({name: t.to(home, dtype) for name, t in parts.items()})
     vae = fast_vae.fused(vae, ops) if ops and not offload else fast_vae.frame_by_frame(vae)
-    text = load_text(videocrafter2)
+    text, codec = load_text(videocrafter2), FramewiseCodec(vae, 0.0, autoencoder.LATENT_SCALE, spec, home)
     pair = ModelPair(
         spec,
-        student=VideoCrafter(placed(student), SOLVER if second else SOLVER_V1, fps=spec.fps, scales=scales),
+        SCHEDULE,
+        student=VideoCrafter(
+            placed(student), TURBO_V2_GRID if second else TURBO_V1_GRID, scales, fps=spec.fps
+        ),
         teacher=VideoCrafter(placed(teacher), fps=spec.fps),
-        vae=vae,
+        codec=codec,
         tokens=text.tokenizer,
         text=OpenClipStates(text.tower.to(home, dtype), text.tokenizer),
-        latent_shift=0.0,
-        latent_scale=autoencoder.LATENT_SCALE,
         device=home,
     )
     if offload:
-        return one_at_a_time(pair, device, text.tower)
-    return pair if placement.eager else recorded(pair)
+        return one_at_a_time(pair, codec, device, text.tower)
+    return pair if placement.eager else recorded(pair, codec)

@@ -11,10 +11,6 @@ from motionecho.denoiser import Probe
 from motionecho.models.kernels import plain
 
 
-class Seen(Exception):
-    """All probed layers have run: a signal, not an error."""
-
-
 @dataclass(frozen=True)
 class Signal:
     """Of a batch of b videos: embedding [b, e] of time, scale and fps; text states [b, tokens, width].
@@ -27,21 +23,7 @@ class Signal:
     embedding: Tensor
     text: Tensor
     probe: Probe | None = None
-    ends_when_seen: bool = False
     ops: ModuleType = plain
-
-    def wants(self, layer: str) -> bool:
-        return self.probe is not None and layer in self.probe.layers
-
-    def show(self, layer: str, weights: Tensor) -> None:
-        """Hand the probe a layer's map [b, h*w, heads, f, f]; behind the last one no graph is needed."""
-        if self.probe is None:
-            return
-        self.probe.maps[layer] = weights
-        if self.probe.complete and self.ends_when_seen:
-            raise Seen
-        if self.probe.complete:
-            torch.set_grad_enabled(False)
 
 
 def sinusoid(value: Tensor, width: int) -> Tensor:

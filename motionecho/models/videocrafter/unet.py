@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from motionecho.denoiser import Probe
-from motionecho.errors import UserError, nearest
+from motionecho.denoiser import Probe, layer_weight, probing
 from motionecho.models.kernels import plain
 from motionecho.models.speed.layout import channels_last
 from motionecho.models.videocrafter.layers import (
+    MERGED,
     Attention,
     Block,
     Downsample,
@@ -26,7 +26,7 @@ from motionecho.models.videocrafter.layers import (
     Upsample,
     conv_in_frames,
 )
-from motionecho.models.videocrafter.signal import Seen, Signal, sinusoid
+from motionecho.models.videocrafter.signal import Signal, sinusoid
 from motionecho.models.weights.checkpoint import GROUPS
 
 LATENT_CHANNELS = 4
@@ -120,27 +120,22 @@ class UNet(nn.Module):
         """Noise of x [b, 4, f, h, w] at timesteps [b], given text states [b, tokens, width] and frame rate.
 
         `w_embedding` and `motion_embedding` [b, 256] are the student's `scale_embedding`s. A probe is filled
-        on the way; behind its last layer no autograd graph is built.
+        on the way.
         """
         embedding = self.embed(timesteps, fps, w_embedding, motion_embedding)
-        return self._run(x, self._signal(embedding, context, probe))
-
-    def observe(
-        self,
-        x: Tensor,
-        timesteps: Tensor,
-        context: Tensor,
-        probe: Probe,
-        fps: int = 16,
-        w_embedding: Tensor | None = None,
-        motion_embedding: Tensor | None = None,
-    ) -> None:
-        """The same pass, ended right after the last probed layer."""
-        embedding = self.embed(timesteps, fps, w_embedding, motion_embedding)
-        try:
-            self._run(x, self._signal(embedding, context, probe, ends_when_seen=True))
-        except Seen:
-            return
+        signal = Signal(F.silu(embedding), context.to(self.dtype), probe, self.ops)
+        with probing(probe, self.probeable):
+            hidden = self.input_blocks[0](x.to(self.dtype).permute(0, 2, 3, 4, 1).contiguous(), signal)
+            hidden = self.init_attn(hidden, signal)
+            skips = [hidden]
+            for stage in self.input_blocks[1:]:
+                hidden = stage(hidden, signal)
+                skips.append(hidden)
+            hidden = self.middle_block(hidden, signal)
+            for stage in self.output_blocks:
+                hidden = stage(_side_by_side(hidden, skips.pop()), signal)
+            hidden = signal.ops.group_norm(hidden, self.out[0], over_time=False, silu=True)
+            return conv_in_frames(hidden, self.out[-1]).permute(0, 4, 1, 2, 3)
 
     def embed(
         self, timesteps: Tensor, fps: int, w_embedding: Tensor | None, motion_embedding: Tensor | None
@@ -156,31 +151,14 @@ class UNet(nn.Module):
         rate = sinusoid(torch.full_like(timesteps, fps), self.config.channels).to(self.dtype)
         return self.time_embed(time) + self.fps_embedding(rate)
 
-    def _run(self, x: Tensor, signal: Signal) -> Tensor:
-        grad_mode = torch.is_grad_enabled()
-        try:
-            hidden = self.input_blocks[0](x.to(self.dtype).permute(0, 2, 3, 4, 1).contiguous(), signal)
-            hidden = self.init_attn(hidden, signal)
-            skips = [hidden]
-            for stage in self.input_blocks[1:]:
-                hidden = stage(hidden, signal)
-                skips.append(hidden)
-            hidden = self.middle_block(hidden, signal)
-            for stage in self.output_blocks:
-                hidden = stage(_side_by_side(hidden, skips.pop()), signal)
-            hidden = signal.ops.group_norm(hidden, self.out[0], over_time=False, silu=True)
-            return conv_in_frames(hidden, self.out[-1]).permute(0, 4, 1, 2, 3)
-        finally:
-            torch.set_grad_enabled(grad_mode)
-
-    def _signal(
-        self, embedding: Tensor, context: Tensor, probe: Probe | None, ends_when_seen: bool = False
-    ) -> Signal:
-        for layer in probe.layers if probe else ():
-            if layer not in self.probeable:
-                close = nearest(layer, self.probeable)
-                raise UserError(f'"{layer}" is no temporal attention layer of this model{close}')
-        return Signal(F.silu(embedding), context.to(self.dtype), probe, ends_when_seen, self.ops)
+    def weight(self, name: str) -> Tensor:
+        """A view [out, in] of a linear layer's weight by its public name, merged or not."""
+        parent, _, leaf = name.rpartition(".")
+        layer = dict(self.named_modules()).get(parent)
+        if isinstance(layer, Attention) and layer.to_qkv is not None and leaf in MERGED:
+            return layer.to_qkv.detach().chunk(3)[MERGED.index(leaf)]
+        known = {n: m for n, m in self.named_modules() if isinstance(m, nn.Linear | nn.Conv1d)}
+        return layer_weight(known.get(name), name, known)
 
 
 def fused(net: UNet, ops: ModuleType) -> UNet:

@@ -1,0 +1,53 @@
+"""A strategy: what of a motion is compared, and what is kept of a reference. Settings choose it by a word."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from motionecho.config import STRATEGIES, ReferenceSettings
+from motionecho.denoiser import Denoiser, Energy, Target, observe
+from motionecho.noise import noise
+from motionecho.schedules import Schedule, renoise
+
+Adapter = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What one network carries of a reference: targets by the time they are for, and trained tensors by name.
+
+    Of a batch, tensors lead with [b].
+    """
+
+    targets: dict[float, Target]
+    adapter: Adapter = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What is compared. One that keeps something else of a reference is a subclass with its own `prepare`."""
+
+    energy: Energy
+
+    def prepare(self, denoiser: Denoiser, schedule: Schedule, z0: Tensor, null: Tensor) -> Carried:
+        """Look at clean latents z0 [1, c, f, h, w] under the empty prompt, at every time the energy names.
+
+        Each is one noised pass, ended behind the last tap. The noise is the same for every reference, so
+        that targets depend on the clip alone.
+        """
+        targets = {}
+        for t in self.energy.times:
+            at, eps = schedule.at(t), noise(0, "reference", round(t), z0.shape[1:]).to(z0)[None]
+            probe = observe(denoiser, renoise(z0, eps, at), at, null, self.energy.taps)
+            targets[t] = self.energy.target(probe)
+        return Carried(targets)
+
+
+def strategy_of(denoiser: Denoiser, reference: ReferenceSettings) -> Strategy:
+    """The strategy that settings name, for one network."""
+    module, function = STRATEGIES[reference.strategy].split(":")
+    make: Callable[[Denoiser, ReferenceSettings], Strategy]
+    make = getattr(importlib.import_module(module), function)
+    return make(denoiser, reference)
