@@ -26,7 +26,7 @@ def run(
 
     def make(used: EchoConfig, seed: int) -> Made:
         frames = np.full((1, 1, 1, 3), next(count), np.uint8)
-        return Made(frames, torch.zeros(1), Trace(), used, seed)
+        return Made(frames, 8, torch.zeros(1), Trace(), "a fox", seed, used, "toy")
 
     return gate.best_of(make, lambda frames: {gate.figure: figures[frames.max()]}, config, seed=5)
 

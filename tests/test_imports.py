@@ -21,8 +21,8 @@ MODULES = {
 LAYERS = (
     ("errors",),
     ("strict",),
-    ("config", "schedules", "noise", "trace", "cache"),
-    ("device", "denoiser", "steplog", "sprites", "runs"),
+    ("config", "schedules", "noise", "trace", "cache", "device"),
+    ("denoiser", "steplog", "sprites", "runs"),
     ("guidance", "adaptive", "video"),
     ("models", "manifest", "report"),
     ("inversion", "metrics"),
@@ -100,6 +100,15 @@ def test_the_root_is_the_paper_and_what_it_stands_on() -> None:
 def test_no_file_is_long() -> None:
     long = {name: n for name, path in MODULES.items() if (n := len(path.read_text().splitlines())) > 300}
     assert long == {}
+
+
+def test_each_class_name_occurs_once() -> None:
+    seen: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                seen.setdefault(node.name, []).append(module)
+    assert {name: where for name, where in seen.items() if len(where) > 1} == {}
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))

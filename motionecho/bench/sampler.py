@@ -9,8 +9,8 @@ import numpy as np
 
 from motionecho.bench.clock import timed
 from motionecho.config import EchoConfig
-from motionecho.echo import generate
 from motionecho.inversion import Motion, invert
+from motionecho.make import Maker
 from motionecho.models.pair import ModelPair
 from motionecho.trace import Trace
 
@@ -74,9 +74,7 @@ def _own(config: EchoConfig, mode: str) -> dict[str, Any]:
 
 
 def _video(pair: ModelPair, motion: Motion, config: EchoConfig) -> Trace:
-    latents, (trace,) = generate(pair, [motion], [PROMPT], [0], config)
-    pair.codec.decode(latents)
-    return trace
+    return Maker(pair).make(motion, PROMPT, 0, config).trace
 
 
 def _halfway(pair: ModelPair, motion: Motion, config: EchoConfig) -> dict[str, float]:

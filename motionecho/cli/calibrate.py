@@ -13,8 +13,10 @@ from motionecho.errors import UserError
 if TYPE_CHECKING:
     from motionecho.calibrate import Point, Run
     from motionecho.cli.settings import Resolved
+    from motionecho.config import EchoConfig
     from motionecho.inversion import Motion
     from motionecho.manifest import Sample
+    from motionecho.trace import Trace
     from motionecho.video import Clip
 
 
@@ -65,29 +67,24 @@ def calibrate(
 
 def runner(resolved: "Resolved") -> "Run":
     """Return what makes a sample and measures it; models load once, a reference inverts once."""
-    from motionecho.echo import generate
-    from motionecho.inversion import invert
+    from motionecho.cache import Recent
+    from motionecho.make import Maker
     from motionecho.metrics import Item, load_metrics
-    from motionecho.runs.files import fetch
-    from motionecho.video import read_clip
 
     spec, settings = resolved.spec, resolved.settings
-    models = resolved.load()
+    maker = Maker(resolved.load(), settings.fit)
     (metric,), _ = load_metrics(["motion_fidelity"], settings.placement.device)
-    known: dict[Any, tuple[Clip, Motion]] = {}
+    known: Recent[tuple[Clip, Motion]] = Recent(64)
 
-    def run(sample: "Sample", used: Any) -> tuple[float | None, Any]:
-        name = sample.reference, sample.window
-        if name not in known:
-            with fetch(sample.reference) as path:
-                clip = read_clip(path, spec.frames, spec.height, spec.width, sample.window, settings.fit)
-            known[name] = clip, invert(models, clip.frames, used)
-        clip, motion = known[name]
-        negative = [sample.negative_prompt or ""]
-        latents, traces = generate(models, [motion], [sample.prompt], [sample.seed], used, negative)
-        video = models.codec.decode(latents)[0]
-        figure = metric(Item(video, clip.frames, sample.prompt, spec.fps))["mf_traj"]
-        return (float(figure) if isinstance(figure, float) else None), traces[0]
+    def run(sample: "Sample", used: "EchoConfig") -> "tuple[float | None, Trace]":
+        def invert() -> "tuple[Clip, Motion]":
+            clip = maker.clip(sample.reference, sample.window)
+            return clip, maker.motion(clip, used)
+
+        clip, motion = known.get((sample.reference, sample.window), invert)
+        made = maker.make(motion, sample.prompt, sample.seed, used, sample.negative_prompt or "")
+        figure = metric(Item(made.frames, clip.frames, sample.prompt, spec.fps))["mf_traj"]
+        return (float(figure) if isinstance(figure, float) else None), made.trace
 
     return run
 

@@ -1,10 +1,9 @@
 """`motionecho generate`: one clip, one prompt, one video. The batch path's own steps, without Ray."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +13,6 @@ from motionecho.cli.printing import duration, put, put_json, say, table
 from motionecho.errors import BadSample, UserError
 
 if TYPE_CHECKING:
-    from motionecho.cli.settings import Resolved
-    from motionecho.config import EchoConfig
     from motionecho.trace import Trace
 
 TRACE_COLUMNS = (
@@ -51,73 +48,34 @@ def generate(
 
     resolved = resolve(settings, placement, gate)
     _check_out(out)
-    clock = Clock()
-    clip = _read(reference, resolved, start, duration_s, fps)
-    clock.lap("read")
 
-    from motionecho.echo import generate as echo
-    from motionecho.gate import Gate
-    from motionecho.inversion import invert
-    from motionecho.make import Made
-    from motionecho.metrics import Item
-    from motionecho.runs.keys import digest
-    from motionecho.runs.provenance import provenance
-    from motionecho.video import write_video
+    from motionecho.make import Maker, Stopwatch, read_reference
+    from motionecho.video import Window
 
-    chosen, spec = resolved.settings, resolved.spec
-    models = resolved.load()
-    clock.lap("load")
-    motion = invert(models, clip.frames, chosen.echo)
-    clock.lap("invert")
-
-    def make(used: "EchoConfig", drawn: int) -> Made:
-        latents, traces = echo(models, [motion], [prompt], [drawn], used, [negative_prompt])
-        return Made(models.codec.decode(latents)[0], latents[0], traces[0], used, drawn)
-
-    def judge(frames: Any) -> Any:
-        return metric(Item(frames, clip.frames, prompt, spec.fps))
-
-    tries: list[dict[str, Any]] = []
-    if chosen.gate:
-        bar = Gate.parse(chosen.gate)
-        metric = bar.load_judge(chosen.placement.device)
-        made, tries = bar.best_of(make, judge, chosen.echo, seed)
-        say(table(tries))
-    else:
-        made = make(chosen.echo, seed)
-    clock.lap("generate")
-    origin = provenance(
-        sample_id=Path(out).stem,
-        key="",
-        pair=spec.name,
-        prompt=prompt,
-        seed=made.seed,
-        settings=digest(made.config.to_dict()),
-        random_weights=spec.is_random,
-    )
-    write_video(out, made.frames, spec.fps, origin)
-    clock.lap("write")
-    _tell(made.trace, clock.laps)
+    chosen, spec, watch = resolved.settings, resolved.spec, Stopwatch()
+    with _as_usage():
+        clip = read_reference(reference, spec, Window(start, duration_s, fps), chosen.fit)
+    watch.lap("read")
+    maker = Maker(resolved.load(), chosen.fit, chosen.gate, chosen.placement.device)
+    _ = maker.judge  # a gate that cannot be judged is told before minutes of work
+    watch.lap("load")
+    motion = maker.motion(clip, chosen.echo)
+    watch.lap("invert")
+    made = maker.make(motion, prompt, seed, chosen.echo, negative_prompt, reference=lambda: clip)
+    if made.tries:
+        say(table(made.tries))
+    watch.lap("generate")
+    made.write(out)
+    watch.lap("write")
+    _tell(made.trace, watch.laps)
     if json:
         put_json(
             video=out, prompt=prompt, seed=seed, settings=chosen.to_dict(), frames=list(clip.indices),
-            trace=made.trace.rows(), summary=made.trace.summary(), tries=tries, seconds=clock.laps,
+            trace=made.trace.rows(), summary=made.trace.summary(), tries=made.tries, seconds=watch.laps,
             weights=spec.known_weights(),
         )  # fmt: skip
     else:
         put(out)
-
-
-class Clock:
-    """Seconds between laps, by name."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self.last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name], self.last = round(now - self.last, 3), now
 
 
 def _check_out(out: str) -> None:
@@ -132,20 +90,6 @@ def _check_out(out: str) -> None:
         probe.unlink()
     except OSError as problem:
         raise UserError(f'cannot write "{out}": {problem.strerror}') from problem
-
-
-def _read(
-    reference: str, resolved: "Resolved", start: float, duration_s: float | None, fps: float | None
-) -> Any:
-    from motionecho.runs.store import fetch
-    from motionecho.video import Window, read_clip
-
-    spec = resolved.spec
-    with _as_usage(), fetch(reference) as path:
-        window = Window(start, duration_s, fps)
-        return read_clip(
-            path, spec.frames, spec.height, spec.width, window, resolved.settings.fit, name=reference
-        )
 
 
 @contextmanager

@@ -16,14 +16,12 @@ from motionecho.metrics.registry import EMBEDDERS
 from motionecho.runs import files
 from motionecho.runs.keys import KEY_LENGTH, digest
 from motionecho.runs.store import RunStore
-from motionecho.video import Clip, Window, probe, read_clip
+from motionecho.video import Clip
+from motionecho.video.whole import read_like, read_whole
 from pipelines.tasks import Payload, Stage, Task
 
 if TYPE_CHECKING:
     from pipelines.scoring.run import Scoring
-
-MOST_FRAMES = 128  # a longer video is read at so many frames, spread evenly
-MOST_PIXELS = 1024 * 576  # a larger picture is scaled down to this area
 
 
 def build(names: tuple[str, ...], scoring: "Scoring", url: str) -> dict[str, Stage]:
@@ -67,7 +65,7 @@ class Scorer:
             return {"scores": {}}
         sample = asked.sample
         with files.fetch(sample.video or "") as path:
-            video = read_video(path, sample.video or "")
+            video = read_whole(path, sample.video or "")
         reference = self._reference(asked, video) if sample.reference else None
         item = Item(video.frames, None if reference is None else reference.frames, sample.prompt, video.fps)
         scores = {name: dict(self.metrics[name](item)) for name in asked.metrics if name in self.metrics}
@@ -98,21 +96,10 @@ class Scorer:
 
     def _reference(self, asked: ScoreVideo, video: Clip) -> Clip:
         """The reference at the video's size, with as many frames, or as many as it has."""
-        sample, (frames, height, width) = asked.sample, video.frames.shape[:3]
+        sample, size = asked.sample, (len(video.frames), *video.frames.shape[1:3])
 
         def read() -> Clip:
             with files.fetch(sample.reference) as path:
-                count = frames if sample.window.fps else min(frames, probe(path, sample.reference).frames)
-                return read_clip(
-                    path, count, height, width, sample.window, self.scoring.fit, name=sample.reference
-                )
+                return read_like(path, size, sample.window, self.scoring.fit, sample.reference)
 
-        return self.references.get((asked.reference_sha256, sample.window, frames, height, width), read)
-
-
-def read_video(path: str, name: str) -> Clip:
-    """A video as it is: all its frames at its own size, up to the limits above; BadSample as `read_clip`."""
-    info = probe(path, name)
-    scale = min(1.0, (MOST_PIXELS / (info.width * info.height)) ** 0.5)
-    height, width = max(1, round(info.height * scale)), max(1, round(info.width * scale))
-    return read_clip(path, min(info.frames, MOST_FRAMES), height, width, Window(), "resize", name=name)
+        return self.references.get((asked.reference_sha256, sample.window, size), read)

@@ -13,22 +13,17 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 
 from motionecho.cache import Recent
-from motionecho.config import EchoConfig, RunSettings
-from motionecho.echo import generate
+from motionecho.config import RunSettings
 from motionecho.errors import BadSample
-from motionecho.gate import Gate
-from motionecho.inversion import Motion, invert, motion_metadata
-from motionecho.make import Made, Stopwatch, latent_digest
-from motionecho.metrics import Item, Metric, Scores, load_metrics
+from motionecho.inversion import Motion, motion_metadata
+from motionecho.make import Maker, Stopwatch, read_reference
+from motionecho.metrics import Item, Metric, load_metrics
 from motionecho.models.registry import load_pair, pair_spec
-from motionecho.runs import files
-from motionecho.runs.keys import digest, file_digest, score_key
+from motionecho.runs.keys import score_key
 from motionecho.runs.notes import Blob
-from motionecho.runs.provenance import provenance
 from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
 from motionecho.video import Clip, read_clip, write_video
@@ -41,20 +36,20 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
 
     Beside them are "prefetch" and, where this process generates, "canary": see `worker.Worker`.
     """
-    bench = Bench(settings, url)
+    common = Common(settings, url)
     if any(stage.needs_models for stage in STAGES if stage.name in names):
-        _ = bench.pair
-    makers: dict[str, Callable[[Bench], Callable[..., Any]]]
+        _ = common.maker
+    makers: dict[str, Callable[[Common], Callable[..., Any]]]
     makers = {"invert": Invert, "generate": Generate, "publish": Publish, "score": Score}
-    stages = {name: makers[name](bench) for name in names}
-    stages["prefetch"] = partial(bench.prefetch, names)
+    stages = {name: makers[name](common) for name in names}
+    stages["prefetch"] = partial(common.prefetch, names)
     if "generate" in names:
-        stages["canary"] = lambda device: check(bench.store, bench.pair, device)
+        stages["canary"] = lambda device: check(common.store, common.maker.pair, device)
     return stages
 
 
-class Bench:
-    """What the stages of one process have in common."""
+class Common:
+    """What the stages of one process share: the maker with its pair, the store, what was read last."""
 
     def __init__(self, settings: RunSettings, url: str) -> None:
         self.settings = settings
@@ -64,20 +59,19 @@ class Bench:
         self.motions: Recent[Motion] = Recent(8)
 
     @cached_property
-    def pair(self) -> Any:
-        return load_pair(self.settings.pair, self.settings.placement, self.settings.dtype)
+    def maker(self) -> Maker:
+        settings = self.settings
+        pair = load_pair(settings.pair, settings.placement, settings.dtype)
+        return Maker(pair, settings.fit, settings.gate, settings.placement.device)
 
     def reference(self, asked: MakeSample) -> Clip:
         """The reference as the pair sees it; BadSample where the file changed since the run was planned."""
-        sample, spec = asked.sample, self.spec
+        sample, sha256 = asked.sample, asked.reference_sha256
 
         def read() -> Clip:
-            with files.fetch(sample.reference) as path:
-                if file_digest(path) != asked.reference_sha256:
-                    raise BadSample(f'"{sample.reference}" changed while the run went on; submit again')
-                return read_clip(path, spec.frames, spec.height, spec.width, sample.window, self.settings.fit)
+            return read_reference(sample.reference, self.spec, sample.window, self.settings.fit, sha256)
 
-        return self.clips.get((asked.reference_sha256, sample.window), read)
+        return self.clips.get((sha256, sample.window), read)
 
     def motion(self, asked: MakeSample) -> Motion:
         """The inverted reference out of the store, on the pair's device; made anew where the file is damaged.
@@ -85,21 +79,21 @@ class Bench:
         Left as it is, such a file would fail every sample of its reference, in every run that shares it.
         """
         try:
-            return self._cached(asked)
-        except (SafetensorError, KeyError, BadSample):  # cut short, another's file, or swept away
+            return self.cached(asked)
+        except (SafetensorError, KeyError, ValueError, BadSample):  # cut short, another's file, or swept away
             self.invert(asked, self.store.put_blob)
-            return self._cached(asked)
+            return self.cached(asked)
 
-    def _cached(self, asked: MakeSample) -> Motion:
+    def cached(self, asked: MakeSample) -> Motion:
         def read() -> Motion:
             with self.store.fetch(self.store.motion_uri(asked.motion_key)) as path:
-                return Motion.load(path, self.pair.device)
+                return Motion.load(path, self.maker.pair.device)
 
         return self.motions.get(asked.motion_key, read)
 
     def invert(self, asked: MakeSample, publish: Callable[[str, str], Blob]) -> Blob:
         """Invert the reference, publish its motion, and say what was published."""
-        motion = invert(self.pair, self.reference(asked).frames, asked.config)
+        motion = self.maker.motion(self.reference(asked), asked.config)
         facts = motion_metadata(
             asked.config, key=asked.motion_key, pair=self.spec.name, reference_sha256=asked.reference_sha256
         )
@@ -118,91 +112,54 @@ class Bench:
                 self.reference(asked)
         with suppress(Exception):
             if "generate" in names and self.store.exists(uri):
-                self._cached(asked)
+                self.cached(asked)
 
 
 class Invert:
     """Reference clip to motion, once per distinct reference: later samples find it in the store."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, common: Common) -> None:
+        self.common = common
 
     def __call__(self, task: Task) -> dict[str, Any]:
-        bench = self.bench
+        common = self.common
         asked: MakeSample = task.payload
-        uri = bench.store.motion_uri(asked.motion_key)
-        if bench.motions.has(asked.motion_key) or bench.store.exists(uri):
+        uri = common.store.motion_uri(asked.motion_key)
+        if common.motions.has(asked.motion_key) or common.store.exists(uri):
             return {"motion": Blob(uri)}
-        return {"motion": bench.invert(asked, bench.store.share_blob)}
+        return {"motion": common.invert(asked, common.store.share_blob)}
 
 
 class Generate:
     """Motion and prompt to a film, its trace and its latents' digest; again where a gate asks for it."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.gate = Gate.parse(bench.settings.gate) if bench.settings.gate else None
-        if self.gate:
-            self.judge = self.gate.load_judge(bench.settings.placement.device)
+    def __init__(self, common: Common) -> None:
+        self.common = common
+        _ = common.maker.judge  # a gate that cannot be judged here stops the worker, not its samples
 
     def __call__(self, task: Task) -> dict[str, Any]:
-        bench, clock = self.bench, Stopwatch()
+        common, watch = self.common, Stopwatch()
         asked: MakeSample = task.payload
-        motion = bench.motion(asked)
-        clock.lap("load")
-
-        def make(config: EchoConfig, seed: int) -> Made:
-            return self._make(asked, motion, config, seed, clock)
-
-        tries: list[dict[str, Any]] = []
-        if self.gate is None:
-            made = make(asked.config, asked.sample.seed)
-        else:
-            made, tries = self.gate.best_of(
-                make, partial(self._judge, asked), asked.config, asked.sample.seed
-            )
-            clock.lap("gate")
+        sample, motion = asked.sample, common.motion(asked)
+        watch.lap("load")
+        made = common.maker.make(
+            motion, sample.prompt, sample.seed, asked.config, sample.negative_prompt or "",
+            reference=lambda: common.reference(asked),
+        )  # fmt: skip
         return {
-            "handed": Film(made.frames, made.trace.rows(), self._origin(task, made)),
-            "latent_sha256": latent_digest(made.latents),
+            "handed": Film(made.frames, made.trace.rows(), made.origin(sample.id, task.key)),
+            "latent_sha256": made.latent_sha256,
             "trace": made.trace.summary(),
-            "seconds": clock.laps,
-            "tries": tries,
+            "seconds": watch.laps | made.seconds,
+            "tries": made.tries,
         }
-
-    def _make(
-        self, asked: MakeSample, motion: Motion, config: EchoConfig, seed: int, clock: "Stopwatch"
-    ) -> Made:
-        bench, sample = self.bench, asked.sample
-        latents, traces = generate(
-            bench.pair, [motion], [sample.prompt], [seed], config, [sample.negative_prompt or ""]
-        )
-        clock.lap("sample")
-        frames = bench.pair.codec.decode(latents)[0]
-        clock.lap("decode")
-        return Made(frames, latents[0], traces[0], config, seed)
-
-    def _judge(self, asked: MakeSample, frames: np.ndarray) -> Scores:
-        reference = self.bench.reference(asked).frames
-        return self.judge(Item(frames, reference, asked.sample.prompt, self.bench.spec.fps))
-
-    def _origin(self, task: Task, made: Made) -> dict[str, Any]:
-        return provenance(
-            sample_id=task.payload.id,
-            key=task.key,
-            pair=self.bench.spec.name,
-            prompt=task.payload.sample.prompt,
-            seed=made.seed,
-            settings=digest(made.config.to_dict()),
-            random_weights=self.bench.spec.is_random,
-        )
 
 
 class Publish:
     """A film to the store: the video and the table of its trace."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.store, self.fps = bench.store, bench.spec.fps
+    def __init__(self, common: Common) -> None:
+        self.store, self.fps = common.store, common.spec.fps
 
     def __call__(self, task: Task, film: Film) -> dict[str, Any]:
         store = self.store
@@ -220,20 +177,20 @@ class Publish:
 class Score:
     """Every metric that can run here, on the video as it was written; the others with their reason."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.metrics, self.skipped = load_metrics(bench.settings.metrics, bench.settings.placement.device)
+    def __init__(self, common: Common) -> None:
+        self.common = common
+        self.metrics, self.skipped = load_metrics(common.settings.metrics, common.settings.placement.device)
 
     def __call__(self, task: Task) -> dict[str, Any]:
-        bench, spec = self.bench, self.bench.spec
+        common, spec = self.common, self.common.spec
         if not self.metrics:
             return {"scores": {}, "skipped": self.skipped}
         if task.video is None:
             raise BadSample("there is no video to score")
-        with bench.store.fetch(task.video) as path:
+        with common.store.fetch(task.video) as path:
             video = read_clip(path, spec.frames, spec.height, spec.width)
         asked: MakeSample = task.payload
-        item = Item(video.frames, bench.reference(asked).frames, asked.sample.prompt, video.fps)
+        item = Item(video.frames, common.reference(asked).frames, asked.sample.prompt, video.fps)
         return {
             "scores": {metric.name: dict(metric(item)) for metric in self.metrics},
             "metrics": {metric.name: self._name(task, metric) for metric in self.metrics},

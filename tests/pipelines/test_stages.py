@@ -20,7 +20,7 @@ from motionecho.video import probe, read_provenance
 from pipelines.generate import identity
 from pipelines.plan import plan_generation
 from pipelines.tasks import Task, failure_of
-from pipelines.workers.stages import Bench, build
+from pipelines.workers.stages import Common, build
 
 CLIPS = Path(__file__).parents[2] / "manifests" / "clips"
 CPU = Placement(device="cpu")
@@ -148,8 +148,8 @@ def test_where_weights_are_reaches_the_workers_and_decides_nothing(tmp_path: Pat
     plain = RunSettings(pair="turbo-v2", echo=CONFIG, placement=Placement(weights=("random",), offload=True))
     again = RunSettings.from_dict(json.loads(json.dumps(plain.to_dict())))
     assert again == plain
-    bench = Bench(again, str(tmp_path))
-    assert bench.spec.is_random
+    common = Common(again, str(tmp_path))
+    assert common.spec.is_random
     same = identity(dataclasses.replace(plain, placement=dataclasses.replace(plain.placement, offload=False)))
     assert identity(plain) == same
     assert same["weights"] == {"teacher": "random", "student": "random"}
