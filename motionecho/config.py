@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from motionecho.errors import UserError, nearest
-from motionecho.strict import STRICT, Maybe, Names, Number, Whole, mistake, stripped
+from motionecho.strict import STRICT, Maybe, Names, Number, Whole, mistake, read_as, stripped
 
 # What follows a motion, by the word that settings choose it with: "module:function", imported when used.
 STRATEGIES = {"motionclone": "motionecho.guidance.motionclone:strategy"}
@@ -23,7 +23,7 @@ STRATEGIES = {"motionclone": "motionecho.guidance.motionclone:strategy"}
 
 def _known_strategy(word: str) -> str:
     if word not in STRATEGIES:
-        raise ValueError(f"no such strategy{nearest(word, STRATEGIES)}; known: {', '.join(STRATEGIES)}")
+        raise ValueError(f"is no strategy{nearest(word, STRATEGIES)}; known: {', '.join(STRATEGIES)}")
     return word
 
 
@@ -238,11 +238,8 @@ class RunSettings:
         """Read what `to_dict` or `decides` made; UserError on what does not belong there."""
         where = {name: data[name] for name in PLACES if name in data}
         rest = {name: value for name, value in data.items() if name not in where}
-        echo = EchoConfig().updated(data.get("echo", {}))
-        try:
-            return cls(**rest | {"echo": echo, "placement": Placement(**where)})
-        except ValidationError as problem:
-            raise UserError(f"settings: {mistake(problem, cls)}") from None
+        whole = {"echo": EchoConfig().updated(data.get("echo", {}))}
+        return read_as(cls, rest | whole | {"placement": read_as(Placement, where, "settings")}, "settings")
 
 
 def flat(group: Any, leave_out: str = "") -> dict[str, Any]:

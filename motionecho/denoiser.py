@@ -41,9 +41,6 @@ class Probe:
     ends: bool = False
     seen: dict[Tap, Tensor] = field(default_factory=dict)
 
-    def wants(self, tap: Tap) -> bool:
-        return tap in self.taps
-
     def show(self, tap: Tap, value: Tensor) -> None:
         """Take what a layer shows, and end the pass or its graph behind the last tap."""
         self.seen[tap] = value

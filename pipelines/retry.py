@@ -9,7 +9,11 @@ from pipelines.plan import Work, plan_generation
 
 
 def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
-    """The settings that run.json holds; the device is this machine's to choose."""
+    """The settings that run.json holds; the device is this machine's to choose.
+
+    Raises UserError where another version made the run, or run.json names no settings.
+    """
+    store.refuse_other_epoch()
     words = store.run() or {}
     identity, weights = words.get("identity", {}), words.get("about", {}).get("weights_at", [])
     if "settings" not in identity:

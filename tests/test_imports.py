@@ -29,6 +29,7 @@ LAYERS = (
     ("teacher", "gate", "calibrate"),
     ("echo",),
     ("make",),
+    ("face",),
     ("bench",),
     ("pipelines",),
     ("cli",),

@@ -66,7 +66,7 @@ class Network(nn.Module):
     def forward(self, z: Tensor, text: Tensor, probe: Probe | None) -> Tensor:
         tokens = z.permute(0, 3, 4, 2, 1).flatten(1, 2)  # [b, h*w, f, c]
         maps = ((tokens @ self.query) @ (tokens @ self.key).mT).softmax(-1)[:, :, None]
-        if probe is not None and probe.wants(TAP):
+        if probe is not None and TAP in probe.taps:
             probe.show(TAP, maps)
         hidden = torch.tanh(tokens @ self.mix) + maps[:, :, 0] @ tokens * 0.3
         hidden = hidden + text.mean((1, 2)).view(-1, 1, 1, 1)

@@ -60,12 +60,15 @@ def submit(
     if as_job and not dry_run:
         submit_job(manifest, resolved.settings, url, cluster, effort, job, json)
 
+    from motionecho.runs.store import RunStore
     from pipelines import generate as pipeline
 
     if effort.fresh and not as_job:
         # a mistake is told before anything is deleted
         pipeline.plan_generation(manifest, resolved.settings, url, effort.limit)
         start_over(url, effort.yes, dry_run)
+    else:
+        RunStore(url).refuse_other_epoch()
     work = pipeline.plan_generation(
         manifest, resolved.settings, url, effort.limit, effort.retry_failed, cluster.motions
     )

@@ -10,31 +10,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass as strict
+
 from motionecho.cli.options import GateOptions, PlacementOptions, SettingsOptions
 from motionecho.cli.printing import say
 from motionecho.config import EchoConfig, Placement, RunSettings, resolve_name
 from motionecho.errors import BadSample, UserError, nearest
 from motionecho.metrics import METRICS, usual_metrics
 from motionecho.models.registry import PairSpec, pair_spec
+from motionecho.strict import STRICT, read_as
 
 if TYPE_CHECKING:
     from motionecho.models.pair import ModelPair
 
-FILE_KEYS = (
-    "pair",
-    "preset",
-    "metrics",
-    "fit",
-    "device",
-    "dtype",
-    "weights",
-    "offload",
-    "eager",
-    "gate",
-    "echo",
-)
 FITS = ("crop", "resize", "pad")
 NO_SETTINGS, NO_PLACEMENT, NO_GATE = SettingsOptions(), PlacementOptions(), GateOptions()
+
+
+@strict(frozen=True, config=STRICT)
+class ConfigFile:
+    """What a config file may say; None, or no such key, leaves it to options and defaults."""
+
+    pair: str | None = None
+    preset: str | None = None
+    metrics: list[str] | None = None
+    fit: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    weights: list[str] | None = None
+    offload: bool | None = None
+    eager: bool | None = None
+    gate: str | None = None
+    echo: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,25 +67,25 @@ def resolve(
     metrics: Sequence[str] | None = None,
 ) -> Resolved:
     """Merge all sources of settings; raises UserError on anything unknown or out of range."""
-    file = read_config(options.config) if options.config else {}
-    weights = tuple(placement.weights or file.get("weights") or ())
-    spec = pair_spec(options.pair or file.get("pair") or "toy", weights)
-    preset = options.preset or file.get("preset")
-    from_file = {resolve_name(str(name)): value for name, value in file.get("echo", {}).items()}
+    file = read_config(options.config) if options.config else ConfigFile()
+    spec = pair_spec(options.pair or file.pair or "toy", tuple(placement.weights or file.weights or ()))
+    preset = options.preset or file.preset
+    from_file = {resolve_name(name): value for name, value in file.echo.items()}
     from_options = parse_changes(options.changes or ())
     echo = spec.config(preset, from_file | from_options)
+    usual = (spec.metrics or usual_metrics()) if file.metrics is None else file.metrics
     settings = RunSettings(
         pair=spec.name,
         echo=echo,
-        metrics=check_metrics(metrics or file.get("metrics", spec.metrics or usual_metrics())),
-        fit=check_fit(options.fit or file.get("fit") or "crop"),  # type: ignore[arg-type]  # one of FITS
-        dtype=placement.dtype or file.get("dtype") or "auto",
-        gate=read_gate(gate.gate or file.get("gate"), gate.gate_tries),
+        metrics=check_metrics(metrics or usual),
+        fit=check_fit(options.fit or file.fit or "crop"),  # type: ignore[arg-type]  # one of FITS
+        dtype=placement.dtype or file.dtype or "auto",
+        gate=read_gate(gate.gate or file.gate, gate.gate_tries),
         placement=Placement(
-            device=placement.device or file.get("device") or "auto",
+            device=placement.device or file.device or "auto",
             weights=spec.weights_at,
-            offload=bool(file.get("offload") if placement.offload is None else placement.offload),
-            eager=bool(file.get("eager") if placement.eager is None else placement.eager),
+            offload=bool(file.offload if placement.offload is None else placement.offload),
+            eager=bool(file.eager if placement.eager is None else placement.eager),
         ),
     )
     if spec.is_random:
@@ -128,24 +136,13 @@ def parse_changes(changes: Sequence[str]) -> dict[str, str]:
     return parsed
 
 
-def read_config(path: str) -> dict[str, Any]:
+def read_config(path: str) -> ConfigFile:
     """Read a config file strictly; raises UserError naming the file and what is wrong with it."""
     data = _parsed(path)
-    data = {} if data is None else data
-    if not isinstance(data, Mapping):
-        raise UserError(f'config "{path}" has to be a mapping with keys out of {", ".join(FILE_KEYS)}')
-    for key in data:
-        if key not in FILE_KEYS:
-            hint = nearest(str(key), FILE_KEYS)
-            if str(key) in EchoConfig.names():
-                hint = "; settings belong under `echo:`"
-            raise UserError(f'config "{path}" has an unknown key "{key}"{hint}')
-    if not isinstance(data.get("echo", {}), Mapping):
-        raise UserError(f'config "{path}": `echo` has to be a mapping of settings')
-    for key, what in {"metrics": "names", "weights": "places"}.items():
-        if not isinstance(data.get(key, []), list):
-            raise UserError(f'config "{path}": `{key}` has to be a list of {what}')
-    return dict(data)
+    for key in data if isinstance(data, Mapping) else ():
+        if str(key) in EchoConfig.names():
+            raise UserError(f'config "{path}": unknown key "{key}"; settings belong under `echo:`')
+    return read_as(ConfigFile, {} if data is None else data, f'config "{path}"')
 
 
 def _parsed(path: str) -> Any:

@@ -14,7 +14,7 @@ from motionecho.errors import MotionEchoError, UserError
 from motionecho.runs import layout, results
 from motionecho.runs.files import HURRIED_S, PATIENCE_S, fetch
 from motionecho.runs.folder import Folder
-from motionecho.runs.keys import differences
+from motionecho.runs.keys import CODE_EPOCH, differences
 from motionecho.runs.notes import Blob, ErrorNote
 from motionecho.runs.records import Record, absolute, as_row
 from motionecho.runs.results import Entry, Index
@@ -54,6 +54,7 @@ class RunStore:
             raise
         except Exception as problem:
             raise UserError(f'cannot write to "{self.url}": {problem}') from problem
+        self.refuse_other_epoch()
         changed = differences(known.get("identity", {}), json.loads(body)["identity"])
         if changed:
             raise UserError(
@@ -66,6 +67,16 @@ class RunStore:
                 "leave --motions out to continue it, or use another place"
             )
         return False
+
+    def refuse_other_epoch(self) -> None:
+        """Raise UserError where a version made the run whose videos differ from this one's."""
+        epoch = (self.run() or {}).get("identity", {}).get("code_epoch", CODE_EPOCH)
+        if epoch != CODE_EPOCH:
+            raise UserError(
+                f'"{self.url}" was made by a version of motionecho whose videos differ from this one\'s '
+                f"(epoch {epoch} there, {CODE_EPOCH} here): finish it with that version, or use another "
+                "place; status, collect, score and compare read it as it is"
+            )
 
     def run(self) -> dict[str, Any] | None:
         """Return run.json, or None where there is no run."""

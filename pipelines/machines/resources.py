@@ -12,13 +12,16 @@ Where stages share a worker, what is said of one of them holds for the worker.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.dataclasses import dataclass as strict
 
 from motionecho.errors import BadSample, UserError, nearest
 from motionecho.runs.files import fetch
+from motionecho.strict import STRICT, Number, Whole, read_as
 from pipelines.tasks import STAGES, StageSpec
 
-TOP = {"separate": bool, "max_attempts": int, "infra_attempts": int, "backoff_s": float}
 UNITS = {
     "": 1,
     "k": 10**3,
@@ -53,15 +56,47 @@ class PoolSpec:
         return "+".join(self.names)
 
 
-@dataclass(frozen=True)
+def _enough(workers: int | None) -> int | None:
+    if workers == 0:
+        raise ValueError("would leave the stage undone; give 1 or more")
+    return workers
+
+
+def _share(gpus: float | None) -> float | None:
+    if gpus is not None and gpus > 1 and gpus != int(gpus):
+        raise ValueError("has to be a whole number, or a fraction below 1")
+    return gpus
+
+
+def _bytes(size: Any) -> Any:
+    if size is None or (isinstance(size, int) and not isinstance(size, bool)):
+        return size
+    found = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]i?)?b?\s*", str(size).lower())
+    if not found:
+        raise ValueError("is no size such as 8GiB")
+    return int(float(found[1]) * UNITS[found[2] or ""])
+
+
+@strict(frozen=True, config=STRICT)
 class Resources:
     """Of one stage; None leaves it to the cluster's size. `memory` in bytes, `resources` by Ray's names."""
 
-    workers: int | None = None
-    gpus: float | None = None
-    cpus: float | None = None
-    memory: int | None = None
-    resources: Mapping[str, float] = field(default_factory=dict)
+    workers: Annotated[Whole | None, Field(ge=0), AfterValidator(_enough)] = None
+    gpus: Annotated[Number | None, Field(ge=0), AfterValidator(_share)] = None
+    cpus: Annotated[Number | None, Field(ge=0)] = None
+    memory: Annotated[int | None, BeforeValidator(_bytes)] = None
+    resources: Mapping[str, Annotated[Number, Field(ge=0)]] = Field(default_factory=dict)
+
+
+@strict(frozen=True, config=STRICT)
+class ExecutionFile:
+    """What a file may say of a run's execution; None leaves it to the defaults of Execution."""
+
+    separate: bool | None = None
+    max_attempts: Annotated[Whole | None, Field(ge=0)] = None
+    infra_attempts: Annotated[Whole | None, Field(ge=0)] = None
+    backoff_s: Annotated[Number | None, Field(ge=0)] = None
+    stages: dict[str, Any] | None = None
 
 
 def read_execution(path: str) -> dict[str, Any]:
@@ -75,11 +110,14 @@ def read_execution(path: str) -> dict[str, Any]:
         raise UserError(f'cannot read engine file "{path}": {problem}') from problem
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise UserError(f'engine file "{path}" is not YAML: {" ".join(str(problem).split())}') from problem
-    _known(path, data, [*TOP, "stages"])
-    found = {name: _typed(path, name, data[name], TOP[name]) for name in TOP if name in data}
-    stages = data.get("stages") or {}
-    _known(path, stages, [stage.name for stage in STAGES])
-    return found | {"resources": {name: _resources(f"{path}: {name}", each) for name, each in stages.items()}}
+    found = vars(read_as(ExecutionFile, data, path))
+    stages, known = found["stages"] or {}, [stage.name for stage in STAGES]
+    for name in stages:
+        if name not in known:
+            raise UserError(f'{path}: unknown key "{name}"{nearest(name, known)}; known: {", ".join(known)}')
+    resources = {name: read_as(Resources, each, f"{path}: {name}") for name, each in stages.items()}
+    rest = {name: value for name, value in found.items() if name != "stages" and value is not None}
+    return rest | {"resources": resources}
 
 
 def laid_over(specs: Sequence[PoolSpec], asked: Mapping[str, Resources]) -> list[PoolSpec]:
@@ -106,45 +144,3 @@ def _one(spec: PoolSpec, asked: Mapping[str, Resources]) -> PoolSpec:
     if changes.get("num_gpus", 0) > 0:
         changes["threads"] = None
     return replace(spec, **changes)
-
-
-def _resources(where: str, data: Any) -> Resources:
-    _known(where, data, [each.name for each in fields(Resources)])
-    kinds = {"workers": int, "gpus": float, "cpus": float}
-    found: dict[str, Any] = {n: _typed(where, n, data[n], kind) for n, kind in kinds.items() if n in data}
-    if found.get("workers") == 0:
-        raise UserError(f"{where}: workers=0 would leave the stage undone; give 1 or more")
-    if found.get("gpus", 0) > 1 and found["gpus"] != int(found["gpus"]):
-        raise UserError(f"{where}: gpus={found['gpus']} has to be a whole number, or a fraction below 1")
-    if "memory" in data:
-        found["memory"] = _bytes(where, data["memory"])
-    custom = data.get("resources") or {}
-    _known(where, custom, custom)
-    return Resources(
-        **found, resources={str(n): _typed(where, n, value, float) for n, value in custom.items()}
-    )
-
-
-def _known(where: str, data: Any, names: Any) -> None:
-    if not isinstance(data, Mapping):
-        raise UserError(f"{where}: a mapping is wanted, not {data!r}")
-    for name in data:
-        if name not in names:
-            raise UserError(
-                f'{where}: unknown key "{name}"{nearest(str(name), names)}; known: {", ".join(names)}'
-            )
-
-
-def _typed(where: str, name: str, value: Any, kind: type) -> Any:
-    fits = isinstance(value, bool) if kind is bool else isinstance(value, int | float) and value >= 0
-    if not fits or (kind is not bool and (isinstance(value, bool) or (kind is int and value != int(value)))):
-        wanted = {bool: "true or false", int: "a whole number from 0", float: "a number from 0"}[kind]
-        raise UserError(f"{where}: {name}={value!r} is not {wanted}")
-    return kind(value)
-
-
-def _bytes(where: str, value: Any) -> int:
-    found = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]i?)?b?\s*", str(value).lower())
-    if not found:
-        raise UserError(f"{where}: memory={value!r} is no size such as 8GiB")
-    return int(float(found[1]) * UNITS[found[2] or ""])

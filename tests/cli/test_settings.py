@@ -1,7 +1,7 @@
 """Where settings come from, and who wins."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import fsspec
@@ -10,7 +10,7 @@ import pytest
 from motionecho.cli.exits import Exit
 from motionecho.cli.options import SettingsOptions
 from motionecho.cli.settings import resolve, settings_file
-from motionecho.config import EchoConfig, RunSettings
+from motionecho.config import STRATEGIES, EchoConfig, RunSettings
 from motionecho.errors import UserError
 from motionecho.models.registry import pair_spec
 from tests.cli.conftest import Cli
@@ -98,18 +98,20 @@ OTHERWISE = RunSettings.from_dict(
 )  # fmt: skip
 
 
-def test_a_settings_file_is_complete(tmp_path: Path) -> None:
+def test_a_settings_file_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STRATEGIES, "another", "module:function")
+    otherwise = replace(OTHERWISE, echo=OTHERWISE.echo.updated({"strategy": "another"}))
     plain = RunSettings(pair="toy", echo=EchoConfig())
     for field in fields(RunSettings):
-        assert getattr(OTHERWISE, field.name) != getattr(plain, field.name), field.name
-    for name, value in OTHERWISE.to_dict().items():
+        assert getattr(otherwise, field.name) != getattr(plain, field.name), field.name
+    for name, value in otherwise.to_dict().items():
         assert value != plain.to_dict()[name], name
-    usual = EchoConfig(), pair_spec(OTHERWISE.pair).defaults
-    for name, value in OTHERWISE.echo.to_dict().items():
+    usual = EchoConfig(), pair_spec(otherwise.pair).defaults
+    for name, value in otherwise.echo.to_dict().items():
         assert value not in [echo.to_dict()[name] for echo in usual], name
     path = tmp_path / "settings.json"
-    path.write_text(settings_file(OTHERWISE), encoding="utf-8")
-    assert resolve(SettingsOptions(config=str(path))).settings == OTHERWISE
+    path.write_text(settings_file(otherwise), encoding="utf-8")
+    assert resolve(SettingsOptions(config=str(path))).settings == otherwise
 
 
 def test_a_settings_file_can_say_that_nothing_is_scored_or_limited(tmp_path: Path) -> None:

@@ -27,12 +27,12 @@ class _TemporalAttention:
     """Attention processor: fused as usual, the explicit map where the running probe names this layer."""
 
     def __init__(self, name: str, owner: "MotionUNet"):
-        self.name, self.owner = name, owner
+        self.tap, self.owner = Tap(name), owner
 
     @property
     def shows(self) -> bool:
         """Whether the running probe asks for this layer's map."""
-        return self.owner.probe is not None and self.owner.probe.wants(Tap(self.name))
+        return self.owner.probe is not None and self.tap in self.owner.probe.taps
 
     def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
                  attention_mask: Tensor | None = None, **_: object) -> Tensor:  # fmt: skip
@@ -54,7 +54,7 @@ class _TemporalAttention:
             )
         else:
             weights = (query.float() @ key.float().mT * attn.scale).softmax(-1)  # [b*h*w, heads, f, f]
-            probe.show(Tap(self.name), weights.unflatten(0, (self.owner.batch, -1)))
+            probe.show(self.tap, weights.unflatten(0, (self.owner.batch, -1)))
             mixed = weights.to(value.dtype) @ value
         return mixed.transpose(1, 2).flatten(2)
 

@@ -61,7 +61,7 @@ class Attention(nn.Module):
         del self.to_q, self.to_k, self.to_v
 
     def forward(self, x: Tensor, source: Tensor, signal: Signal) -> Tensor:
-        if self.over_time and signal.probe is not None and signal.probe.wants(Tap(self.name)):
+        if self.over_time and signal.probe is not None and Tap(self.name) in signal.probe.taps:
             mixed = self._shown(self._from_itself(x), signal.probe)
         elif self.over_time:
             mixed = signal.ops.attend_over_time(self._from_itself(x))
