@@ -41,9 +41,11 @@ class Workspace:
         """Compute in here, after what runs already and before what comes next."""
         outside = torch.cuda.current_stream()
         self.stream.wait_stream(outside)
-        with torch.cuda.use_mem_pool(self.pool), torch.cuda.stream(self.stream):
-            yield
-        outside.wait_stream(self.stream)
+        try:
+            with torch.cuda.use_mem_pool(self.pool), torch.cuda.stream(self.stream):
+                yield
+        finally:  # a pass that a probe ends has begun, too
+            outside.wait_stream(self.stream)
 
     def warm_up(self, function: Callable[[], object]) -> None:
         """Libraries choose kernels and allocate workspaces, which a recording may not."""
@@ -118,7 +120,8 @@ class Recorded(Wrapped):
             return self.plain(**_inputs(z, at, text))
         try:
             with self.workspace.inside():
-                return self.denoiser.x0(z, at, text, probe).clone()
+                x0 = self.denoiser.x0(z, at, text, probe)
+            return x0.clone()  # out here, for a replay writes over what lies in there
         finally:
             probe.seen = {tap: shown.clone() for tap, shown in probe.seen.items()}
 
@@ -141,7 +144,7 @@ class Recorded(Wrapped):
             backward.replay()
             return slope.clone()
 
-        return Look(x0.clone(), loss, slope_at)
+        return Look(x0.clone(), loss.clone(), slope_at)
 
     def _record(self, inputs: Tensors, energy: Energy, targets: tuple[str, ...]) -> Recording:
         recording = Recording({name: tensor.detach().clone() for name, tensor in inputs.items()})

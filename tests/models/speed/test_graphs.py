@@ -2,21 +2,24 @@
 
 import gc
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import Any
 
 import pytest
 import tiny
 import torch
 
-from motionecho.denoiser import Backbone, Probe
-from motionecho.guidance.motionclone import MotionClone
-from motionecho.guidance.steering import predict, stack
+from motionecho.denoiser import Denoiser, Seen, observe
+from motionecho.guidance.motionclone import Top1Attention
+from motionecho.guidance.steering import stack
 from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.animatediff.text import load_text as text_of_clip
+from motionecho.models.speed.graphs import Workspace
 from motionecho.models.toy.nets import WordEncoder
-from motionecho.models.videocrafter.backbone import EmbeddedScales, VideoCrafter
+from motionecho.models.videocrafter.backbone import SCHEDULE, EmbeddedScales, VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.text import load_text as text_of_openclip
-from motionecho.schedules import Consistency, NoiseSchedule
+from motionecho.schedules import Discrete, Schedule, trailing
 from tests.models.animatediff import public as animatediff
 from tests.models.videocrafter import public as videocrafter
 
@@ -29,25 +32,29 @@ def tensors() -> list[torch.Tensor]:
 
 
 def motion_unet() -> Pass:
-    schedule = NoiseSchedule.from_betas(0.001, 0.011)  # seen by no other test
-    return guided(MotionUNet(tiny.unet(0), schedule, Consistency(), tiny.LAYERS, "v"), 5, tiny.WIDTH)
+    schedule = Discrete.from_betas(0.001, 0.011)  # seen by no other test
+    return guided(MotionUNet(tiny.unet(0), trailing, tiny.LAYERS, "v"), schedule, 5, tiny.WIDTH)
 
 
 def lvdm() -> Pass:
     net = load_unet(videocrafter.unet_state(turbo=True))
-    return guided(VideoCrafter(net, scales=EmbeddedScales()), 77, videocrafter.TEXT_WIDTH)
+    return guided(VideoCrafter(net, scales=EmbeddedScales()), SCHEDULE, 77, videocrafter.TEXT_WIDTH)
 
 
-def guided(backbone: Backbone, words: int, width: int) -> Pass:
+def guided(denoiser: Denoiser, schedule: Schedule, words: int, width: int) -> Pass:
     """A plain pass, one that ends early, and one with its gradient."""
-    z, text, guidance = torch.randn(1, 4, 4, 8, 8), torch.randn(1, words, width), MotionClone(backbone.layers)
+    z, text, energy = (
+        torch.randn(1, 4, 4, 8, 8),
+        torch.randn(1, words, width),
+        Top1Attention(denoiser.layers, 400),
+    )
 
     def passes() -> None:
-        backbone.denoise(z, 500, text)
-        probe = Probe(guidance.layers)
-        backbone.observe(z, 400, text, probe)
-        seen = predict(backbone, z, 500, text, guidance, stack([guidance.target(probe)]), 0.0)
-        assert seen.gradient is not None
+        at = schedule.at(500)
+        denoiser.x0(z, at, text)
+        probe = observe(denoiser, z, schedule.at(400), text, energy.taps)
+        look = denoiser.look(z, at, text, energy, stack([energy.target(probe)]))
+        assert look.gradient(torch.ones(1)).shape == z.shape
 
     return passes
 
@@ -75,3 +82,23 @@ def test_a_pass_leaves_no_tensor_behind(make: Callable[[], Pass]) -> None:
     with torch.no_grad():
         action()
     assert [each.shape for each in tensors() if id(each) not in known] == []
+
+
+def test_what_comes_next_waits_for_a_pass_that_a_probe_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream:
+        def __init__(self) -> None:
+            self.waited_for: list[Stream] = []
+
+        def wait_stream(self, other: "Stream") -> None:
+            self.waited_for.append(other)
+
+    pool: Any = None
+    inner: Any = Stream()
+    outer = Stream()
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: outer)
+    for name in ("use_mem_pool", "stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda _: nullcontext())
+    with suppress(Seen), Workspace(pool, inner).inside():
+        raise Seen
+    assert inner.waited_for == [outer]
+    assert outer.waited_for == [inner]
