@@ -53,6 +53,7 @@ class VideoCrafter:
 
     def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
         out = self.network(z, **self._told(z, at.t, text), probe=probe).float()
+        z = z if out.requires_grad else z.detach()  # behind a full probe there is no graph
         x0 = clean("eps", z, out, at)
         return x0 if self.scales is None else boundary(z, x0, at)
 
