@@ -153,12 +153,17 @@ class UNet(nn.Module):
 
     def weight(self, name: str) -> Tensor:
         """A view [out, in] of a linear layer's weight by its public name, merged or not."""
-        parent, _, leaf = name.rpartition(".")
-        layer = dict(self.named_modules()).get(parent)
-        if isinstance(layer, Attention) and layer.to_qkv is not None and leaf in MERGED:
-            return layer.to_qkv.detach().chunk(3)[MERGED.index(leaf)]
-        known = {n: m for n, m in self.named_modules() if isinstance(m, nn.Linear | nn.Conv1d)}
-        return layer_weight(known.get(name), name, known)
+        single = {n: m for n, m in self.named_modules() if isinstance(m, nn.Linear | nn.Conv1d)}
+        merged = {
+            f"{parent}.{part}": (layer.to_qkv, k)
+            for parent, layer in self.named_modules()
+            if isinstance(layer, Attention) and layer.to_qkv is not None
+            for k, part in enumerate(MERGED)
+        }
+        if name in merged:
+            whole, k = merged[name]
+            return whole.detach().chunk(len(MERGED))[k]
+        return layer_weight(single.get(name), name, [*single, *merged])
 
 
 def fused(net: UNet, ops: ModuleType) -> UNet:

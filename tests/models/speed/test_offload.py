@@ -1,0 +1,73 @@
+"""A berth holds one network at a time, and weights are asked for anew when another has been there."""
+
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from motionecho.errors import UserError
+from motionecho.models.speed.offload import Berth, Berthed
+
+NAME = f"{tiny.LAYERS[0]}.to_v"
+AT = tiny.SCHEDULE.at(500)
+
+
+def taking_turns(place: Any) -> tuple[Berthed, Berthed]:
+    """A student and a teacher, and a berth wherever `Tensor.to` can bring them."""
+    berth = Berth(place)
+    return Berthed(tiny.denoiser(1), berth), Berthed(tiny.denoiser(2), berth)
+
+
+@pytest.fixture
+def inputs() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, 4, 4, 8, 8, generator=generator), torch.randn(1, 5, tiny.WIDTH, generator=generator)
+
+
+def test_a_weight_that_is_asked_for_takes_the_berth(inputs) -> None:
+    student, teacher = taking_turns(torch.device("cpu"))
+    z, text = inputs
+    with torch.no_grad():
+        for asked, other, seed in ((student, teacher, 1), (teacher, student, 2), (student, teacher, 1)):
+            other.x0(z, AT, text)
+            assert student.berth.taken is other.network
+            weight = asked.weight(NAME)
+            assert student.berth.taken is asked.network
+            assert torch.equal(weight, tiny.denoiser(seed).weight(NAME))
+
+
+def test_what_is_written_is_what_the_next_pass_computes_with(inputs) -> None:
+    student, _ = taking_turns(torch.device("cpu"))
+    z, text = inputs
+    with torch.no_grad():
+        before = student.x0(z, AT, text)
+        student.weight(NAME).neg_()
+        alone = tiny.denoiser(1)
+        alone.weight(NAME).neg_()
+        after = student.x0(z, AT, text)
+        assert not torch.allclose(before, after, atol=1e-4)
+        assert torch.equal(after, alone.x0(z, AT, text))
+
+
+def test_what_is_written_is_gone_once_another_network_has_had_the_berth(inputs) -> None:
+    """Another dtype stands for a card's memory: what is brought there is a copy of what lies at home."""
+    student, teacher = taking_turns(torch.float64)
+    (z, text), original = inputs, tiny.denoiser(1).weight(NAME)
+    with torch.no_grad():
+        before = student.x0(z, AT, text)
+        student.weight(NAME).neg_()
+        assert not torch.allclose(student.x0(z, AT, text), before, atol=1e-4)
+        teacher.x0(z, AT, text)
+        assert {parameter.dtype for parameter in student.network.parameters()} == {torch.float32}
+        weight = student.weight(NAME)
+        assert weight.dtype == torch.float64
+        assert torch.equal(weight, original.double())
+        assert torch.equal(student.x0(z, AT, text), before)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    student, _ = taking_turns(torch.device("cpu"))
+    with pytest.raises(UserError, match=r"to_vv\" is no linear layer .*did you mean \".*\.to_v\""):
+        student.weight(f"{NAME}v")
