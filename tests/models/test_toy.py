@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from motionecho.errors import BadSample, UserError
-from motionecho.guidance.steering import predict, scaled, stack, steer
-from motionecho.inversion import guidance_of, invert
+from motionecho.guidance.steering import Update, stack
+from motionecho.guidance.strategy import strategy_of
+from motionecho.inversion import invert
 from motionecho.models.registry import load_pair, pair_spec
 from motionecho.noise import noise
+from motionecho.schedules import renoise
 from motionecho.sprites.judge import (
     asked_for,
     centre_error,
@@ -26,6 +28,7 @@ from motionecho.sprites.motions import HELD_OUT_MOTIONS, MOTIONS, TRAINING_SHARE
 from motionecho.sprites.render import reference_clip, render
 from motionecho.sprites.scenes import captions, held_out_look, sample_scenes
 from motionecho.sprites.words import WORDS, tokenize
+from tests.models.descent import loss_after
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def pair():
 @pytest.mark.parametrize(("asked", "is_dtype"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_every_network_is_of_the_dtype_asked_and_not_of_its_files(asked, is_dtype):
     loaded = load_pair("toy", "cpu", asked)
-    for network in (loaded.student.unet, loaded.teacher.unet, loaded.vae):
+    for network in (loaded.student.network, loaded.teacher.network, loaded.codec.vae):
         assert {parameter.dtype for parameter in network.parameters()} == {is_dtype}
 
 
@@ -108,35 +111,26 @@ def test_weights_ship_within_their_budget() -> None:
 
 def test_autoencoder_returns_what_it_is_given(pair) -> None:
     frames, _ = reference_clip(5, "arc")
-    back = pair.decode_video(pair.encode_video(frames)[None])[0]
+    back = pair.codec.decode(pair.codec.encode(frames)[None])[0]
     psnr = 10 * np.log10(255**2 / np.mean((back.astype(float) - frames) ** 2))
     assert psnr > 26
 
 
 @pytest.mark.parametrize("role", ["student", "teacher"])
 @pytest.mark.parametrize("update", ["x0", "direction"])
-def test_one_small_guided_step_lowers_the_motion_loss(pair, role: str, update: str) -> None:
-    model, config = getattr(pair, role), pair.spec.defaults.updated({"inversion_steps": 2})
+def test_one_small_guided_step_lowers_the_motion_loss(pair, role: str, update: Update) -> None:
+    denoiser, config = getattr(pair, role), pair.spec.defaults.updated({"inversion_steps": 2})
     frames, _ = reference_clip(8, "zigzag")
-    motion, text, t, t_next = (
-        invert(pair, frames, config),
-        pair.encode_text(["a red star on a blue background"]),
-        879,
-        759,
-    )
-    target, guide = stack([getattr(motion, role)]), guidance_of(model, config)
-    z = model.schedule.add_noise(
-        pair.encode_video(frames[::-1])[None], noise(0, "test", 0, (1, *motion.z_T.shape)), t
-    )
-    seen = predict(model, z, t, text, guide, target, above=0.0)
-    after = []
-    for strength in (0.0, 0.02):
-        eps_x0, eps_next = steer(
-            seen.eps, scaled(seen.gradient, strength, "unit_rms"), model.schedule.sigma(t), update
-        )
-        moved = model.schedule.add_noise(model.schedule.x0(z, eps_x0, t), eps_next, t_next)
-        after.append(predict(model, moved, t_next, text, guide, target).loss.item())
-    assert after[1] < after[0]
+    motion, text = invert(pair, frames, config), pair.encode_text(["a red star on a blue background"])
+    energy = strategy_of(denoiser, config.reference).energy
+    target = stack([getattr(motion, role).targets[energy.time_for(879)]])
+    reversed_clip, eps = pair.codec.encode(frames[::-1])[None], noise(0, "test", 0, (1, *motion.z_T.shape))
+    z = renoise(reversed_clip, eps, pair.schedule.at(879))
+
+    def after(strength: float) -> float:
+        return loss_after(strength, denoiser, pair.schedule, z, (879, 759), text, energy, target, update)
+
+    assert after(0.02) < after(0.0)
 
 
 def test_judge_finds_the_sprite(pair) -> None:

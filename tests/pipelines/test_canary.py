@@ -33,10 +33,10 @@ def test_other_weights_are_named_by_their_part(pair: ModelPair, tmp_path: Path) 
     with pytest.raises(
         CanaryMismatch, match=r"\(cpu on two\).*first did \(cpu on one\): the teacher is .*% off"
     ):
-        check(store, replace(pair, teacher=tiny.backbone(5)), "cpu on two")
+        check(store, replace(pair, teacher=tiny.denoiser(5)), "cpu on two")
     other = tiny.pair()
     with torch.no_grad():
-        other.vae.decoder.conv_out.weight.mul_(1.1)
+        other.codec.vae.decoder.conv_out.weight.mul_(1.1)
     assert "the decoder is" in (disagreement(canary(pair), canary(other)) or "")
 
 

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from motionecho.config import Placement
-from motionecho.denoiser import Probe
 from motionecho.echo import generate
 from motionecho.guidance import steering
-from motionecho.guidance.motionclone import MotionClone
-from motionecho.guidance.steering import predict, scaled, stack, steer
+from motionecho.guidance.motionclone import Top1Attention
+from motionecho.guidance.steering import Update
 from motionecho.inversion import invert
 from motionecho.models.animatediff.pair import load
 from motionecho.models.pair import ModelPair
 from motionecho.models.registry import PAIRS, PairSpec, pair_spec
 from motionecho.models.speed.offload import Berthed
 from tests.models.animatediff import public
+from tests.models.descent import loss_after, raw_gradient, target_of
 
 CPU = Placement(device="cpu")
 
@@ -43,7 +43,7 @@ def made(pair: ModelPair) -> tuple[torch.Tensor, dict]:
     config = pair.spec.config(changes=QUICK)
     motion = invert(pair, frames, config)
     latents, (trace,) = generate(pair, [motion], ["a fox running"], [7], config)
-    assert pair.decode_video(latents).shape == (1, 4, 64, 64, 3)
+    assert pair.codec.decode(latents).shape == (1, 4, 64, 64, 3)
     return latents, trace.summary()
 
 
@@ -66,51 +66,45 @@ def test_one_berth_holds_one_network(spec: PairSpec) -> None:
     berth = pair.student.berth
     pair.encode_text([""])
     tower = berth.taken
-    z, text = torch.randn(1, 4, 4, 8, 8), torch.randn(1, 77, public.TEXT_WIDTH)
-    at_home = [p.data_ptr() for p in pair.student.unet.parameters()]
+    z, text, at = torch.randn(1, 4, 4, 8, 8), torch.randn(1, 77, public.TEXT_WIDTH), pair.schedule.at(500)
+    at_home = [p.data_ptr() for p in pair.student.network.parameters()]
     with torch.no_grad():
-        pair.student.denoise(z, 500, text)
-        assert berth.taken is pair.student.unet
+        pair.student.x0(z, at, text)
+        assert berth.taken is pair.student.network
         assert berth.taken is not tower
-        pair.teacher.denoise(z, 500, text)
-    assert berth.taken is pair.teacher.unet
-    assert [p.data_ptr() for p in pair.student.unet.parameters()] == at_home
+        pair.teacher.x0(z, at, text)
+    assert berth.taken is pair.teacher.network
+    assert [p.data_ptr() for p in pair.student.network.parameters()] == at_home
 
 
 def test_schedules_are_the_published_ones(pair: ModelPair) -> None:
     published = {999: 0.001579, 939: 0.003194, 874: 0.006543, 749: 0.022729, 499: 0.161812, 249: 0.570866}
     for t, value in published.items():
-        assert pair.student.schedule.alphas_cumprod[t] == pytest.approx(value, abs=1e-6)
-    assert pair.student.solver.timesteps(8) == [999, 874, 749, 624, 499, 374, 249, 124]
-    assert pair.student.solver.timesteps(4) == [999, 749, 499, 249]
-    assert pair.student.solver.noise == "predicted"
+        assert pair.schedule.alphas_cumprod[t] == pytest.approx(value, abs=1e-6)
+    assert pair.student.grid(8) == [999, 874, 749, 624, 499, 374, 249, 124]
+    assert pair.student.grid(4) == [999, 749, 499, 249]
+    assert pair.student.noise == "predicted"
 
 
 @pytest.mark.parametrize("role", ["student", "teacher"])
 @pytest.mark.parametrize("update", ["x0", "direction"])
-def test_one_small_step_lowers_the_motion_loss(pair: ModelPair, role: str, update: str) -> None:
-    backbone, t, t_next = getattr(pair, role), 749, 600
-    generator = torch.Generator().manual_seed(3)
+def test_one_small_step_lowers_the_motion_loss(pair: ModelPair, role: str, update: Update) -> None:
+    denoiser, generator = getattr(pair, role), torch.Generator().manual_seed(3)
     z, ref = torch.randn(2, 1, 4, 4, 8, 8, generator=generator)
-    text = torch.randn(1, 77, public.TEXT_WIDTH, generator=generator)
-    guidance, reference = MotionClone(backbone.layers), Probe(backbone.layers)
-    with torch.no_grad():
-        backbone.observe(ref, 400, text, reference)
-    target = stack([guidance.target(reference)])
+    text, energy = (
+        torch.randn(1, 77, public.TEXT_WIDTH, generator=generator),
+        Top1Attention(pair.spec.layers, 400.0),
+    )
+    target = target_of(denoiser, ref, pair.schedule.at(400), text, energy)
 
-    def loss_after(strength: float) -> float:
-        seen = predict(backbone, z, t, text, guidance, target, above=0.0)
-        shift = scaled(seen.gradient, strength, "unit_rms")
-        eps_x0, eps_next = steer(seen.eps, shift, backbone.schedule.sigma(t), update)
-        x0 = backbone.solver.x0(backbone.schedule, z, eps_x0, t)
-        onward = backbone.schedule.add_noise(x0, eps_next, t_next)
-        return predict(backbone, onward, t_next, text, guidance, target).loss.item()
+    def after(strength: float) -> float:
+        return loss_after(strength, denoiser, pair.schedule, z, (749, 600), text, energy, target, update)
 
-    assert loss_after(0.02) < loss_after(0.0) < loss_after(-0.02)
+    assert after(0.02) < after(0.0) < after(-0.02)
 
 
 def test_half_precision_keeps_the_gradient(pair: ModelPair, monkeypatch: pytest.MonkeyPatch) -> None:
-    class FullSize(MotionClone):
+    class FullSize(Top1Attention):
         """At full size the loss is a mean of 2000 times as many entries, so its gradient is smaller."""
 
         def loss(self, probe, target):
@@ -119,15 +113,11 @@ def test_half_precision_keeps_the_gradient(pair: ModelPair, monkeypatch: pytest.
     half = load(pair.spec, CPU, "float16").student
     generator = torch.Generator().manual_seed(3)
     z, ref = torch.randn(2, 1, 4, 4, 16, 16, generator=generator)
-    text = torch.randn(1, 77, public.TEXT_WIDTH, generator=generator)
-    reference = Probe(half.layers)
-    with torch.no_grad():
-        pair.student.observe(ref, 400, text, reference)
-    guidance = FullSize(half.layers)
-    target = stack([guidance.target(reference)])
+    text, energy = torch.randn(1, 77, public.TEXT_WIDTH, generator=generator), FullSize(half.layers, 400.0)
+    target = target_of(pair.student, ref, pair.schedule.at(400), text, energy)
 
-    def gradient(net) -> torch.Tensor:
-        return predict(net, z, 500, text, guidance, target, above=0.0).gradient.flatten()
+    def gradient(denoiser) -> torch.Tensor:
+        return raw_gradient(denoiser, z, pair.schedule.at(500), text, energy, target).flatten()
 
     expected = gradient(pair.student)
     assert torch.cosine_similarity(expected, gradient(half), dim=0) > 0.999

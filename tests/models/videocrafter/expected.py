@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from motionecho.denoiser import Probe
+from motionecho.denoiser import Probe, Tap
 from motionecho.models.videocrafter.backbone import LAYERS
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.signal import scale_embedding
@@ -46,9 +46,9 @@ def compute() -> dict[str, Tensor]:
     results = {}
     for name, turbo, told in (("vc2", False, {}), ("turbo", True, scales())):
         net = load_unet(public.unet_state(turbo, seed=int(turbo)))
-        z, probe = latents().requires_grad_(), Probe(LAYERS)
+        z, probe = latents().requires_grad_(), Probe(tuple(Tap(layer) for layer in LAYERS))
         results[f"{name}.eps"] = net(z, TIMES, states(), fps=10, **told, probe=probe).detach()
-        energy = torch.stack([weights.square().sum() for weights in probe.maps.values()]).sum()
+        energy = torch.stack([weights.square().sum() for weights in probe.seen.values()]).sum()
         (results[f"{name}.gradient"],) = torch.autograd.grad(energy, z)
     with torch.no_grad():
         vae = load_vae(public.vae_state())

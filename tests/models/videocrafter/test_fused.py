@@ -6,23 +6,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from motionecho.denoiser import Probe
+from motionecho.denoiser import Probe, Tap
 from motionecho.models.kernels import plain
-from motionecho.models.videocrafter.backbone import EmbeddedScales, VideoCrafter
+from motionecho.models.videocrafter.backbone import SCHEDULE, EmbeddedScales, VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.unet import UNet, fused
+from motionecho.schedules import eps_of
 from tests.models.videocrafter import public
 
 
-def seen(backbone: VideoCrafter, z: Tensor, text: Tensor) -> list[Tensor]:
+def seen(denoiser: VideoCrafter, z: Tensor, text: Tensor) -> list[Tensor]:
     """Noise without a gradient; noise, maps and a gradient with one."""
-    leaf, probe = z.clone().requires_grad_(), Probe(backbone.layers)
+    at, taps = SCHEDULE.at(600), tuple(Tap(layer) for layer in denoiser.layers)
+    leaf, probe = z.clone().requires_grad_(), Probe(taps)
     with torch.no_grad():
-        eps_plain = backbone.denoise(z, 600, text)
-    eps = backbone.denoise(leaf, 600, text, probe)
-    maps = [probe.maps[layer] for layer in backbone.layers]
+        plain_x0 = denoiser.x0(z, at, text)
+    x0 = denoiser.x0(leaf, at, text, probe).detach()
+    maps = [probe.seen[tap] for tap in taps]
     (gradient,) = torch.autograd.grad(sum(part.square().mean() for part in maps), leaf)
-    return [eps_plain, eps.detach(), *(part.detach() for part in maps), gradient]
+    noise = [eps_of(z, each, at) for each in (plain_x0, x0)]
+    return [*noise, *(part.detach() for part in maps), gradient]
 
 
 @pytest.mark.parametrize(

@@ -54,14 +54,14 @@ def made(pair: ModelPair) -> tuple[torch.Tensor, Trace]:
     config = pair.spec.config(changes=QUICK)
     motion = invert(pair, frames, config)
     assert motion.z_T.shape == (4, 4, 8, 8)
-    assert {name.split(":")[0] for name in motion.student} == set(pair.spec.layers)
+    assert {name.split(":")[0] for name in motion.student.targets[400.0]} == set(pair.spec.layers)
     latents, (trace,) = generate(pair, [motion], ["a fox running"], [7], config)
     return latents, trace
 
 
 def test_a_clip_becomes_a_video(pair: ModelPair) -> None:
     latents, trace = made(pair)
-    video = pair.decode_video(latents)
+    video = pair.codec.decode(latents)
     assert video.shape == (1, 4, 64, 64, 3)
     assert video.dtype == np.uint8
     evaluations = trace.summary()["evaluations"]
@@ -73,12 +73,12 @@ def test_a_clip_becomes_a_video(pair: ModelPair) -> None:
 def test_networks_that_take_turns_make_the_same_video(pair: ModelPair) -> None:
     taking_turns = load(pair.spec, Placement(device="cpu", offload=True), "auto")
     assert torch.equal(made(taking_turns)[0], made(pair)[0])
-    assert np.array_equal(*(p.decode_video(torch.ones(1, 4, 4, 8, 8)) for p in (pair, taking_turns)))
+    assert np.array_equal(*(p.codec.decode(torch.ones(1, 4, 4, 8, 8)) for p in (pair, taking_turns)))
 
 
 def test_a_lora_makes_the_first_turbo_of_videocrafter2(home: Path, spec: PairSpec) -> None:
     pair = load(replace(pair_spec("turbo-v1", (str(home),)), frames=4, height=64, width=64), CPU, "auto")
-    base, student = pair.teacher.unet.state_dict(), pair.student.unet.state_dict()
+    base, student = pair.teacher.network.state_dict(), pair.student.network.state_dict()
     factors = iter(public.lora())
     changed = {name for name, t in student.items() if name not in base or not torch.equal(base[name], t)}
     expected = [name for name, t in student.items() if name.endswith("weight") and t.ndim in (2, 4, 5)]
@@ -88,7 +88,7 @@ def test_a_lora_makes_the_first_turbo_of_videocrafter2(home: Path, spec: PairSpe
         added = torch.einsum("or,ri->oi", up.flatten(1), down.flatten(1)).view(before.shape)
         assert torch.allclose(student[name], before + added, atol=1e-5), name
     assert pair.student.scales.motion is None
-    assert pair.student.solver.timesteps(8) == [999 - 120 * k for k in range(8)]
+    assert pair.student.grid(8) == [999 - 120 * k for k in range(8)]
     assert bool(torch.isfinite(made(pair)[0]).all())
 
 
@@ -115,12 +115,12 @@ def test_student_and_teacher_are_told_what_they_were_trained_with(pair: ModelPai
     assert (pair.student.scales.text, pair.student.scales.motion) == (7.5, 0.05)
     assert pair.teacher.scales is None
     assert pair.student.fps == pair.teacher.fps == 8
-    assert pair.student.solver.timesteps(4) == [999, 749, 499, 249]
+    assert pair.student.grid(4) == [999, 749, 499, 249]
 
 
 def test_clips_of_another_size_are_refused(pair: ModelPair) -> None:
     with pytest.raises(BadSample, match=r"uint8 \(4, 64, 64, 3\)"):
-        pair.encode_video(np.zeros((4, 32, 64, 3), np.uint8))
+        pair.codec.encode(np.zeros((4, 32, 64, 3), np.uint8))
 
 
 def test_text_is_read_before_the_last_layer(pair: ModelPair, spec: PairSpec) -> None:

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from motionecho.models.videocrafter.backbone import SCHEDULE, SOLVER
+from motionecho.models.videocrafter.backbone import SCHEDULE, TURBO_V1_GRID, TURBO_V2_GRID
 from motionecho.models.videocrafter.signal import scale_embedding, sinusoid
-from motionecho.schedules import Consistency
 from tests.models.videocrafter import expected
 
 FROZEN = expected.frozen()
@@ -36,7 +35,7 @@ def test_schedule_and_timesteps_are_the_published_ones() -> None:
     published = {999: 0.00466, 939: 0.00932, 874: 0.01843, 749: 0.05662, 499: 0.27767, 249: 0.67543}
     for t, value in published.items():
         assert SCHEDULE.alphas_cumprod[t] == pytest.approx(value, abs=1e-5)
-    assert SOLVER.timesteps(4) == [999, 749, 499, 249]
-    assert SOLVER.timesteps(8) == [999, 874, 749, 624, 499, 374, 249, 124]
-    assert SOLVER.timesteps(16) == [999 - 60 * k for k in range(16)]
-    assert Consistency(origin_steps=50).timesteps(8) == [999 - 120 * k for k in range(8)]
+    assert TURBO_V2_GRID(4) == [999, 749, 499, 249]
+    assert TURBO_V2_GRID(8) == [999, 874, 749, 624, 499, 374, 249, 124]
+    assert TURBO_V2_GRID(16) == [999 - 60 * k for k in range(16)]
+    assert TURBO_V1_GRID(8) == [999 - 120 * k for k in range(8)]
