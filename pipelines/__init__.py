@@ -1,1 +1,1 @@
-"""How samples meet machines: Ray lives here and nowhere else. Start with `generate.py`, then `loop.py`."""
+"""How samples meet machines: Ray lives here alone. Start with `generate.py`, then `driver/loop.py`."""

@@ -138,13 +138,6 @@ def test_echo_follows_it_and_more_strength_means_a_lower_loss(pair: ModelPair) -
     assert by_teacher[1] < by_teacher[0]
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[1:3]))
-def test_the_commands_exist_with_their_options(words: list[str], cli: Callable[..., Done]) -> None:
-    names = [word for word in words[1:3] if word.isalpha()]
-    offered = cli(*names, "--help").out
-    assert all(word in offered for word in words if word.startswith("--"))
-
-
 def test_a_command_makes_a_video_with_it(
     cli: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
