@@ -63,7 +63,7 @@ def test_the_example_is_small_and_its_line_is_one() -> None:
 def test_settings_choose_it_by_its_word() -> None:
     assert EchoConfig.of(strategy=WORD) == EchoConfig().updated({"strategy": f" {WORD} "})
     assert config().reference.to_dict() == tiny.CONFIG.reference.to_dict() | {"strategy": WORD}  # in the key
-    sentence = rf'strategy="whole_map": no such strategy \(did you mean "{WORD}"\?\); known: .*\b{WORD}\b'
+    sentence = rf'strategy="whole_map" is no strategy \(did you mean "{WORD}"\?\); known: .*\b{WORD}\b'
     with pytest.raises(UserError, match=sentence):
         EchoConfig().updated({"strategy": "whole_map"})
 
