@@ -1,8 +1,10 @@
 """What one calls in a notebook: a clip to its motion, a motion to a video, a video to figures.
 
-pair = motionecho.load_pair("toy")
-motion = motionecho.invert(pair, "bounce.mp4")
-video = motionecho.generate(pair, motion, "a red star on a blue background", seed=42)
+The way from one to the other:
+
+    pair = motionecho.load_pair("toy")
+    motion = motionecho.invert(pair, "bounce.mp4")
+    video = motionecho.generate(pair, motion, "a red star on a blue background", seed=42)
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,11 @@
 """One sample from clip to frames, in order: batch, command line, notebook and bench make it here.
 
-maker = Maker(load_pair("toy"))
-clip = maker.clip("bounce.mp4")
-made = maker.make(maker.motion(clip), "a red star on a blue background", seed=42)
-made.write("star.mp4")
+The way of a sample:
+
+    maker = Maker(load_pair("toy"))
+    clip = maker.clip("bounce.mp4")
+    made = maker.make(maker.motion(clip), "a red star on a blue background", seed=42)
+    made.write("star.mp4")
 """
 
 import base64

@@ -15,7 +15,7 @@ from motionecho.config import ReferenceSettings
 from motionecho.denoiser import Denoiser, Probe, Tap, Target
 from motionecho.guidance.strategy import Strategy
 
-LOSS_UNIT = 2000.0  # of reported losses and thresholds, whatever the strength: MotionClone's own weight
+LOSS_UNIT = 2000.0  # of reported losses and thresholds, whatever the strength
 
 
 @dataclass(frozen=True)
