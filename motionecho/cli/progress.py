@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,37 +14,15 @@ from rich.text import Text
 
 from motionecho.cli.printing import count, duration
 
+if TYPE_CHECKING:
+    from pipelines.execution import Progress
+
 PLAIN_EVERY_S = 30.0
 SHOWN_RUNNING = 3  # ids of samples at work that fit beside each other
 
 
-class Snapshot(Protocol):
-    """The state of a run at one moment; `pipelines.generate.Progress` is one."""
-
-    @property
-    def total(self) -> int: ...
-    @property
-    def done(self) -> int: ...
-    @property
-    def failed(self) -> int: ...
-    @property
-    def running(self) -> tuple[str, ...]: ...
-    @property
-    def rate(self) -> float | None: ...
-    @property
-    def eta_s(self) -> float | None: ...
-    @property
-    def last(self) -> str | None: ...
-    @property
-    def pools(self) -> Mapping[str, tuple[int, int]]: ...
-    @property
-    def failures(self) -> Mapping[str, int]: ...
-    @property
-    def message(self) -> str | None: ...
-
-
 class Display(AbstractContextManager["Display"]):
-    """Shows snapshots as they come; call `update` with each.
+    """Shows progress as it comes; call `update` with each.
 
     `place` is the run's folder or URL, which completes the videos' paths; `clock` is seconds that only grow.
     """
@@ -69,7 +47,7 @@ class Display(AbstractContextManager["Display"]):
     def __exit__(self, *problem: object) -> None:
         self.screen.__exit__(*problem)  # type: ignore[arg-type]
 
-    def update(self, now: Snapshot) -> None:
+    def update(self, now: "Progress") -> None:
         """Show `now`: redraw the panel, or print a line when there is news or half a minute has passed."""
         elapsed = self.clock() - self.began
         if self.live:
@@ -86,7 +64,7 @@ class Display(AbstractContextManager["Display"]):
             self.spoke = self.clock()
 
 
-def line(now: Snapshot, place: str, elapsed: float) -> str:
+def line(now: "Progress", place: str, elapsed: float) -> str:
     """Write a snapshot as one line of plain text."""
     parts = [f"[{duration(elapsed)}] {now.done}/{now.total} done"]
     if now.failed:
@@ -98,7 +76,7 @@ def line(now: Snapshot, place: str, elapsed: float) -> str:
     return ", ".join(parts)
 
 
-def panel(now: Snapshot, title: str, place: str, elapsed: float) -> RenderableType:
+def panel(now: "Progress", title: str, place: str, elapsed: float) -> RenderableType:
     """Draw a snapshot as a panel: bar, pools, pace, failures by class, the last video."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(style="dim")
@@ -126,7 +104,7 @@ def panel(now: Snapshot, title: str, place: str, elapsed: float) -> RenderableTy
     )
 
 
-def _pace(now: Snapshot) -> list[str]:
+def _pace(now: "Progress") -> list[str]:
     parts = [f"{now.rate:.1f} videos/min"] if now.rate else []
     return parts + ([f"about {duration(now.eta_s)} left"] if now.eta_s is not None else [])
 

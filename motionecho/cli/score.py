@@ -22,6 +22,7 @@ from motionecho.errors import UserError
 if TYPE_CHECKING:
     from motionecho.metrics.compare import Comparison
     from motionecho.metrics.stats import Estimate
+    from pipelines.scoring.run import ScoredSource, Scoring
 
 
 def score(
@@ -160,7 +161,7 @@ def differences(result: "Comparison") -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _banner(found: Any, scoring: Any, source: str, url: str) -> None:
+def _banner(found: "ScoredSource", scoring: "Scoring", source: str, url: str) -> None:
     without = f" ({found.without} more have no video)" if found.without else ""
     say(f"source     {source}: {count(len(found.rows), 'video')}{without}", f"out        {url}")
     for name in found.missing:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from motionecho.config import STRATEGIES, ReferenceSettings
 from motionecho.denoiser import Denoiser, Energy, Target, observe
+from motionecho.errors import UserError
 from motionecho.noise import noise
 from motionecho.schedules import Schedule, renoise
 
@@ -46,7 +47,9 @@ class Strategy:
 
 
 def strategy_of(denoiser: Denoiser, reference: ReferenceSettings) -> Strategy:
-    """The strategy that settings name, for one network."""
+    """The strategy that settings name, for one network; UserError where this process does not know it."""
+    if reference.strategy not in STRATEGIES:
+        raise UserError(f'no strategy "{reference.strategy}" here; known: {", ".join(STRATEGIES)}')
     module, function = STRATEGIES[reference.strategy].split(":")
     make: Callable[[Denoiser, ReferenceSettings], Strategy]
     make = getattr(importlib.import_module(module), function)
