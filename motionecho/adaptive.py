@@ -59,7 +59,10 @@ def ramp(guidance: GuidanceSettings, guided: int, step: int) -> float:
 def teacher_times(
     teacher: TeacherSettings, schedule: Schedule, grid: Grid, t: float, t_next: float
 ) -> list[float]:
-    """The teacher's times within one student interval, descending from t_s < t, all above t_next."""
+    """List the teacher's times within one student interval, descending from t_s < t, all above t_next.
+
+    t_s is a whole time or more below t, where the student already was; there always is one time.
+    """
     top = min(t - 1, schedule.nearest(t_next + teacher.renoise_position * (t - t_next)))
     if teacher.teacher_grid == "dense":
         times = [s for s in grid(teacher.teacher_grid_steps) if t_next < s <= top]

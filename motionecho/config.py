@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from motionecho.errors import UserError, nearest
-from motionecho.strict import STRICT, Maybe, Names, Number, Whole, mistake, read_as, stripped
+from motionecho.strict import STRICT, Maybe, Names, Number, Truth, Whole, mistake, read_as, stripped
 
 # What follows a motion, by the word that settings choose it with: "module:function", imported when used.
 STRATEGIES = {"motionclone": "motionecho.guidance.motionclone:strategy"}
@@ -98,7 +98,7 @@ class TeacherSettings:
     renoise: Annotated[Literal["fresh", "predicted"], stripped] = _setting(
         "fresh", "noise that lifts the student's prediction to t_s"
     )
-    endpoint_guidance: bool = _setting(True, "guide the endpoint prediction at t_i too (Fig. 3c)")
+    endpoint_guidance: Truth = _setting(True, "guide the endpoint prediction at t_i too (Fig. 3c)")
     teacher_max_steps: Whole = _setting(4, "cap on guided teacher steps in one student step", "N_max", 1)
 
 
@@ -119,7 +119,9 @@ class ActivationSettings:
         380.0, "teacher guidance ends once its motion loss is below it", "delta_2", 0
     )
     window: Whole = _setting(2, "student motion losses averaged for the decision", "W", 1)
-    window_includes_current: bool = _setting(True, "the current step's loss belongs to the window (App. A.1)")
+    window_includes_current: Truth = _setting(
+        True, "the current step's loss belongs to the window (App. A.1)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -250,13 +252,17 @@ def flat(group: Any, leave_out: str = "") -> dict[str, Any]:
 
 def resolve_name(name: str) -> str:
     """Map a setting's name or paper symbol to its name; raise UserError naming the nearest otherwise."""
-    key = name.strip().replace("-", "_")
-    symbols = {symbol: name for name in EchoConfig.names() if (symbol := _symbol(name))}
-    if key in EchoConfig.names():
-        return key
-    if key in symbols:
-        return symbols[key]
-    raise UserError(f'unknown setting "{name}"{nearest(key, [*EchoConfig.names(), *symbols])}')
+    key, known = name.strip().replace("-", "_"), _names()
+    if key in known:
+        return known[key]
+    raise UserError(f'unknown setting "{name}"{nearest(key, known)}')
+
+
+@cache
+def _names() -> dict[str, str]:
+    """Every setting by its name and by its symbol, where it has one."""
+    by_name = {name: name for name in EchoConfig.names()}
+    return by_name | {symbol: name for name in by_name if (symbol := _symbol(name))}
 
 
 @cache
@@ -265,10 +271,12 @@ def _groups() -> dict[str, dict[str, FieldInfo]]:
     return {spec.name: cast(Any, spec.type).__pydantic_fields__ for spec in fields(EchoConfig)}
 
 
+@cache
 def _infos() -> dict[str, FieldInfo]:
     return {name: info for group in _groups().values() for name, info in group.items()}
 
 
+@cache
 def _group_of(name: str) -> str:
     return next(group for group, names in _groups().items() if name in names)
 

@@ -58,6 +58,8 @@ def probing(probe: Probe | None, layers: Collection[str]) -> Iterator[None]:
     Gradients are on or off afterwards as before; raises UserError on a tap that the network does not have.
     """
     for tap in probe.taps if probe else ():
+        if tap.kind != "time_attention":
+            raise UserError(f'this model shows no "{tap.kind}" of its layers, only their time_attention')
         if tap.layer not in layers:
             raise UserError(
                 f'"{tap.layer}" is no temporal attention layer of this model{nearest(tap.layer, layers)}'

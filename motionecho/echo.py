@@ -73,8 +73,8 @@ def echo(
     steer = Shift(config.guidance.student_update, config.guidance.gradient)
     teacher = Teacher.bind(pair, motion, text, null, config)
     window = ActivationWindow(config.activation)
-    chosen = config.student.student_noise
-    fresh = (student.noise if chosen == "solver" else chosen) == "fresh"
+    own, chosen = student.noise, config.student.student_noise
+    noise = own if chosen == "solver" else chosen
 
     # z_T = sqrt(g) z_T^ref + sqrt(1 - g) eps
     z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.student.noise_blend)
@@ -84,7 +84,7 @@ def echo(
         # stage 1: the student's prediction, motion loss G and guidance by its gradient (Eq. 3)
         target = motion.student.targets[energy.time_for(float(step.at.t))]
         seen = steer(student, z, step.at, text, energy, target, step.ask)
-        predicted = eps_of(z, seen.plain, step.at)
+        predicted_eps = eps_of(z, seen.plain, step.at)
         x0 = seen.x0
 
         # stage 2: step-wise activation, mean of the last W losses against delta_1
@@ -95,15 +95,15 @@ def echo(
         # stage 3: the teacher starts from the unguided prediction; interpolate towards its endpoint (Eq. 5)
         if bool(active.any()):
             index = active.nonzero()[:, 0]
-            at = to_device_of(z, index)
+            place = to_device_of(z, index)
             fresh_lift = config.teacher.renoise == "fresh"
-            lift = batch_noise(seeds, "teacher", step.index, z) if fresh_lift else predicted
-            below = window.truncation(len(z))[index]
-            endpoint = teacher.walk(seen.plain[at], lift[at], index, step, below, lines)
-            x0 = x0.index_copy(0, at, torch.lerp(x0[at], endpoint, config.teacher.teacher_weight))
+            lift = batch_noise(seeds, "teacher", step.index, z) if fresh_lift else predicted_eps
+            delta_2 = window.truncation(len(z))[index]
+            endpoint = teacher.walk(seen.plain[place], lift[place], index, step, delta_2, lines)
+            x0 = x0.index_copy(0, place, torch.lerp(x0[place], endpoint, config.teacher.teacher_weight))
 
         # renoise to the next step (Eq. 4); guidance of the direction alone acts here
-        eps = batch_noise(seeds, "student", step.index, z) if fresh else predicted
+        eps = batch_noise(seeds, "student", step.index, z) if noise == "fresh" else predicted_eps
         z = renoise(x0, eps if seen.nudge is None else eps + seen.nudge, step.to)
         log.close(lines, z)
     log.settle()

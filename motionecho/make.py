@@ -24,10 +24,10 @@ from torch import Tensor
 
 from motionecho.config import EchoConfig
 from motionecho.echo import generate
-from motionecho.errors import BadSample
+from motionecho.errors import BadSample, UserError
 from motionecho.gate import Gate
 from motionecho.inversion import Motion, invert
-from motionecho.metrics import Item, Metric
+from motionecho.metrics import Item, Metric, Scores
 from motionecho.models.pair import ModelPair
 from motionecho.models.spec import PairSpec
 from motionecho.runs.files import fetch
@@ -127,8 +127,8 @@ class Maker:
     ) -> Made:
         """Make the video of a prompt, again with more teacher or other seeds where a gate asks for it.
 
-        A gate compares with the `reference`. Raises BadSample where the prompt cannot be read or latents
-        become not finite.
+        A gate compares with the `reference`; raises UserError where there is none. Raises BadSample where the
+        prompt cannot be read or latents become not finite.
         """
         config, watch, spec = config or self.pair.spec.defaults, Stopwatch(), self.pair.spec
         tell = None if on_step is None else lambda lines: on_step(lines[0])
@@ -145,10 +145,12 @@ class Maker:
         if self.gate is None:
             return replace(once(config, seed), seconds=watch.laps)
 
-        def figures(frames: NDArray[np.uint8]) -> Any:
-            clip = None if reference is None else reference().frames
+        if reference is None:
+            raise UserError(f"the gate {self.gate} compares with a reference: give one to make()")
+
+        def figures(frames: NDArray[np.uint8]) -> Scores:
             assert self.judge is not None  # there is a gate
-            return self.judge(Item(frames, clip, prompt, self.pair.spec.fps))
+            return self.judge(Item(frames, reference().frames, prompt, spec.fps))
 
         made, tries = self.gate.best_of(once, figures, config, seed)
         watch.lap("gate")

@@ -1,10 +1,10 @@
 """Values from people, read strictly: pydantic as this project uses it, and its findings as one sentence."""
 
+import types
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticKnownError
 
 from motionecho.errors import UserError, nearest
@@ -14,10 +14,19 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 WANTED = {"list_type": "a list", "dict_type": "a mapping", "mapping_type": "a mapping", "string_type": "text"}
 
 
-def _no_truth(value: Any) -> Any:
+def _number(value: Any) -> Any:
     if isinstance(value, bool):  # which Python takes for 0 and 1
         raise PydanticKnownError("int_type")
-    return value
+    return value.strip() if isinstance(value, str) else value
+
+
+def _whole(value: Any) -> Any:
+    value = _number(value)
+    try:
+        number = float(value) if isinstance(value, str) else None  # "1e1" is ten
+    except ValueError:
+        return value
+    return int(number) if number is not None and number.is_integer() else value
 
 
 def _or_none(value: Any) -> Any:
@@ -25,6 +34,8 @@ def _or_none(value: Any) -> Any:
 
 
 def _list(value: Any) -> Any:
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("is no list of names")
     parts = value.split(",") if isinstance(value, str) else value
     return tuple(str(part).strip() for part in parts if str(part).strip())
 
@@ -34,8 +45,9 @@ def _word(value: Any) -> Any:
 
 
 stripped = BeforeValidator(_word)
-Whole = Annotated[int, BeforeValidator(_no_truth)]
-Number = Annotated[float, BeforeValidator(_no_truth)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_number)]
+Truth = Annotated[bool, stripped]
 Maybe = Annotated[T | None, BeforeValidator(_or_none)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 
@@ -51,32 +63,47 @@ def read_as(kind: type[T], data: Any, where: str) -> T:
 
 
 def mistake(problem: ValidationError, owner: type) -> str:
-    """The first thing that pydantic found wrong with an `owner`, as a sentence that begins with its key."""
+    """Say the first thing that pydantic found wrong with an `owner`, beginning with its key."""
     first, known = problem.errors(include_url=False)[0], getattr(owner, "__pydantic_fields__", {})
-    kind, value = str(first["type"]), first["input"]
-    name = [str(part) for part in first["loc"] if isinstance(part, str)][-1]
+    kind, value, more = str(first["type"]), first["input"], first.get("ctx", {})
+    top, *inner = [str(part) for part in first["loc"] if part != "[key]"]
+    name = inner[-1] if inner else top
     shown = f'"{value}"' if isinstance(value, str) else value
+    info = None if inner else known.get(top)
     if kind == "unexpected_keyword_argument":
         return f'unknown key "{name}"{nearest(name, known)}; known: {", ".join(known)}'
-    if kind == "literal_error":
-        expected = str(first["ctx"]["expected"]).replace(" or ", ", ")
-        options = [word.strip("' ") for word in expected.split(",")]
+    if kind == "literal_error" and info is not None:
+        options = _options(info.annotation)
         return f'{name}="{value}" is none of {", ".join(options)}{nearest(str(value), options)}'
     if kind in ("greater_than_equal", "less_than_equal"):
-        return f"{name}={value} is out of range: it has to be {_range(known[name])}"
+        return f"{name}={value} is out of range: it has to be {_range(info.metadata if info else [], more)}"
     if kind == "finite_number" or kind.startswith(("int_", "float_")):
-        whole = "int" in str(known[name].annotation) if name in known else kind.startswith("int_")
+        whole = kind.startswith("int_") if info is None else int in _plain_types(info.annotation)
         return f"{name}={shown} is not {'a whole number' if whole else 'a number'}"
     if kind.startswith("bool_"):
         return f"{name}={shown} is neither true nor false"
     if kind in WANTED:
-        return f"`{name}` has to be {WANTED[kind]}, not {value!r}"
+        return f"`{'.'.join([top, *inner])}` has to be {WANTED[kind]}, not {value!r}"
     return f"{name}={shown} {str(first['msg']).removeprefix('Value error, ')}"
 
 
-def _range(info: FieldInfo) -> str:
-    low = next((bound.ge for bound in info.metadata if hasattr(bound, "ge")), None)
-    high = next((bound.le for bound in info.metadata if hasattr(bound, "le")), None)
+def _plain_types(annotation: Any) -> tuple[Any, ...]:
+    """List the types that a hint comes down to: itself, or the members of a union."""
+    if get_origin(annotation) is Annotated:
+        return _plain_types(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(plain for each in get_args(annotation) for plain in _plain_types(each))
+    return (annotation,)
+
+
+def _options(annotation: Any) -> list[str]:
+    """List the words of a Literal."""
+    return [str(word) for each in _plain_types(annotation) for word in get_args(each)]
+
+
+def _range(metadata: list[Any], more: Mapping[str, Any]) -> str:
+    low = next((bound.ge for bound in metadata if hasattr(bound, "ge")), more.get("ge"))
+    high = next((bound.le for bound in metadata if hasattr(bound, "le")), more.get("le"))
     if low is None or high is None:
         return f"at least {low}" if high is None else f"at most {high}"
     return f"between {low} and {high}"

@@ -38,8 +38,8 @@ class ClassifierFree(Wrapped):
     def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
         if self.scale == 1:
             return self.denoiser.x0(z, at, text.chunk(2)[0], probe)
-        seen, plain = self.denoiser.x0(torch.cat([z, z]), at, text, probe).chunk(2)
-        return plain + self.scale * (seen - plain)
+        conditional, unconditional = self.denoiser.x0(torch.cat([z, z]), at, text, probe).chunk(2)
+        return unconditional + self.scale * (conditional - unconditional)
 
     def look(
         self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
@@ -47,9 +47,10 @@ class ClassifierFree(Wrapped):
         text, null = text.chunk(2)
         if self.scale == 1:
             return self.denoiser.look(z, at, text, energy, target, gradient)
-        plain = self.denoiser.x0(z, at, null)  # first: no pass may come between a look and its gradient
+        # first, for no pass may come between a look and its gradient
+        unconditional = self.denoiser.x0(z, at, null)
         look = self.denoiser.look(z, at, text, energy, target, gradient)
-        return replace(look, x0=plain + self.scale * (look.x0 - plain))
+        return replace(look, x0=unconditional + self.scale * (look.x0 - unconditional))
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,10 @@ class Teacher:
         return cls(guided, energy, motion.teacher, text, null, config)
 
     def ask(self, above: Tensor) -> Ask:
-        """Guidance of the samples whose loss is at least `above` [b]; where it is off, only their loss."""
+        """Ask for guidance of the samples whose loss is at least `above` [b].
+
+        Where guidance is off, their loss alone is asked for, and not even that where `above` is 0 throughout.
+        """
         strength = self.config.guidance.teacher_strength
         return Ask(watch=bool((above > 0).any()), strength=strength, above=above)
 
@@ -85,12 +89,12 @@ class Teacher:
         return steer(self.denoiser, z, at, text, self.energy, target, ask)
 
     def walk(
-        self, x0: Tensor, lift: Tensor, index: Tensor, step: Step, below: Tensor, lines: list[StepTrace]
+        self, x0: Tensor, lift: Tensor, index: Tensor, step: Step, delta_2: Tensor, lines: list[StepTrace]
     ) -> Tensor:
         """Test-time distillation (Sec. 4.2): the teacher's endpoint x0_{0 <- t_i} for the samples `index`.
 
         x0 is the student's unguided prediction and `lift` the noise that raises it to t_s, both
-        [len(index), c, f, h, w]; `below` is delta_2 [len(index)] on the CPU. Returns the shape of x0 and
+        [len(index), c, f, h, w]; `delta_2` [len(index)] is on the CPU. Returns the shape of x0 and
         notes the work in the trace lines, one a sample of the whole batch.
         """
         z = renoise(x0, lift, step.walk[0])
@@ -99,9 +103,9 @@ class Teacher:
             # guided DDIM; dynamic truncation: below delta_2, or at the cap N_max, one plain jump to t_i
             capped = count == self.config.teacher.teacher_max_steps
             place = to_device_of(z, live)
-            ask = Ask() if capped else self.ask(below[live])
+            ask = Ask() if capped else self.ask(delta_2[live])
             seen = self.predict(z[place], at, index[live], ask, form)
-            done = torch.full_like(live, capped).bool() if seen.loss is None else seen.loss < below[live]
+            done = torch.full_like(live, capped).bool() if seen.loss is None else seen.loss < delta_2[live]
             eps = eps_of(z[place], seen.plain, at)
             onward = renoise(seen.x0, eps if seen.nudge is None else eps + seen.nudge, to)
             jump = renoise(seen.plain, eps, step.to)

@@ -126,10 +126,17 @@ def _refuse(path: str, bad: list[BadRow], good: int) -> None:
 def what_is_there(
     store_url: str, motions: str | None = None, index: Index | None = None
 ) -> tuple[Index, set[str]]:
-    """Look at a store that may not exist yet and at its motions; UserError, soon, where nobody answers."""
+    """Look at a store that may not exist yet and at its motions.
+
+    Raises UserError, soon, where nobody answers or another version made the run.
+    """
     store = RunStore(store_url, CREATE_PATIENCE_S, motions)
     try:
+        if index is None:
+            store.refuse_other_epoch()
         return store.index() if index is None else index, store.motions()
+    except UserError:
+        raise
     except Exception as problem:
         raise UserError(f'cannot read "{store.url}": {problem}') from problem
 

@@ -60,22 +60,9 @@ def submit(
     if as_job and not dry_run:
         submit_job(manifest, resolved.settings, url, cluster, effort, job, json)
 
-    from motionecho.runs.store import RunStore
+    from motionecho.runs.results import Index
     from pipelines import generate as pipeline
 
-    if effort.fresh and not as_job:
-        # a mistake is told before anything is deleted
-        pipeline.plan_generation(manifest, resolved.settings, url, effort.limit)
-        start_over(url, effort.yes, dry_run)
-    else:
-        RunStore(url).refuse_other_epoch()
-    work = pipeline.plan_generation(
-        manifest, resolved.settings, url, effort.limit, effort.retry_failed, cluster.motions
-    )
-    if dry_run:
-        put_plan(work, manifest, url, json=json)
-        return
-    banner(work.plan, manifest, url, resolved.spec.name)
     execution = read_cluster(
         cluster,
         canary=effort.canary,
@@ -84,6 +71,17 @@ def submit(
         limit=effort.limit,
         retry_failed=effort.retry_failed,
     )
+    if effort.fresh and not as_job:
+        # a mistake is told before anything is deleted, whatever version made what is there
+        pipeline.plan_generation(manifest, resolved.settings, url, effort.limit, index=Index())
+        start_over(url, effort.yes, dry_run)
+    work = pipeline.plan_generation(
+        manifest, resolved.settings, url, effort.limit, effort.retry_failed, cluster.motions
+    )
+    if dry_run:
+        put_plan(work, manifest, url, json=json)
+        return
+    banner(work.plan, manifest, url, resolved.spec.name)
     code = execute(work, manifest, resolved.settings, url, execution, effort.allow_failures, json)
     raise typer.Exit(code)
 

@@ -53,6 +53,7 @@ def generate(
     from motionecho.video import Window
 
     chosen, spec, watch = resolved.settings, resolved.spec, Stopwatch()
+    spec.check_prompt(prompt)  # before minutes of work
     with _as_usage():
         clip = read_reference(reference, spec, Window(start, duration_s, fps), chosen.fit)
     watch.lap("read")

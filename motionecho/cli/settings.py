@@ -42,7 +42,7 @@ class ConfigFile:
     offload: bool | None = None
     eager: bool | None = None
     gate: str | None = None
-    echo: dict[str, Any] = Field(default_factory=dict)
+    echo: dict[Any, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def resolve(
     file = read_config(options.config) if options.config else ConfigFile()
     spec = pair_spec(options.pair or file.pair or "toy", tuple(placement.weights or file.weights or ()))
     preset = options.preset or file.preset
-    from_file = {resolve_name(name): value for name, value in file.echo.items()}
+    from_file = {resolve_name(str(name)): value for name, value in file.echo.items()}
     from_options = parse_changes(options.changes or ())
     echo = spec.config(preset, from_file | from_options)
     usual = (spec.metrics or usual_metrics()) if file.metrics is None else file.metrics

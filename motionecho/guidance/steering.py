@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,12 +18,6 @@ LIFT = 2.0**14
 # begin at 26 or less, so this cap acts on none of them.
 STEEPEST = 100.0
 Update = Literal["x0", "direction"]
-
-
-class Steer(Protocol):
-    def __call__(
-        self, denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, ask: Ask
-    ) -> Prediction: ...
 
 
 @dataclass(frozen=True)
@@ -58,13 +52,13 @@ class Shift:
         if gradient is not None:
             shift = scaled(gradient / LIFT, ask.strength, self.gradient)
             if self.update == "x0":
-                x0 = look.x0 - at.sigma * slope(at) * shift
+                x0 = look.x0 - at.sigma * steepness(at) * shift
             else:
                 nudge = -at.sigma * shift
         return Prediction(x0, look.x0, nudge, loss() * energy.unit, forwards, wanted.long())
 
 
-def slope(at: Level) -> float:
+def steepness(at: Level) -> float:
     """How much of a change of the noise reaches the clean prediction, sigma / alpha, up to STEEPEST."""
     alpha, sigma = float(at.alpha), float(at.sigma)
     return min(sigma / alpha, STEEPEST) if alpha > 0 else STEEPEST

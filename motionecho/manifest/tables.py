@@ -87,7 +87,7 @@ def _parquet(path: str, outcomes: bool) -> Iterator[RawRow]:
     with pq.ParquetFile(path) as table:
         names = table.schema_arrow.names
         wanted = [name for name in names if outcomes or not name.startswith(OUTCOME_PREFIX)]
-        for batch in table.iter_batches(columns=wanted):
+        for batch in table.iter_batches(columns=wanted, use_threads=False):
             yield from batch.to_pylist()
 
 

@@ -1,13 +1,13 @@
 """Motion Fidelity: does the video move as its reference does? The comparison itself is in `tracklets`."""
 
 import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motionecho.cache import Recent
 from motionecho.metrics.protocol import Item, Scores
 from motionecho.metrics.trackers import DisTracker, Tracker
 from motionecho.metrics.tracklets import (
@@ -19,7 +19,6 @@ from motionecho.metrics.tracklets import (
     Status,
     Tracks,
     fidelity,
-    floor,
     steps,
 )
 
@@ -54,17 +53,15 @@ class MotionFidelity:
     mf_dmt_oneway  as DMT's released code: best partners of the video's tracklets only (without its slip)
     mf_traj        symmetric, whole trajectories weighted by magnitude: tells motions apart better
     mf_traj_near   the same among tracklets near each other: sees where things move, zoom in from zoom out
-    mf_*_floor     the same figure for a still clip of the video's first frame with slight noise or, when
-                   `unrelated` reference tracks are given, the mean of the video against those
+    mf_*_floor     the same figure for a still clip of the video's first frame with slight noise
     mf_kept_*, mf_tracks_*, mf_speed_*   followed share, count, and mean motion in frame diagonals a step
 
     Trackers differ in level: never compare with figures of another tracker, CoTracker in papers included.
     """
 
     tracker: Tracker = field(default_factory=DisTracker)
-    unrelated: tuple[Tracks, ...] = ()
     name: str = "motion_fidelity"
-    seen: OrderedDict[bytes, Tracks] = field(default_factory=OrderedDict, init=False, repr=False)
+    known: Recent[Tracks] = field(default_factory=lambda: Recent(REFERENCES), init=False, repr=False)
 
     @property
     def setting(self) -> str:
@@ -87,28 +84,15 @@ class MotionFidelity:
         row |= {"mf_frames": frames, **_scores(result), status: result.status}
         row |= _followed("video", video, frames) | _followed("reference", reference, frames)
         if result.status == "ok":
-            kind, lowest = self._floor(item.video[0], frames, video, reference)
+            lowest = fidelity(self.tracker.track(static_clip(item.video[0], frames)), reference)
             row |= {f"{key}_floor": value for key, value in _scores(lowest).items() if key != "mf_dmt_oneway"}
-            row["mf_floor"] = kind if lowest.status == "ok" else f"{kind} {lowest.status}"
+            row["mf_floor"] = "static" if lowest.status == "ok" else f"static {lowest.status}"
         return row
 
     def _of_reference(self, frames: NDArray[np.uint8]) -> Tracks:
-        """Tracks of a reference, known by its pixels, from an earlier item where there was one."""
+        """Track a reference, or know it by its pixels from an earlier item."""
         content = hashlib.sha256(repr(frames.shape).encode() + frames.tobytes()).digest()
-        if content not in self.seen:
-            self.seen[content] = self.tracker.track(frames)
-        self.seen.move_to_end(content)
-        while len(self.seen) > REFERENCES:
-            self.seen.popitem(last=False)
-        return self.seen[content]
-
-    def _floor(
-        self, frame: NDArray[np.uint8], frames: int, video: Tracks, reference: Tracks
-    ) -> tuple[str, Fidelity]:
-        if self.unrelated:
-            return f"unrelated:{len(self.unrelated)}", floor([video], self.unrelated)
-        still = self.tracker.track(static_clip(frame, frames))
-        return "static", fidelity(still, reference)
+        return self.known.get(content, lambda: self.tracker.track(frames))
 
 
 def _scores(result: Fidelity) -> Scores:

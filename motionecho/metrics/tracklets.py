@@ -6,7 +6,6 @@ every tracklet find its best partner in the other video. Because of that maximum
 zooming out: only a comparison of nearby tracklets (`near`) tells those apart.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -184,21 +183,6 @@ def fidelity(video: Tracks, reference: Tracks) -> Fidelity:
     if dmt is None or traj is None:
         return Fidelity("insufficient_tracks")
     return Fidelity("ok", dmt, one_way(cosine[ours.mobile]), traj, near)
-
-
-def floor(videos: Sequence[Tracks], references: Sequence[Tracks]) -> Fidelity:
-    """Mean fidelity over all couples that can be compared: a floor, when no couple belongs together.
-
-    The floor of a run is this mean, with its videos and the references of other samples.
-    """
-    results = [fidelity(video, reference) for video in videos for reference in references]
-    good = [result for result in results if result.status == "ok"]
-    if not good:
-        return Fidelity(results[0].status if results else "no_reference")
-    dmt, oneway, traj, near = (
-        _mean([getattr(result, key) for result in good]) for key in ("dmt", "dmt_oneway", "traj", "near")
-    )
-    return Fidelity("ok", dmt, oneway, traj, near)
 
 
 def _both_ways(similarity: Array, rows: Mask, columns: Mask) -> float | None:

@@ -82,9 +82,9 @@ def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
 def read_entries(fs: AbstractFileSystem, part: str) -> Iterator[Entry]:
     """Read only the index columns of one part; rows that never had a reference may have no column of it."""
     columns = ["id", "reference", *(OUTCOME_PREFIX + name for name in INDEX_COLUMNS)]
-    with fs.open(part, "rb") as stream:
-        whole = pq.ParquetFile(stream)
-        table = whole.read(columns=[name for name in columns if name in whole.schema_arrow.names])
+    whole = _opened(fs, part)
+    wanted = [name for name in columns if name in whole.schema_arrow.names]
+    table = whole.read(columns=wanted, use_threads=False)
     there = {name: table.column(name).to_pylist() for name in table.column_names}
     values = [there.get(name, [None] * len(table)) for name in columns]
     for name, reference, key, status, sha256, version in zip(*values, strict=True):
@@ -93,24 +93,30 @@ def read_entries(fs: AbstractFileSystem, part: str) -> Iterator[Entry]:
 
 def read_records(fs: AbstractFileSystem, part: str) -> Iterator[Record]:
     """Read the full records of one part, a batch at a time."""
-    with fs.open(part, "rb") as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(columns=[OUTCOME_PREFIX + "record"], batch_size=256):
-            for text in batch.column(0).to_pylist():
-                yield Record.from_json(text)
+    column = OUTCOME_PREFIX + "record"
+    for batch in _opened(fs, part).iter_batches(columns=[column], batch_size=256, use_threads=False):
+        for text in batch.column(0).to_pylist():
+            yield Record.from_json(text)
 
 
 def without(fs: AbstractFileSystem, part: str, keys: Iterable[str]) -> bytes | None:
     """Return the part less the rows of `keys`, or None where none of them is in it."""
     drop, name = set(keys), OUTCOME_PREFIX + "key"
-    with fs.open(part, "rb") as stream:
-        whole = pq.ParquetFile(stream)
-        keep = [key not in drop for key in whole.read(columns=[name]).column(name).to_pylist()]
-        if all(keep):
-            return None
-        table = whole.read()
+    table = _opened(fs, part).read(use_threads=False)
+    keep = [key not in drop for key in table.column(name).to_pylist()]
+    if all(keep):
+        return None
     sink = io.BytesIO()
     pq.write_table(table.filter(pa.array(keep, pa.bool_())), sink, compression="zstd")
     return sink.getvalue()
+
+
+def _opened(fs: AbstractFileSystem, part: str) -> pq.ParquetFile:
+    """Open a part that is in memory as a whole.
+
+    A thread of Arrow's that holds a buffer of Python's while Python exits ends the process with an abort.
+    """
+    return pq.ParquetFile(pa.BufferReader(fs.cat_file(part)))
 
 
 def _column(values: list[Any]) -> pa.Array:

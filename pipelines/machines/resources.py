@@ -71,8 +71,8 @@ def _share(gpus: float | None) -> float | None:
 def _bytes(size: Any) -> Any:
     if size is None or (isinstance(size, int) and not isinstance(size, bool)):
         return size
-    found = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]i?)?b?\s*", str(size).lower())
-    if not found:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", str(size).lower())
+    if not found or (found[2] is None and "." in found[1]):
         raise ValueError("is no size such as 8GiB")
     return int(float(found[1]) * UNITS[found[2] or ""])
 
@@ -84,7 +84,7 @@ class Resources:
     workers: Annotated[Whole | None, Field(ge=0), AfterValidator(_enough)] = None
     gpus: Annotated[Number | None, Field(ge=0), AfterValidator(_share)] = None
     cpus: Annotated[Number | None, Field(ge=0)] = None
-    memory: Annotated[int | None, BeforeValidator(_bytes)] = None
+    memory: Annotated[int | None, Field(ge=1), BeforeValidator(_bytes)] = None
     resources: Mapping[str, Annotated[Number, Field(ge=0)]] = Field(default_factory=dict)
 
 
@@ -96,7 +96,7 @@ class ExecutionFile:
     max_attempts: Annotated[Whole | None, Field(ge=0)] = None
     infra_attempts: Annotated[Whole | None, Field(ge=0)] = None
     backoff_s: Annotated[Number | None, Field(ge=0)] = None
-    stages: dict[str, Any] | None = None
+    stages: dict[Any, Any] | None = None
 
 
 def read_execution(path: str) -> dict[str, Any]:
@@ -114,7 +114,8 @@ def read_execution(path: str) -> dict[str, Any]:
     stages, known = found["stages"] or {}, [stage.name for stage in STAGES]
     for name in stages:
         if name not in known:
-            raise UserError(f'{path}: unknown key "{name}"{nearest(name, known)}; known: {", ".join(known)}')
+            hint = nearest(str(name), known)
+            raise UserError(f'{path}: unknown key "{name}"{hint}; known: {", ".join(known)}')
     resources = {name: read_as(Resources, each, f"{path}: {name}") for name, each in stages.items()}
     rest = {name: value for name, value in found.items() if name != "stages" and value is not None}
     return rest | {"resources": resources}

@@ -55,11 +55,12 @@ def test_it_is_still_read(cli: Cli, old: Path, tmp_path: Path) -> None:
     assert "gone" in cli("batch", "failures", old).out
 
 
-@pytest.mark.parametrize("command", ["submit", "retry", "replay"])
+@pytest.mark.parametrize("command", ["submit", "plan", "retry", "replay"])
 def test_it_is_not_continued(cli: Cli, old: Path, tmp_path: Path, command: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in old.rglob("*")}
     rest = {
         "submit": (tmp_path / "m.csv", "--out", old),
+        "plan": (tmp_path / "m.csv", "--out", old),
         "retry": (old,),
         "replay": (old, "one"),
     }[command]
@@ -67,3 +68,19 @@ def test_it_is_not_continued(cli: Cli, old: Path, tmp_path: Path, command: str) 
     assert done.code == Exit.USAGE
     assert f"epoch 4 there, {CODE_EPOCH} here" in done.sentence()
     assert {path: path.stat().st_mtime_ns for path in old.rglob("*")} == before
+
+
+def test_starting_over_takes_its_place(cli: Cli, old: Path, tmp_path: Path) -> None:
+    refused = cli("batch", "submit", tmp_path / "m.csv", "--out", old, "--fresh")
+    assert refused.code == Exit.USAGE
+    assert "--yes" in refused.err
+    over = ("--out", old, "--fresh", "--yes")
+    missing = cli("batch", "submit", tmp_path / "m.csv", *over, "--engine", "no.yaml")
+    assert missing.code == Exit.USAGE
+    assert (old / "videos" / "one.mp4").exists(), "a mistake is told before anything is deleted"
+
+
+def test_a_damaged_run_is_one_sentence(cli: Cli, old: Path, tmp_path: Path) -> None:
+    (old / "run.json").write_text("{")
+    done = cli("batch", "submit", tmp_path / "m.csv", "--out", old)
+    assert (done.code, "cannot read" in done.sentence()) == (Exit.USAGE, True)

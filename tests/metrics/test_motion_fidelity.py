@@ -67,15 +67,6 @@ def test_a_still_video_scores_about_the_floor() -> None:
     assert row["mf_speed_video"] < row["mf_speed_reference"] / 10
 
 
-def test_the_floor_may_come_from_unrelated_references() -> None:
-    tracker = DisTracker()
-    video, reference = camera(2.0, seed=1), camera(2.0)
-    unrelated = (tracker.track(camera(-2.0, seed=2)), tracker.track(camera(zoom=1.03, frames=24)))
-    row = MotionFidelity(tracker, unrelated)(Item(video, reference, "", 8.0))
-    assert row["mf_floor"] == "unrelated:2"
-    assert row["mf_dmt_floor"] == pytest.approx((-1 + 0.5) / 2, abs=0.1)
-
-
 def test_the_engine_stands_beside_its_figures() -> None:
     row = score(camera(2.0, seed=1), camera(2.0))
     assert row["motion_fidelity_status"] == "ok"

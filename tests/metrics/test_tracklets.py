@@ -6,7 +6,6 @@ from motionecho.metrics.tracklets import (
     Tracks,
     cosine_similarity,
     fidelity,
-    floor,
     one_way,
     resampled,
     steps,
@@ -217,14 +216,6 @@ def test_resampling_does_not_jump_over_a_lost_point() -> None:
 def test_one_frame_is_no_motion() -> None:
     single = Tracks(np.zeros((20, 1, 2), np.float32), np.ones((20, 1), bool), SIZE)
     assert fidelity(single, bundle(curve())).status == "too_few_frames"
-
-
-def test_a_floor_is_the_mean_over_couples_that_can_be_compared() -> None:
-    video, same, opposite = bundle(line(1)), bundle(line(2), seed=1), bundle(line(-1), seed=2)
-    few = bundle(line(1), count=3)
-    assert floor([video], [same, opposite, few]).dmt == pytest.approx(0, abs=1e-4)
-    assert floor([video], [few]).status == "insufficient_tracks"
-    assert floor([video], []).status == "no_reference"
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
