@@ -25,7 +25,7 @@ from motionecho.models.speed import vae as fast_vae
 from motionecho.models.speed.graphs import Recorded, Workspace
 from motionecho.models.speed.layout import kernels
 from motionecho.models.videocrafter import vae as autoencoder
-from motionecho.models.videocrafter.backbone import SCHEDULE, VideoCrafter
+from motionecho.models.videocrafter.denoiser import SCHEDULE, VideoCrafter
 from motionecho.models.videocrafter.loading import empty_unet, load_unet
 from motionecho.models.videocrafter.unet import UNetConfig, fused
 from motionecho.models.weights.checkpoint import Shapes, State, shapes

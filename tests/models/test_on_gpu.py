@@ -22,8 +22,8 @@ from motionecho.models.animatediff.settings import LAYERS
 from motionecho.models.animatediff.text import load_text as text_of_clip
 from motionecho.models.registry import load_pair
 from motionecho.models.speed.graphs import Recorded, Replayed, Workspace
-from motionecho.models.videocrafter.backbone import SCHEDULE as VIDEOCRAFTER_SCHEDULE
-from motionecho.models.videocrafter.backbone import VideoCrafter
+from motionecho.models.videocrafter.denoiser import SCHEDULE as VIDEOCRAFTER_SCHEDULE
+from motionecho.models.videocrafter.denoiser import VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet, published_shapes
 from motionecho.models.videocrafter.text import load_text as text_of_openclip
 from motionecho.models.weights.checkpoint import shapes

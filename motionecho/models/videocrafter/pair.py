@@ -17,7 +17,7 @@ from motionecho.models.speed.graphs import recorded
 from motionecho.models.speed.layout import kernels
 from motionecho.models.speed.offload import one_at_a_time
 from motionecho.models.videocrafter import vae as autoencoder
-from motionecho.models.videocrafter.backbone import (
+from motionecho.models.videocrafter.denoiser import (
     SCHEDULE,
     TURBO_V1_GRID,
     TURBO_V2_GRID,

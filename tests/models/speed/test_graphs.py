@@ -16,7 +16,7 @@ from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.animatediff.text import load_text as text_of_clip
 from motionecho.models.speed.graphs import Workspace
 from motionecho.models.toy.nets import WordEncoder
-from motionecho.models.videocrafter.backbone import SCHEDULE, EmbeddedScales, VideoCrafter
+from motionecho.models.videocrafter.denoiser import SCHEDULE, EmbeddedScales, VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.text import load_text as text_of_openclip
 from motionecho.schedules import Discrete, Schedule, trailing

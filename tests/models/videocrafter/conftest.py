@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from motionecho.models.videocrafter.backbone import EmbeddedScales, VideoCrafter
+from motionecho.models.videocrafter.denoiser import EmbeddedScales, VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet
 from tests.models.videocrafter import public
 

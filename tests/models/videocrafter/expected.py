@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from motionecho.denoiser import Probe, Tap
-from motionecho.models.videocrafter.backbone import LAYERS
+from motionecho.models.videocrafter.denoiser import LAYERS
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.signal import scale_embedding
 from motionecho.models.videocrafter.text import load_text

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from motionecho.denoiser import Probe, Tap
 from motionecho.models.kernels import plain
-from motionecho.models.videocrafter.backbone import SCHEDULE, EmbeddedScales, VideoCrafter
+from motionecho.models.videocrafter.denoiser import SCHEDULE, EmbeddedScales, VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.unet import UNet, fused
 from motionecho.schedules import eps_of

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from motionecho.models.videocrafter.backbone import SCHEDULE, TURBO_V1_GRID, TURBO_V2_GRID
+from motionecho.models.videocrafter.denoiser import SCHEDULE, TURBO_V1_GRID, TURBO_V2_GRID
 from motionecho.models.videocrafter.signal import scale_embedding, sinusoid
 from tests.models.videocrafter import expected
 

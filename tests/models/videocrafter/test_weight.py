@@ -7,7 +7,7 @@ from torch import Tensor
 from motionecho.denoiser import Probe, Tap
 from motionecho.errors import UserError
 from motionecho.models.kernels import plain
-from motionecho.models.videocrafter.backbone import SCHEDULE, VideoCrafter
+from motionecho.models.videocrafter.denoiser import SCHEDULE, VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.unet import fused
 from tests.models.videocrafter import public

@@ -10,7 +10,7 @@ from motionecho.denoiser import Probe, Tap, Target, observe
 from motionecho.errors import UserError
 from motionecho.guidance.motionclone import Top1Attention
 from motionecho.guidance.steering import Update
-from motionecho.models.videocrafter.backbone import LAYERS, SCHEDULE, EmbeddedScales, VideoCrafter
+from motionecho.models.videocrafter.denoiser import LAYERS, SCHEDULE, EmbeddedScales, VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.schedules import eps_of
 from tests.models.descent import loss_after, raw_gradient, target_of
