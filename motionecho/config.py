@@ -47,7 +47,7 @@ class StudentSettings:
     )
 
     def steps_in(self, share: float) -> int:
-        """The number of leading student steps that make up `share` of all; at least one unless it is 0."""
+        """Count the leading student steps that make up `share` of all; at least one unless it is 0."""
         return 0 if share == 0 else max(1, round(share * self.steps))
 
 
@@ -126,7 +126,7 @@ class ActivationSettings:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ReferenceSettings:
-    """What of a reference is kept: the motion's key is made of this whole group and of no other setting."""
+    """The part of a reference that is kept; a motion's key is made of this group and no other setting."""
 
     strategy: Annotated[str, stripped, AfterValidator(_known_strategy)] = _setting(
         "motionclone", "what of the motion is compared"
@@ -144,9 +144,10 @@ class ReferenceSettings:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EchoConfig:
-    """Hyper-parameters of MotionEcho; `motionecho config show` prints them with their meaning.
+    """The hyper-parameters of MotionEcho; `motionecho config show` prints them with their meaning.
 
-    Defaults are the paper's where it states a value. A pair may bring its own (see the registry).
+    Defaults are the paper's where it states a value. A pair may bring its own: `defaults` in its
+    family's `settings.py`, below `motionecho/models/`.
     """
 
     student: StudentSettings = StudentSettings()
@@ -162,12 +163,12 @@ class EchoConfig:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Every setting's name, group after group."""
+        """Return every setting's name, group after group."""
         return tuple(_infos())
 
     @classmethod
     def describe(cls) -> list[dict[str, Any]]:
-        """One dict per setting: name, symbol, doc, default."""
+        """Return a dict for every setting: name, symbol, doc, default."""
         return [
             {"name": name, "symbol": _symbol(name), "doc": its.description, "default": its.default}
             for name, its in _infos().items()
@@ -191,7 +192,7 @@ class EchoConfig:
         return replace(self, **changed)
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings flat, as plain JSON values."""
+        """Return all settings flat, as plain JSON values."""
         return {
             name: value for spec in fields(self) for name, value in flat(getattr(self, spec.name)).items()
         }
@@ -199,7 +200,7 @@ class EchoConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Placement:
-    """Where a pair computes and how its memory is managed: none of it changes a result.
+    """The place where a pair computes and how its memory is managed: none of it changes a result.
 
     device: "auto" (the first GPU, if any), "cpu", "cuda", "cuda:1". weights: where they are looked for, since
     their sha256 is what decides results. offload: networks take turns on the device. eager: plain torch on a
@@ -217,7 +218,7 @@ PLACES = tuple(spec.name for spec in fields(Placement))
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RunSettings:
-    """What a batch run needs to be reproduced; all but the placement is written to run.json."""
+    """All that a batch run needs to be reproduced; all but the placement is written to run.json."""
 
     pair: str
     echo: EchoConfig
@@ -228,11 +229,11 @@ class RunSettings:
     placement: Placement = Placement()
 
     def decides(self) -> dict[str, Any]:
-        """All that decides results, as plain JSON values: a run is continued only where it is equal."""
+        """Return all that decides results as plain JSON values: a run is continued only where it is equal."""
         return flat(self, leave_out="placement") | {"echo": self.echo.to_dict()}
 
     def to_dict(self) -> dict[str, Any]:
-        """The same with where it computes, flat, as a config file has it."""
+        """Return these settings and where they compute, flat, as a config file has them."""
         return self.decides() | flat(self.placement)
 
     @classmethod
@@ -245,7 +246,7 @@ class RunSettings:
 
 
 def flat(group: Any, leave_out: str = "") -> dict[str, Any]:
-    """A dataclass of plain values as JSON holds it: tuples become lists."""
+    """Return a dataclass of plain values as JSON holds it: tuples become lists."""
     values = {spec.name: getattr(group, spec.name) for spec in fields(group) if spec.name != leave_out}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -267,7 +268,7 @@ def _names() -> dict[str, str]:
 
 @cache
 def _groups() -> dict[str, dict[str, FieldInfo]]:
-    """What pydantic knows of every setting, by group and name."""
+    """Return what pydantic knows of every setting, by group and name."""
     return {spec.name: cast(Any, spec.type).__pydantic_fields__ for spec in fields(EchoConfig)}
 
 

@@ -1,4 +1,4 @@
-"""Turns the words of a setting into a torch device and dtype; makes what a device computes repeatable."""
+"""Turn the words of a setting into a torch device and dtype; make what a device computes repeatable."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 
 def resolve_device(name: str) -> torch.device:
-    """ "auto" is the first GPU where there is one; raises UserError on a device this machine lacks."""
+    """Find the device named, for "auto" the first GPU, if any; raises UserError on one that is not here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -29,7 +29,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, default: torch.dtype) -> torch.dtype:
-    """ "auto" is `default`; raises UserError on an unknown name."""
+    """Return the dtype named, for "auto" `default`; raises UserError on an unknown name."""
     if name == "auto":
         return default
     if name not in _DTYPES:
@@ -38,7 +38,7 @@ def resolve_dtype(name: str, default: torch.dtype) -> torch.dtype:
 
 
 def to_device_of(like: Tensor, tensor: Tensor) -> Tensor:
-    """A small tensor on `like`'s device, sent there without waiting for what that device computes."""
+    """Put a small tensor on `like`'s device, without waiting for what that device computes."""
     return tensor.to(like.device, non_blocking=True)
 
 
@@ -58,13 +58,13 @@ def to_cpu_later(tensor: Tensor) -> Callable[[], Tensor]:
 
 @cache
 def has_tma(device: torch.device) -> bool:
-    """Hopper or Blackwell as in data centres: tiles move by themselves (TMA), and cuDNN's attention leads."""
+    """Tell data centres' Hopper and Blackwell: tiles move by themselves (TMA), cuDNN's attention leads."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (9, 10)
 
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """A pass and its gradient sum in one order: equal inputs give equal bits on every GPU of a kind.
+    """Have a pass and its gradient sum in one order: equal inputs give equal bits on every GPU of a kind.
 
     Passes without a gradient do so anyway; of attention, the forward pass chooses how its backward pass
     sums. The flags are torch's own, of the whole process.

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class MotionEchoError(Exception):
-    """Base of all errors raised on purpose; its text is one sentence fit for a user."""
+    """The base of all errors raised on purpose; its text is one sentence fit for a user."""
 
 
 class UserError(MotionEchoError):
@@ -13,19 +13,19 @@ class UserError(MotionEchoError):
 
 
 class BadSample(MotionEchoError):
-    """This sample can never succeed as it stands: recorded with its reason, not retried."""
+    """A sample that can never succeed as it stands: recorded with its reason, not retried."""
 
 
 class Transient(MotionEchoError):
-    """The surroundings failed (storage, a lost node): the same sample may succeed elsewhere."""
+    """A failure of the surroundings (storage, a lost node): the same sample may succeed elsewhere."""
 
 
 class PoisonedDevice(MotionEchoError):
-    """The accelerator context is unusable: the process holding it has to exit."""
+    """An accelerator context that is unusable: the process holding it has to exit."""
 
 
 class CanaryMismatch(MotionEchoError):
-    """This worker does not compute what the run's first one did: it has to make no video."""
+    """A worker that does not compute what the run's first one did: it has to make no video."""
 
 
 def misspelt(name: str, choices: Iterable[str]) -> str | None:

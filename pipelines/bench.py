@@ -1,4 +1,4 @@
-"""What the engine itself costs: no-op stages through the real loop; a long manifest planned, resumed."""
+"""The costs of the pipeline itself: no-op stages through the real loop; a long manifest planned, resumed."""
 
 import json
 import os

@@ -16,7 +16,7 @@ from motionecho.runs.store import RunStore
 ROOT = Path(__file__).parents[1]
 CLIPS = sorted((ROOT / "manifests" / "clips").glob("*.mp4"))
 PROMPTS = ("a red star on a blue background", "a white heart on a striped purple background")
-# Two steps of the student alone: what is tested is the engine, with all its stages.
+# Two steps of the student alone: what is tested is the pipeline, with all its stages.
 FAST = ("--set", "steps=2", "--set", "activation=never", "--set", "inversion_steps=4", "--metric", "sanity")
 Rows = list[dict[str, Any]]
 Start = Callable[..., subprocess.Popen[str]]

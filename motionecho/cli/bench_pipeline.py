@@ -1,4 +1,4 @@
-"""`motionecho bench driver|pipeline`: what the engine costs without any model, and with one."""
+"""`motionecho bench driver|pipeline`: what the pipeline costs without any model, and with one."""
 
 import os
 import tempfile

@@ -98,7 +98,7 @@ class GateOptions:
         typer.Option(
             "--gate",
             metavar="FIGURE>=NUMBER",
-            help="Make results below it again, e.g. motion_fidelity>=0.5.",
+            help="Make results below it again, e.g. 'motion_fidelity>=0.5' (quoted, for the shell).",
         ),
     ] = None
     gate_tries: Annotated[

@@ -2,7 +2,7 @@
 
 Required columns: reference, prompt (to score what exists: video). Optional: id, seed, negative_prompt, start,
 duration, fps, and any field of EchoConfig as an override for that row. Every other column is carried through
-to the results. A list in one of these columns is a sweep (`sweeps.py`). A mistake in the table's shape is a
+to the results. A list in one of these columns is a sweep (`grid.py`). A mistake in the table's shape is a
 UserError; a mistake in one row is a BadRow, and the other rows go on.
 """
 

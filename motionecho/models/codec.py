@@ -15,25 +15,25 @@ from motionecho.models.spec import PairSpec
 
 
 class Codec(Protocol):
-    """What turns the clips of a pair, uint8 [f, h, w, 3], into latents and back."""
+    """A translation of a pair's clips, uint8 [f, h, w, 3], into latents and back."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Latents [c, f, h, w] of the pair's clip; f is smaller than its frames where time is compressed."""
+        """The shape [c, f, h, w] of the clip's latents; f is below its frames where time is compressed."""
         ...
 
     @property
     def dtype(self) -> torch.dtype: ...
 
     def encode(self, frames: np.ndarray) -> Tensor:
-        """Frames uint8 [f, h, w, 3] to float32 latents [c, f, h, w], nothing random.
+        """Encode frames uint8 [f, h, w, 3] as float32 latents [c, f, h, w], nothing random.
 
         Raises BadSample on frames of another size than the pair's.
         """
         ...
 
     def decode(self, z: Tensor) -> np.ndarray:
-        """Latents [b, c, f, h, w] to frames uint8 [b, f, h, w, 3]."""
+        """Decode latents [b, c, f, h, w] to frames uint8 [b, f, h, w, 3]."""
         ...
 
 

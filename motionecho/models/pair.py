@@ -14,7 +14,7 @@ from motionecho.schedules import Schedule
 
 @dataclass(frozen=True)
 class ModelPair:
-    """Everything loaded that turns (motion, prompt) into frames."""
+    """A pair, loaded: all that turns (motion, prompt) into frames."""
 
     spec: PairSpec
     schedule: Schedule
@@ -27,5 +27,5 @@ class ModelPair:
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Tensor:
-        """Prompts to states [b, tokens, width]; raises BadSample on a prompt that the encoder cannot read."""
+        """Encode prompts as states [b, tokens, width]; raises BadSample on one that cannot be read."""
         return self.text(self.tokens(prompts).to(self.device))

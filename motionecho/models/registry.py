@@ -20,7 +20,7 @@ PAIRS: dict[str, PairSpec] = {spec.name: spec for spec in (*TOY, *VIDEOCRAFTER, 
 
 
 def pair_spec(name: str, weights: tuple[str, ...] = ()) -> PairSpec:
-    """The spec of a pair with its weights at the places named (see PairSpec.at).
+    """Return the spec of a pair with its weights at the places named (see PairSpec.at).
 
     Raises UserError naming the nearest where there is no such pair.
     """

@@ -18,7 +18,10 @@ OVERRIDE = re.compile(r"([\w-]+)=(.+)")
 
 @dataclass(frozen=True)
 class PairSpec:
-    """Sizes in pixels, fps in frames per second. A pair ships its `files`, or its `parts` are published."""
+    """The facts of a pair, known without loading it.
+
+    Sizes are in pixels, fps in frames per second. A pair ships its `files`, or its `parts` are published.
+    """
 
     name: str
     summary: str
@@ -39,7 +42,7 @@ class PairSpec:
     weights_at: tuple[str, ...] = ()  # PLACE or PART=PLACE; a folder, URL, hub repository, file, or "random"
 
     def at(self, weights: tuple[str, ...] = ()) -> Self:
-        """The pair with its weights elsewhere; without any, MOTIONECHO_WEIGHTS says where, if it is set.
+        """Return the pair with its weights elsewhere; without any, where MOTIONECHO_WEIGHTS says, if set.
 
         Raises UserError on a part that the pair does not have, or where nothing is to be looked for.
         """
@@ -63,18 +66,18 @@ class PairSpec:
         return RANDOM in self.weights_at
 
     def paths(self) -> dict[str, Path]:
-        """Where every file of weights lies on this node, unread; raises UserError where one is missing."""
+        """Locate every file of weights on this node, unread; raises UserError where one is missing."""
         return self._located(fetch=False)
 
     def pull(self) -> dict[str, Path]:
-        """The same, fetching what is not on this node from where it is published, or from a URL given.
+        """Return the paths, fetching what is not on this node from where it is published, or a URL given.
 
         Raises UserError where a file is not there or not readable, Transient where a store keeps failing.
         """
         return self._located(fetch=True)
 
     def weights(self) -> dict[str, str]:
-        """sha256 of every file of weights, or "random"; raises UserError where one is missing.
+        """Return the sha256 of every file of weights, or "random"; raises UserError where one is missing.
 
         A large file is read once: what it had is remembered.
         """
@@ -83,13 +86,13 @@ class PairSpec:
         return {key: file_sha256(path) for key, path in self.paths().items()}
 
     def known_weights(self) -> dict[str, str | None]:
-        """The same without reading large files: None where a sha256 is not known from before."""
+        """Return what `weights` does without reading large files; None for a sha256 not known from before."""
         if self.is_random:
             return dict(self.weights())
         return {key: known_sha256(path) for key, path in self.paths().items()}
 
     def config(self, preset: str | None = None, changes: Mapping[str, Any] | None = None) -> EchoConfig:
-        """The pair's defaults, then a preset, then single changes; raises UserError on unknown names."""
+        """Make settings: the pair's defaults, a preset, single changes; raises UserError on unknown names."""
         if preset is not None and preset not in self.presets:
             raise UserError(f'pair {self.name} has no preset "{preset}"{nearest(preset, self.presets)}; '
                             f"it has {', '.join(self.presets)}")  # fmt: skip
@@ -123,7 +126,7 @@ class PairSpec:
                 "or name another place with --weights")  # fmt: skip
 
     def _places(self) -> dict[str, Place]:
-        """A place for every part: its own where one is given, else the general one, else as published."""
+        """Find a place for every part: its own where one is given, else the general one or the published."""
         general, own = "", {}
         for text in self.weights_at:
             named = OVERRIDE.fullmatch(text)

@@ -1,4 +1,4 @@
-"""Videos in and out: choose frames of a clip, bring them to a size, write H.264. Door to the `video_*` files.
+"""Clips out of videos: choose frames, bring them to a size. Writing, in `write.py`, has its names here too.
 
     clip = read_clip("horse.mp4", frames=16, height=320, width=512, window=Window(start=1.0, fps=8))
     write_video("echo.mp4", clip.frames, clip.fps, provenance=None)

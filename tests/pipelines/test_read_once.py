@@ -124,7 +124,7 @@ def test_what_is_made_again_is_not_put_into_a_part_as_it_was(manifest: Manifest,
     one, two = plan_generation(table, SETTINGS, store.url).tasks.values()
     store.commit(finished(one, status="failed", error=ErrorNote(name="X")))
     store.commit(finished(two))
-    engine = Execution(workers=1, retry_failed=True)
-    assert run(table, SETTINGS, store.url, engine, factory=fakes.FACTORY).committed == 1
+    execution = Execution(workers=1, retry_failed=True)
+    assert run(table, SETTINGS, store.url, execution, factory=fakes.FACTORY).committed == 1
     assert in_parts(store) == sorted([one.key, two.key])
     assert [record.ok for record in store.records()] == [True, True]

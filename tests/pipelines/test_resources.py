@@ -17,7 +17,7 @@ def write(path: Path, text: str) -> str:
     return str(path / "engine.yaml")
 
 
-def test_a_file_is_fields_of_the_engine(tmp_path: Path) -> None:
+def test_a_file_is_fields_of_execution(tmp_path: Path) -> None:
     text = """
 separate: true
 max_attempts: 2

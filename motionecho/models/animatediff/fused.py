@@ -25,7 +25,7 @@ Linear = Any
 
 
 def fused(net: UNetMotionModel, ops: ModuleType) -> UNetMotionModel:
-    """The same network on the kernels of `ops`; probes work as before, names of weights are lost."""
+    """Rebuild the network on the kernels of `ops`; probes work as before, names of weights are lost."""
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, ResnetBlock2D):
@@ -42,7 +42,7 @@ def fused(net: UNetMotionModel, ops: ModuleType) -> UNetMotionModel:
 
 
 class FrameTransformer(nn.Module):
-    """Pixels of a frame attend to each other, then to the text."""
+    """A transformer in which pixels of a frame attend to each other, then to the text."""
 
     def __init__(self, layer: Transformer2DModel, ops: ModuleType):
         super().__init__()
@@ -62,7 +62,7 @@ class FrameTransformer(nn.Module):
 
 
 class MotionTransformer(nn.Module):
-    """Each pixel attends to itself in all frames, twice."""
+    """A transformer in which each pixel attends to itself in all frames, twice."""
 
     def __init__(self, layer: AnimateDiffTransformer3D, ops: ModuleType):
         super().__init__()
@@ -88,7 +88,7 @@ class MotionTransformer(nn.Module):
 
 
 class FusedBlock(nn.Module):
-    """Two attentions and a gated feed-forward, each added to tokens that were normalised for it.
+    """A block of two attentions and a gated feed-forward, each added to tokens normalised for it.
 
     Attentions leave their last projection, `out`, to the sum.
     """
@@ -110,7 +110,7 @@ class FusedBlock(nn.Module):
 
 
 class FrameAttention(nn.Module):
-    """Of tokens [n, p, c] to themselves."""
+    """An attention of tokens [n, p, c] to themselves."""
 
     def __init__(self, attn: Attention, ops: ModuleType):
         super().__init__()
@@ -122,7 +122,7 @@ class FrameAttention(nn.Module):
 
 
 class TextAttention(nn.Module):
-    """Of tokens [n, p, c] to text states [n, t, e]."""
+    """An attention of tokens [n, p, c] to text states [n, t, e]."""
 
     def __init__(self, attn: Attention, ops: ModuleType):
         super().__init__()
@@ -136,7 +136,7 @@ class TextAttention(nn.Module):
 
 
 class TimeAttention(nn.Module):
-    """Of tokens [b, f, p, c] to the same pixel in all frames, after positions in time were added.
+    """An attention of tokens [b, f, p, c] to their pixel in all frames, after positions in time were added.
 
     What a probe asks for, the layer's own processor shows it.
     """
@@ -159,7 +159,7 @@ class TimeAttention(nn.Module):
 
 
 def merged(attn: Attention) -> nn.Parameter:
-    """Queries', keys' and values' weights as one, of which the three become views."""
+    """Merge queries', keys' and values' weights into one, of which the three become views."""
     parts: list[Linear] = [attn.to_q, attn.to_k, attn.to_v]
     whole = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
     for part, rows_of_it in zip(parts, whole.data.chunk(3), strict=True):
@@ -168,5 +168,5 @@ def merged(attn: Attention) -> nn.Parameter:
 
 
 def projected(tokens: Tensor, layer: Linear) -> Tensor:
-    """By a linear layer, or by the 1x1 convolution that some bases have in its place."""
+    """Project by a linear layer, or by the 1x1 convolution that some bases have in its place."""
     return F.linear(tokens, layer.weight.flatten(1), layer.bias)

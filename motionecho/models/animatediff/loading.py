@@ -28,7 +28,7 @@ POSITIONS = ".pos_embed.pe"  # sines, which a file may leave out
 
 
 def load_motion_unet(base: State, modules: State) -> UNetMotionModel:
-    """The UNet of a base and a file of motion modules, sharing their memory.
+    """Build the UNet of a base and a file of motion modules, sharing their memory.
 
     Raises Misfit naming tensors of the one or the other that are missing, unexpected or misshapen.
     """
@@ -50,7 +50,7 @@ def load_motion_unet(base: State, modules: State) -> UNetMotionModel:
 def empty_unet(
     widths: tuple[int, ...] = WIDTHS, text_width: int = TEXT_WIDTH, middle: bool = True, length: int = LENGTH
 ) -> UNetMotionModel:
-    """The network without memory: names and shapes alone."""
+    """Build the network without memory: names and shapes alone."""
     with torch.device("meta"):
         return UNetMotionModel(
             block_out_channels=widths,
@@ -63,17 +63,17 @@ def empty_unet(
 
 
 def base_shapes(net: UNetMotionModel) -> Shapes:
-    """What Stable Diffusion's file holds."""
+    """Return the shapes of Stable Diffusion's file."""
     return {name: shape for name, shape in shapes(net.state_dict()).items() if "motion_modules" not in name}
 
 
 def module_shapes(net: UNetMotionModel) -> Shapes:
-    """What a file of motion modules holds."""
+    """Return the shapes of a file of motion modules."""
     return {name: shape for name, shape in shapes(net.state_dict()).items() if "motion_modules" in name}
 
 
 def load_vae(state: State) -> AutoencoderKL:
-    """The autoencoder; files of before 2023 call its attention's tensors otherwise.
+    """Build the autoencoder; files of before 2023 call its attention's tensors otherwise.
 
     Frames [n, 3, 8h, 8w] in [-1, 1]; latents [n, 4, h, w], to be multiplied by LATENT_SCALE. Raises Misfit.
     """
@@ -90,7 +90,7 @@ def load_vae(state: State) -> AutoencoderKL:
 
 
 def empty_vae(widths: tuple[int, ...] = VAE_WIDTHS) -> AutoencoderKL:
-    """The network without memory: names and shapes alone."""
+    """Build the network without memory: names and shapes alone."""
     with torch.device("meta"):
         return AutoencoderKL(
             block_out_channels=widths,
@@ -115,6 +115,6 @@ def _widths(base: State) -> tuple[tuple[int, ...], int]:
 
 
 def _length(modules: State) -> int:
-    """The longest clip that the positions reach to, the published one where the file leaves them out."""
+    """Read off the longest clip that the positions reach to, the published one where the file has none."""
     lengths = {t.shape[1] for name, t in modules.items() if name.endswith(POSITIONS) and t.ndim == 3}
     return min(lengths, default=LENGTH)

@@ -1,4 +1,4 @@
-"""Wraps diffusers' UNetMotionModel (AnimateDiff's architecture) as a denoiser that can be probed."""
+"""diffusers' UNetMotionModel (AnimateDiff's architecture) wrapped as a denoiser that can be probed."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ from motionecho.schedules import Grid, Level, boundary
 
 
 class _TemporalAttention:
-    """Attention processor: fused as usual, the explicit map where the running probe names this layer."""
+    """An attention processor: fused as usual, the explicit map where the running probe names this layer."""
 
     def __init__(self, name: str, owner: "MotionUNet"):
         self.tap, self.owner = Tap(name), owner
@@ -41,7 +41,7 @@ class _TemporalAttention:
 
     def mixed(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
               attention_mask: Tensor | None = None) -> Tensor:  # fmt: skip
-        """All but the last projection, of tokens [b*h*w, f, c]."""
+        """Compute all but the last projection, of tokens [b*h*w, f, c]."""
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query, key, value = (
             project(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2)

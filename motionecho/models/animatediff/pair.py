@@ -1,4 +1,4 @@
-"""Loads AnimateDiff as the teacher and AnimateDiff-Lightning as the student, on one base."""
+"""AnimateDiff as the teacher and AnimateDiff-Lightning as the student, loaded on one base."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -38,7 +38,7 @@ def load(spec: PairSpec, placement: Placement, dtype: str) -> ModelPair:
 
 
 def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
-    """What loads each network from its file, on the CPU; each raises Misfit where tensors do not fit."""
+    """Map each network to what loads it from its file, on the CPU, or raises Misfit."""
     base = cache(lambda: read(files["base/unet"]))
     return {
         "teacher": lambda: load_motion_unet(base(), read(files["teacher"])),
@@ -49,7 +49,7 @@ def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
 
 
 def assemble(spec: PairSpec, files: Files, placement: Placement, dtype: torch.dtype) -> ModelPair:
-    """The pair of five files; raises Misfit naming the tensors of one that does not fit."""
+    """Build the pair of five files; raises Misfit naming the tensors of one that does not fit."""
     device, offload = resolve_device(placement.device), placement.offload
     home = torch.device("cpu") if offload else device
     ops = kernels(device, placement.eager)
@@ -81,7 +81,7 @@ def assemble(spec: PairSpec, files: Files, placement: Placement, dtype: torch.dt
 
 
 def random_files(seed: int = 0) -> dict[str, State]:
-    """Random weights in the layout of the public files, at full size."""
+    """Make random weights in the layout of the public files, at full size."""
     newer, older = loading.empty_unet(middle=True), loading.empty_unet(middle=False)
     wanted = {
         "base/unet": loading.base_shapes(newer),

@@ -26,7 +26,7 @@ UNUSED = "embeddings.position_ids"  # in older files
 
 @dataclass(frozen=True)
 class ClipStates:
-    """Tokens [b, 77] to states [b, 77, width], float32; longer prompts are cut at 77 tokens.
+    """An encoder of tokens [b, 77] to states [b, 77, width], float32; longer prompts are cut at 77 tokens.
 
     The vocabulary is CLIP's, which open_clip ships; unlike OpenCLIP, empty places repeat the end token.
     """
@@ -65,13 +65,13 @@ def load_text(state: State) -> ClipStates:
 
 
 def public_shapes(tower: CLIPTextModel) -> Shapes:
-    """Names and shapes without the prefix that only some releases put before them."""
+    """Return names and shapes without the prefix that only some releases put before them."""
     named = {name.removeprefix(PREFIX): shape for name, shape in shapes(tower.state_dict()).items()}
     return {name: shape for name, shape in named.items() if name != UNUSED}
 
 
 def empty_text(width: int = 768, layers: int = 12, words: int = 49408) -> CLIPTextModel:
-    """The tower without memory: names and shapes alone."""
+    """Build the tower without memory: names and shapes alone."""
     config = CLIPTextConfig(
         vocab_size=words,
         hidden_size=width,

@@ -1,4 +1,4 @@
-"""What the UNet's layers do besides multiplying matrices, in plain torch: videos x are [b, f, h, w, c].
+"""The operations of the UNet's layers beside matrix products, in plain torch: videos x are [b, f, h, w, c].
 
 `triton` has the same functions as fused kernels. Weights are never trained here: gradients are taken with
 respect to activations alone.
@@ -33,12 +33,12 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 
 def add_linear(x: Tensor, y: Tensor, layer: Linear) -> Tensor:
-    """x + layer(y)."""
+    """Return x + layer(y)."""
     return x + F.linear(y, layer.weight.flatten(1), layer.bias)
 
 
 def add_norm(x: Tensor, y: Tensor, layer: Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    """x + layer(y), and that normalised."""
+    """Return x + layer(y), and that normalised."""
     total = add_linear(x, y, layer)
     return total, layer_norm(total, norm)
 
@@ -50,24 +50,24 @@ def geglu(x: Tensor, layer: Linear) -> Tensor:
 
 
 def attend(qkv: Tensor) -> Tensor:
-    """Tokens attend to each other: queries, keys, values [n, p, 3, heads, d] to [n, p, heads, d]."""
+    """Let tokens attend to each other: queries, keys, values [n, p, 3, heads, d] to [n, p, heads, d]."""
     return attend_to(*qkv.unbind(2))
 
 
 def attend_to(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Tokens [n, p, heads, d] attend to others [n, t, heads, d], to which there need be no gradient."""
+    """Let tokens [n, p, heads, d] attend to others [n, t, heads, d], which need no gradient."""
     query, key, value = (part.transpose(1, 2) for part in (query, key, value))
     return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
 
 def attend_over_time(qkv: Tensor) -> Tensor:
-    """Every pixel attends to itself in all frames: queries, keys, values [b, f, p, 3, heads, d] to one."""
+    """Let pixels attend to themselves in all frames: queries, keys, values [b, f, p, 3, heads, d] to one."""
     query, key, value = qkv.permute(3, 0, 2, 4, 1, 5)  # [b, p, heads, f, d] each
     return F.scaled_dot_product_attention(query, key, value).permute(0, 3, 1, 2, 4)
 
 
 def join(x: Tensor, y: Tensor, bias: Tensor | None) -> Tensor:
-    """x + y + bias [c]."""
+    """Return x + y + bias [c]."""
     return x + y if bias is None else x + (y + bias)
 
 

@@ -18,7 +18,7 @@ Conv = Any
 
 
 class NormSiLU(nn.Module):
-    """Group normalisation and SiLU of frames [n, c, h, w], after a shift [1 or n, c]."""
+    """A group normalisation and SiLU of frames [n, c, h, w], after a shift [1 or n, c]."""
 
     def __init__(self, norm: nn.GroupNorm, ops: ModuleType):
         super().__init__()
@@ -50,7 +50,7 @@ class Residual(nn.Module):
 
 
 class FusedUpsample(nn.Module):
-    """Nearest neighbour to twice the size or one that is asked for, then a convolution."""
+    """A nearest neighbour to twice the size or one that is asked for, then a convolution."""
 
     def __init__(self, layer: Upsample2D, ops: ModuleType):
         super().__init__()
@@ -65,12 +65,12 @@ class FusedUpsample(nn.Module):
 
 
 def convolved(x: Tensor, conv: Conv) -> Tensor:
-    """Without the bias, which is the next kernel's to add."""
+    """Convolve without the bias, which is the next kernel's to add."""
     return F.conv2d(x, conv.weight, None, conv.stride, conv.padding)
 
 
 def rows(x: Tensor) -> Tensor:
-    """[n, c, h, w] as videos [n, 1, h, w, c] of `ops`, of a frame each; a view where x is channels last."""
+    """Lay frames [n, c, h, w] out as videos [n, 1, h, w, c] of `ops`; a view where x is channels last."""
     return x.permute(0, 2, 3, 1)[:, None]
 
 

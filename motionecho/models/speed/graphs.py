@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Workspace:
-    """Memory that one pass after the other computes in, and the stream that it is handed out on.
+    """The memory that one pass after the other computes in, and the stream that it is handed out on.
 
     One is over before the next begins: what a pass needs is held once, however many shapes, steps and
     networks there are. A recording writes over all that was free when it was made, so nothing that is made
@@ -48,13 +48,13 @@ class Workspace:
             outside.wait_stream(self.stream)
 
     def warm_up(self, function: Callable[[], object]) -> None:
-        """Libraries choose kernels and allocate workspaces, which a recording may not."""
+        """Let libraries choose kernels and allocate workspaces, which a recording may not."""
         with self.inside():
             for _ in range(WARM_UPS):
                 function()
 
     def record(self, function: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
-        """A graph of what the function does, and the tensors that it returns, which replays fill."""
+        """Record a graph of what the function does; return it and the tensors that replays fill."""
         graph, pool = torch.cuda.CUDAGraph(), cast(Any, self.pool.id)
         # other threads may use the GPU meanwhile
         with torch.cuda.graph(graph, pool, self.stream, capture_error_mode="thread_local"):
@@ -64,7 +64,7 @@ class Workspace:
 
 @dataclass
 class Recording:
-    """Graphs that read `inputs` and write `outputs`, both at fixed places."""
+    """The graphs that read `inputs` and write `outputs`, both at fixed places."""
 
     inputs: Tensors
     outputs: list[Tensor] = field(default_factory=list)
@@ -128,7 +128,7 @@ class Recorded(Wrapped):
     def look(
         self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
     ) -> Look:
-        """As `eager_look`; the backward pass is a graph of its own, replayed where it is called for."""
+        """Answer like `eager_look`; the backward pass is a graph of its own, replayed when called for."""
         inputs = _inputs(z, at, text) | target
         key = (energy, _shapes(inputs))
         if key not in self.watched:
@@ -172,7 +172,7 @@ class Recorded(Wrapped):
 
 
 def recorded(pair: ModelPair, codec: FramewiseCodec) -> ModelPair:
-    """The same pair with its passes recorded, on a GPU; elsewhere the pair as it is."""
+    """Record the passes of a pair on a GPU; return a pair elsewhere as it is."""
     if pair.device.type != "cuda":
         return pair
     space = Workspace()

@@ -31,7 +31,7 @@ def channels_last(network: nn.Module) -> None:
 
 
 class Doubled(nn.Module):
-    """Nearest neighbour to twice the size, then a 3x3 convolution: as four of 2x2 before doubling.
+    """A nearest neighbour to twice the size, then a 3x3 convolution: as four of 2x2 before doubling.
 
     On a doubled picture some of nine taps always meet on a pixel, so that their weights add up: 4/9 of the
     arithmetic, and the doubled picture is never written. Frames are [n, c, h, w]; there is no gradient.

@@ -16,7 +16,7 @@ from motionecho.schedules import Level
 
 @dataclass
 class Berth:
-    """Room for one network on the device. Who leaves copies nothing back: what was written there is gone."""
+    """A room for one network on the device. Who leaves copies nothing back: what was written is gone."""
 
     device: torch.device
     taken: nn.Module | None = None
@@ -58,7 +58,7 @@ class Berthed(Wrapped):
 def one_at_a_time(
     pair: ModelPair, codec: FramewiseCodec, device: torch.device, text_tower: nn.Module
 ) -> ModelPair:
-    """The same pair, loaded on the CPU, whose networks take turns on the device."""
+    """Have the networks of a pair, loaded on the CPU, take turns on the device."""
     berth, encode = Berth(device), pair.text
 
     def text(ids: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from motionecho.models.speed.layout import Doubled, channels_last
 
 
 def fused(vae: AutoencoderKL, ops: ModuleType) -> AutoencoderKL:
-    """The same network on the kernels of `ops`; its weights keep their values and lose their names."""
+    """Rebuild the network on the kernels of `ops`; its weights keep their values and lose their names."""
     for half in (vae.encoder, vae.decoder):
         for parent in list(half.modules()):
             for name, child in list(parent.named_children()):
@@ -34,13 +34,13 @@ def fused(vae: AutoencoderKL, ops: ModuleType) -> AutoencoderKL:
 
 
 def frame_by_frame(vae: AutoencoderKL) -> AutoencoderKL:
-    """The same network, one frame at a time: a clip's activations at full size would fill a small card."""
+    """Have the network take one frame at a time: a clip's activations at full size fill a small card."""
     vae.enable_slicing()
     return vae
 
 
 class VaeAttention(nn.Module):
-    """Pixels of a frame attend to each other, in one head as wide as the network.
+    """An attention of a frame's pixels to each other, in one head as wide as the network.
 
     No flash kernel takes heads of 512; SDPA's memory-efficient one does, without a map (2,560 pixels: .2 GB).
     """

@@ -16,7 +16,7 @@ SCHEDULE = Discrete.from_betas(0.00085, 0.012)
 
 
 class WordEncoder(nn.Module):
-    """Word embeddings and two transformer layers: ids [b, 16] to states [b, 16, 128]."""
+    """An encoder of words and two transformer layers: ids [b, 16] to states [b, 16, 128]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class WordEncoder(nn.Module):
 
 
 def build_unet() -> UNetMotionModel:
-    """AnimateDiff's UNet, two levels of 64 and 128 channels, temporal attention at both; 5.7 M parameters."""
+    """Build AnimateDiff's UNet, of 64 and 128 channels, temporal attention at both; 5.7 M parameters."""
     return UNetMotionModel(
         sample_size=SIZE // 4,
         in_channels=4,
@@ -55,7 +55,7 @@ def build_unet() -> UNetMotionModel:
 
 
 def build_vae() -> AutoencoderKL:
-    """64x64 RGB to 4x16x16, frame by frame; 0.8 M parameters."""
+    """Build the autoencoder: 64x64 RGB to 4x16x16, frame by frame; 0.8 M parameters."""
     return AutoencoderKL(
         block_out_channels=(32, 48, 64),
         down_block_types=("DownEncoderBlock2D",) * 3,

@@ -1,4 +1,4 @@
-"""Loads the embedded pair from the weights that ship with the package."""
+"""The embedded pair, loaded from the weights that ship with the package."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -57,7 +57,7 @@ def load(spec: PairSpec, placement: Placement, dtype: str) -> ModelPair:
 
 
 def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], nn.Module]]:
-    """What loads each network from its file; each raises Misfit where tensors do not fit."""
+    """Map each network to what loads it from its file, or raises Misfit where tensors do not fit."""
     return {
         "teacher": lambda: strictly(build_unet(), files["teacher"]),
         "autoencoder": lambda: strictly(build_vae(), files["vae"]),
@@ -67,7 +67,7 @@ def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], nn.Module]]:
 
 
 def strictly(net: Net, file: Path) -> Net:
-    """The network with the tensors of a file in float32; raises Misfit naming those that do not fit."""
+    """Fill the network with the tensors of a file in float32; raises Misfit naming those that do not fit."""
     # the file is fp16 to be small, in which a CPU is several times slower
     tensors = {name: tensor.float() for name, tensor in read(file).items()}
     require_match(shapes(net.state_dict()), tensors, f"the pair's {file.stem}")

@@ -29,7 +29,7 @@ class EmbeddedScales:
     motion_from: int = 500
 
     def embeddings(self, timesteps: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Embeddings [b, 256] of the text scale and of the motion scale at timesteps [b]."""
+        """Embed the text scale and the motion scale at timesteps [b], each as [b, 256]."""
         text = scale_embedding(torch.full(timesteps.shape, self.text, device=timesteps.device))
         if self.motion is None:
             return text, None

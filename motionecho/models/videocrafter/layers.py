@@ -35,7 +35,7 @@ def conv_over_time(x: Tensor, layer: Conv) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens to a source, without its last projection, which is `out`.
+    """A multi-head attention of tokens to a source, without its last projection, which is `out`.
 
     Within a frame tokens are [n, queries, width]; over time they are [b, f, pixels, width], and the layer
     answers to a probe that names it; the UNet sets `name`.
@@ -72,12 +72,12 @@ class Attention(nn.Module):
         return mixed.flatten(-2)
 
     def _from_itself(self, x: Tensor) -> Tensor:
-        """Queries, keys and values [..., 3, heads, d] in one product: x is read once."""
+        """Make queries, keys and values [..., 3, heads, d] in one product: x is read once."""
         weight = self._merged() if self.to_qkv is None else self.to_qkv
         return F.linear(x, weight).unflatten(-1, (3, self.heads, -1))
 
     def _parts(self, x: Tensor, source: Tensor) -> tuple[Tensor, ...]:
-        """Keys and values are made once a video and repeated for its frames, whose queries are many."""
+        """Make keys and values once a video and repeat them for its frames, whose queries are many."""
         frames = len(x) // len(source)
         key, value = (project(source).repeat_interleave(frames, 0) for project in (self.to_k, self.to_v))
         return tuple(part.unflatten(-1, (self.heads, -1)) for part in (self.to_q(x), key, value))
@@ -86,7 +86,7 @@ class Attention(nn.Module):
         return torch.cat([self.to_q.weight, self.to_k.weight, self.to_v.weight])
 
     def _shown(self, qkv: Tensor, probe: Probe) -> Tensor:
-        """Attention over time of [b, f, p, 3, heads, d], with its map shown to the probe."""
+        """Attend over time in [b, f, p, 3, heads, d], and show the probe the map."""
         query, key, value = qkv.permute(3, 0, 2, 4, 1, 5)  # [b, p, heads, f, d] each
         weights = (query.float() @ key.float().mT * query.shape[-1] ** -0.5).softmax(-1)
         probe.show(Tap(self.name), weights)
@@ -94,7 +94,7 @@ class Attention(nn.Module):
 
 
 class GatedLinear(nn.Module):
-    """GEGLU: one half of a projection, gated by the exact GELU of the other."""
+    """A GEGLU: one half of a projection, gated by the exact GELU of the other."""
 
     def __init__(self, width: int, inner: int):
         super().__init__()
@@ -114,12 +114,12 @@ class FeedForward(nn.Module):
         return self.net[2]
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
-        """All but the last projection, which is `out`."""
+        """Compute all but the last projection, which is `out`."""
         return self.net[0](x, signal)
 
 
 class Block(nn.Module):
-    """Two attentions and a feed-forward.
+    """A block of two attentions and a feed-forward.
 
     Within a frame the second attention reads the text; over time (no text width) both read the tokens.
     """
@@ -133,7 +133,7 @@ class Block(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
 
     def merge(self) -> None:
-        """Of each attention to the tokens themselves, merge the projections."""
+        """Merge the projections of each attention to the tokens themselves."""
         for attention in (self.attn1,) if self.reads_text else (self.attn1, self.attn2):
             attention.merge()
 
@@ -147,7 +147,7 @@ class Block(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """Pixels of a frame attend to each other, then to the text."""
+    """A transformer in which pixels of a frame attend to each other, then to the text."""
 
     def __init__(self, width: int, head_width: int, text_width: int):
         super().__init__()
@@ -163,7 +163,7 @@ class SpatialTransformer(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    """Each pixel attends to itself in all frames, twice; no positions are added.
+    """A transformer in which each pixel attends to itself in all frames, twice; no positions are added.
 
     The first one of the network (`init_attn`) keeps its projections as 1x1 convolutions, which are the same.
     """
@@ -184,7 +184,7 @@ class TemporalTransformer(nn.Module):
 
 
 class TemporalConv(nn.Module):
-    """Four convolutions over three frames each, added to the video they start from."""
+    """A chain of four convolutions over three frames each, added to the video they start from."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -211,7 +211,7 @@ def _over_time(width: int) -> nn.Conv3d:
 
 
 class ResBlock(nn.Module):
-    """Two convolutions within each frame, the embedding added between them, then the temporal ones."""
+    """A pair of convolutions in each frame, the embedding added between them, then the temporal ones."""
 
     def __init__(self, width: int, width_out: int, embedding: int):
         super().__init__()
@@ -252,7 +252,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest neighbour, then a convolution."""
+    """A nearest neighbour, then a convolution."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -273,7 +273,7 @@ class Upsample(nn.Module):
 
 
 class Stage(nn.ModuleList):
-    """Layers in a row; the network's very first is a plain convolution."""
+    """A row of layers; the network's very first is a plain convolution."""
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         for layer in self:

@@ -38,14 +38,14 @@ def load_unet(state: State, **overrides: Any) -> UNet:
 
 
 def empty_unet(config: UNetConfig) -> UNet:
-    """The network without memory: names and shapes alone."""
+    """Build the network without memory: names and shapes alone."""
     with torch.device("meta"):
         return UNet(config)
 
 
 @cache
 def published_shapes(scale: bool = False, motion: bool = False) -> Shapes:
-    """Shapes at full size, with or without the projections of guidance scale and motion scale."""
+    """Return shapes at full size, with or without the projections of guidance and motion scale."""
     config = UNetConfig(scale_width=256 if scale else None, motion_width=256 if motion else None)
     return shapes(empty_unet(config).state_dict())
 

@@ -21,7 +21,7 @@ SCALE = TURBO[0]  # new in the student: the base is not published, and the publi
 
 
 def factor_shapes(config: UNetConfig, rank: int = RANK) -> dict[str, tuple[torch.Size, torch.Size]]:
-    """Shapes of up and down by the weight they add to, in the file's order; no rank exceeds a width."""
+    """Map each weight to the shapes of up and down, in the file's order; no rank exceeds a width."""
     found = {}
     for name, shape in shapes(empty_unet(config).state_dict()).items():
         if not name.endswith("weight") or len(shape) not in (2, 4, 5):
@@ -33,7 +33,7 @@ def factor_shapes(config: UNetConfig, rank: int = RANK) -> dict[str, tuple[torch
 
 
 def merged(videocrafter2: State, factors: Sequence[Tensor], rank: int = RANK) -> dict[str, Tensor]:
-    """The student's UNet: weight + up down for every factor; raises Misfit naming what does not fit."""
+    """Make the student's UNet: weight + up down for every factor; raises Misfit naming what does not fit."""
     base = component(videocrafter2, PREFIX)
     config = replace(load_unet(base).config, scale_width=SCALE_WIDTH)
     expected = factor_shapes(config, rank)

@@ -1,4 +1,4 @@
-"""Loads VideoCrafter2 as the teacher and one of its T2V-Turbos as the student."""
+"""VideoCrafter2 as the teacher and one of its T2V-Turbos as the student, loaded."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -45,7 +45,7 @@ def load(spec: PairSpec, placement: Placement, dtype: str) -> ModelPair:
 
 
 def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
-    """What loads each network from its file, on the CPU; each raises Misfit where tensors do not fit."""
+    """Map each network to what loads it from its file, on the CPU, or raises Misfit."""
     whole = cache(lambda: read(files["teacher"]))
     return {
         "teacher": lambda: load_unet(whole()),
@@ -56,7 +56,7 @@ def networks(files: Mapping[str, Path]) -> dict[str, Callable[[], object]]:
 
 
 def load_student(videocrafter2: State, student: State | list[torch.Tensor]) -> UNet:
-    """T2V-Turbo, whole or as the LoRA that makes it of VideoCrafter2."""
+    """Load T2V-Turbo, whole or as the LoRA that makes it of VideoCrafter2."""
     net = load_unet(merged(videocrafter2, student) if isinstance(student, list) else student)
     if net.config.scale_width is None:
         raise UserError("the student's checkpoint has no time_cond_proj.weight; "
@@ -71,7 +71,7 @@ def assemble(
     placement: Placement,
     dtype: torch.dtype,
 ) -> ModelPair:
-    """The pair of two checkpoints; raises UserError naming the tensors of one that does not fit."""
+    """Build the pair of two checkpoints; raises UserError naming the tensors of one that does not fit."""
     device, offload = resolve_device(placement.device), placement.offload
     home = torch.device("cpu") if offload else device
     teacher, student = load_unet(videocrafter2), load_student(videocrafter2, turbo)

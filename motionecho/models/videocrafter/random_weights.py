@@ -10,7 +10,7 @@ from motionecho.models.weights.random_weights import random_tensors
 
 
 def random_videocrafter2(seed: int = 0) -> dict[str, Tensor]:
-    """What VideoCrafter2's model.ckpt holds: UNet, autoencoder and text tower under their prefixes."""
+    """Make what VideoCrafter2's model.ckpt holds: UNet, autoencoder and text tower under their prefixes."""
     parts = {
         loading.PREFIX: loading.published_shapes(),
         vae.PREFIX: vae.public_shapes(vae.empty_vae()),
@@ -21,7 +21,7 @@ def random_videocrafter2(seed: int = 0) -> dict[str, Tensor]:
 
 
 def random_student(lora: bool = False, seed: int = 1) -> dict[str, Tensor] | list[Tensor]:
-    """What T2V-Turbo-V2's unet_mg.pt holds, a bare UNet; or T2V-Turbo's unet_lora.pt, a list of factors."""
+    """Make what T2V-Turbo-V2's unet_mg.pt holds, a bare UNet; or unet_lora.pt of T2V-Turbo, factors."""
     if not lora:
         return random_tensors(loading.published_shapes(scale=True, motion=True), seed)
     factors = factor_shapes(UNetConfig(scale_width=SCALE_WIDTH))

@@ -1,4 +1,4 @@
-"""What a forward pass tells every layer beside its input: conditioning, and what the probe wants to see."""
+"""The signal that every layer gets beside its input: conditioning, and what the probe wants to see."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from motionecho.models.kernels import plain
 
 @dataclass(frozen=True)
 class Signal:
-    """Of a batch of b videos: embedding [b, e] of time, scale and fps; text states [b, tokens, width].
+    """A signal to b videos: embedding [b, e] of time, scale and fps; text states [b, tokens, width].
 
     The embedding has passed the SiLU that every residual block would start with.
 
@@ -27,7 +27,7 @@ class Signal:
 
 
 def sinusoid(value: Tensor, width: int) -> Tensor:
-    """Timesteps or frame rates [b] to [b, width], float32: cosines first, frequencies 10000^(-2i/width)."""
+    """Embed timesteps or frame rates [b] as [b, width], float32: cosines first, of 10000^(-2i/width)."""
     half = width // 2
     frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=value.device) / half)
     angles = value.float()[:, None] * frequencies
@@ -35,7 +35,7 @@ def sinusoid(value: Tensor, width: int) -> Tensor:
 
 
 def scale_embedding(scale: Tensor, width: int = 256) -> Tensor:
-    """Guidance scales [b] to [b, width], float32: sines first, of 1000 w (latent consistency models).
+    """Embed guidance scales [b] as [b, width], float32: sines first, of 1000 w (latent consistency models).
 
     Unlike `sinusoid`, the slowest frequency is exactly 1/10000.
     """

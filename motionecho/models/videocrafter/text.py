@@ -26,7 +26,7 @@ UNUSED = ("logit_scale", "attn_mask")  # in the checkpoint, but of no use to the
 
 @dataclass(frozen=True)
 class OpenClipStates:
-    """Tokens [b, 77] to states [b, 77, width], float32: all layers but the last, then the final norm.
+    """An encoder of tokens [b, 77] to states [b, 77, width], float32: all layers but the last, final norm.
 
     The tokenizer cuts longer prompts at 77 tokens, as the model was trained.
     """
@@ -63,7 +63,7 @@ def load_text(state: State) -> OpenClipStates:
 
 
 def empty_text(width: int = 1024, layers: int = 24, words: int = 49408, joint: int = 1024) -> TextTransformer:
-    """The tower without memory: names and shapes alone."""
+    """Build the tower without memory: names and shapes alone."""
     with torch.device("meta"):
         tower = TextTransformer(
             context_length=TOKENS,

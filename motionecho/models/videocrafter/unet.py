@@ -34,7 +34,7 @@ LATENT_CHANNELS = 4
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Widths of the network; the defaults are VideoCrafter2's."""
+    """The widths of the network; the defaults are VideoCrafter2's."""
 
     channels: int = 320
     multipliers: tuple[int, ...] = (1, 2, 4, 4)
@@ -47,7 +47,7 @@ class UNetConfig:
 
 
 class UNet(nn.Module):
-    """Predicts the noise of video latents [b, 4, f, h, w]; h and w have to be divisible by 8."""
+    """A predictor of the noise of video latents [b, 4, f, h, w]; h and w have to be divisible by 8."""
 
     def __init__(self, config: UNetConfig = UNetConfig()):
         super().__init__()
@@ -117,7 +117,7 @@ class UNet(nn.Module):
         motion_embedding: Tensor | None = None,
         probe: Probe | None = None,
     ) -> Tensor:
-        """Noise of x [b, 4, f, h, w] at timesteps [b], given text states [b, tokens, width] and frame rate.
+        """Predict the noise of x [b, 4, f, h, w] at timesteps [b] by text [b, tokens, width] and frame rate.
 
         `w_embedding` and `motion_embedding` [b, 256] are the student's `scale_embedding`s. A probe is filled
         on the way.
@@ -140,7 +140,7 @@ class UNet(nn.Module):
     def embed(
         self, timesteps: Tensor, fps: int, w_embedding: Tensor | None, motion_embedding: Tensor | None
     ) -> Tensor:
-        """What all residual blocks are told: time, guidance scale, motion scale and frame rate, [b, 4c]."""
+        """Embed what residual blocks are told: time, guidance scale, motion scale, frame rate, as [b, 4c]."""
         time = sinusoid(timesteps, self.config.channels).to(self.dtype)
         if w_embedding is not None:
             scale = self.time_cond_proj(w_embedding.to(self.dtype))
@@ -152,7 +152,7 @@ class UNet(nn.Module):
         return self.time_embed(time) + self.fps_embedding(rate)
 
     def weight(self, name: str) -> Tensor:
-        """A view [out, in] of a linear layer's weight by its public name, merged or not."""
+        """Return a view [out, in] of a linear layer's weight by its public name, merged or not."""
         single = {n: m for n, m in self.named_modules() if isinstance(m, nn.Linear | nn.Conv1d)}
         merged = {
             f"{parent}.{part}": (layer.to_qkv, k)
@@ -167,7 +167,7 @@ class UNet(nn.Module):
 
 
 def fused(net: UNet, ops: ModuleType) -> UNet:
-    """The same network on the kernels of `ops`, its weights laid out as they are read.
+    """Rebuild the network on the kernels of `ops`, its weights laid out as they are read.
 
     Those of self-attention are merged, and lose their names; those that follow a doubling are kept in either
     form, for with and without a gradient.
@@ -183,7 +183,7 @@ def fused(net: UNet, ops: ModuleType) -> UNet:
 
 
 def _side_by_side(x: Tensor, y: Tensor) -> Tensor:
-    """Channels of both; in two dimensions, since torch's fast kernel takes four at most."""
+    """Join the channels of both; in two dimensions, since torch's fast kernel takes four at most."""
     return torch.cat([x.flatten(0, -2), y.flatten(0, -2)], dim=-1).unflatten(0, x.shape[:-1])
 
 

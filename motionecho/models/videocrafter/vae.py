@@ -33,7 +33,7 @@ def load_vae(state: State) -> AutoencoderKL:
 
 
 def empty_vae(widths: tuple[int, ...] = (128, 256, 512, 512)) -> AutoencoderKL:
-    """The network without memory: names and shapes alone."""
+    """Build the network without memory: names and shapes alone."""
     with torch.device("meta"):
         return AutoencoderKL(
             block_out_channels=widths,
@@ -46,7 +46,7 @@ def empty_vae(widths: tuple[int, ...] = (128, 256, 512, 512)) -> AutoencoderKL:
 
 
 def public_shapes(vae: AutoencoderKL) -> dict[str, torch.Size]:
-    """Names and shapes of the LDM's tensors; its attention is 1x1 convolutions, not linear layers."""
+    """Return the LDM's names and shapes; its attention is 1x1 convolutions, not linear layers."""
     return {
         public_name(name): torch.Size([*t.shape, 1, 1]) if "attentions" in name and t.ndim == 2 else t.shape
         for name, t in vae.state_dict().items()
@@ -54,7 +54,7 @@ def public_shapes(vae: AutoencoderKL) -> dict[str, torch.Size]:
 
 
 def public_name(name: str) -> str:
-    """The LDM's name of one of diffusers' tensors."""
+    """Return the LDM's name of one of diffusers' tensors."""
 
     def mirrored(match: re.Match[str]) -> str:  # diffusers numbers the decoder's levels in running order
         return f"decoder.up.{LEVELS - 1 - int(match[1])}"

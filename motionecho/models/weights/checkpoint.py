@@ -21,7 +21,7 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One tensor that is not as the network needs it; shapes are lists, None where there is no tensor."""
+    """A tensor that is not as the network needs it; shapes are lists, None where there is no tensor."""
 
     tensor: str
     problem: Literal["missing", "unexpected", "wrong shape"]
@@ -38,7 +38,7 @@ class Misfit(UserError):
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file or a torch pickle, mapped into memory rather than read where possible.
+    """Read the tensors of a .safetensors file or a torch pickle, mapped into memory where possible.
 
     Raises UserError where the file is neither, or holds more than tensors.
     """
@@ -49,7 +49,7 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def unpickled(path: Path) -> Any:
-    """What a checkpoint file holds: named tensors, or, in old adapters, a list of them."""
+    """Read what a checkpoint file holds: named tensors, or, in old adapters, a list of them."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -64,7 +64,7 @@ def unpickled(path: Path) -> Any:
 
 
 def component(state: State, prefix: str) -> dict[str, Tensor]:
-    """The tensors under a prefix, without it; a checkpoint that has none of them is taken to be bare."""
+    """Return the tensors under a prefix, without it; a checkpoint with none of them is taken to be bare."""
     found = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     return found or dict(state)
 
@@ -88,7 +88,7 @@ def require_match(expected: Shapes, found: State, what: str) -> None:
 
 
 def mismatches(expected: Shapes, found: State) -> list[Mismatch]:
-    """Every tensor of `found` that is not as `expected`."""
+    """List every tensor of `found` that is not as `expected`."""
     missing = [Mismatch(n, "missing", list(shape)) for n, shape in expected.items() if n not in found]
     unexpected = [
         Mismatch(n, "unexpected", None, list(t.shape)) for n, t in found.items() if n not in expected
@@ -102,7 +102,7 @@ def mismatches(expected: Shapes, found: State) -> list[Mismatch]:
 
 
 def inferred(infer: Callable[[], C], published: Callable[[], Shapes], found: State) -> C:
-    """Widths read off the tensors; where they cannot be, the Misfit lists all against the published ones."""
+    """Read widths off the tensors; where they cannot be, the Misfit lists all against the published ones."""
     try:
         return infer()
     except Misfit as problem:
@@ -110,14 +110,14 @@ def inferred(infer: Callable[[], C], published: Callable[[], Shapes], found: Sta
 
 
 def filled(net: C, tensors: State) -> C:
-    """The network with these tensors in place of its own, sharing their memory, for evaluation."""
+    """Put these tensors in place of the network's own, sharing their memory, for evaluation."""
     assert isinstance(net, nn.Module)
     net.load_state_dict(tensors, assign=True)
     return net.eval().requires_grad_(False)
 
 
 def length_of(state: State, name: str, what: str) -> int:
-    """The length of a vector with one entry a channel; raises Misfit where it is none."""
+    """Return the length of a vector with one entry a channel; raises Misfit where it is none."""
     shape = _shape_of(state, name, what)
     if len(shape) != 1 or shape[0] % GROUPS:
         raise Misfit(f'the checkpoint is not of {what}: tensor "{name}" is {list(shape)}, '
@@ -127,7 +127,7 @@ def length_of(state: State, name: str, what: str) -> int:
 
 
 def ratio_of(state: State, name: str, known: int, what: str) -> int:
-    """The other side of a matrix of which one is known, transposed or not; raises Misfit on another."""
+    """Return the other side of a matrix of which one is known, transposed or not, else raise Misfit."""
     shape = _shape_of(state, name, what)
     if shape.numel() == 0 or shape.numel() % known:
         raise Misfit(f'the checkpoint is not of {what}: tensor "{name}" is {list(shape)}, '

@@ -9,7 +9,7 @@ from motionecho.models.weights.checkpoint import Shapes
 
 
 def random_tensors(shapes: Shapes, seed: int) -> dict[str, Tensor]:
-    """Weights that keep a signal's size, none of them zero: scales about 1, the rest by their fan-in."""
+    """Draw weights that keep a signal's size, none zero: scales about 1, the rest by their fan-in."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, shape in shapes.items():

@@ -24,7 +24,7 @@ HUB, ORGANISATION = "hf://", re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True)
 class Published:
-    """One published part of a pair: a Hugging Face repository, and which of its files are needed.
+    """A published part of a pair: a Hugging Face repository, and which of its files are needed.
 
     `files` maps what a file is for to the names it may have, the preferred one first.
     """
@@ -34,13 +34,13 @@ class Published:
     gigabytes: float
 
     def keys(self, part: str) -> dict[str, str]:
-        """What records call each file: the part's name, with the file's where there are several."""
+        """Return what records call each file: the part's name, with the file's where there are several."""
         return {what: f"{part}/{what}" if len(self.files) > 1 else part for what in self.files}
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the files of one part are looked for; an empty `text` is where they are published."""
+    """A place where the files of one part are looked for; an empty `text` is where they are published."""
 
     text: str = ""
 
@@ -49,7 +49,7 @@ class Place:
         return self.text.endswith(SUFFIXES)
 
     def candidates(self, part: Published, what: str) -> Iterator["WeightFile"]:
-        """The file under each name that it may have, in the order in which they are tried."""
+        """List the file under each name that it may have, in the order in which they are tried."""
         base = self.text.rstrip("/") or f"{HUB}{part.hub}"
         if not base.startswith(HUB) and ORGANISATION.fullmatch(base) and not Path(base).exists():
             base = HUB + base
@@ -65,7 +65,7 @@ class Place:
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file at one place."""
+    """A file at one place."""
 
     url: str
 
@@ -74,7 +74,7 @@ class WeightFile:
         return "://" in self.url and not self.url.startswith("file://")
 
     def path(self) -> Path | None:
-        """Where the file lies on this node, None where it does not; asks no network."""
+        """Return where the file lies on this node, None where it does not; asks no network."""
         if self.url.startswith(HUB):
             from huggingface_hub import try_to_load_from_cache
 
@@ -141,12 +141,12 @@ def _permitted(url: str, action: Callable[[], object]) -> None:
 
 
 def cache_folder(name: str) -> Path:
-    """A folder of this user's cache; it may not exist."""
+    """Return a folder of this user's cache; it may not exist."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "motionecho" / name
 
 
 def known_sha256(path: Path) -> str | None:
-    """sha256 of a file, None for a large one that was never read as it now is."""
+    """Return a file's sha256, None for a large one that was never read as it now is."""
     stat = path.stat()
     if stat.st_size < LARGE:
         return _read_sha256(path, stat.st_mtime_ns, stat.st_size)
@@ -158,7 +158,7 @@ def known_sha256(path: Path) -> str | None:
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file; that of a large one is remembered while size and time of change hold."""
+    """Return a file's sha256; that of a large one is remembered while size and time of change hold."""
     known = known_sha256(path)
     if known is not None:
         return known
@@ -172,7 +172,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _note(path: Path) -> tuple[Path, str]:
-    """Where a file's sha256 is remembered, and what it has to be remembered with to hold."""
+    """Return where a file's sha256 is remembered, and what it has to be remembered with to hold."""
     name, stat = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24], path.stat()
     return cache_folder("sha256") / name, f"{stat.st_size} {stat.st_mtime_ns}"
 

@@ -23,7 +23,7 @@ def _norm_sums(
     ROWS: tl.constexpr, COLS: tl.constexpr, LOOPS: tl.constexpr, SHIFT: tl.constexpr, SILU: tl.constexpr,
     BACKWARD: tl.constexpr,
 ):  # fmt: skip
-    """Per channel, over one block of rows: (sum x, sum x^2), backward (sum dz, sum dz x), x being shifted."""
+    """Sum per channel over a block of rows: (x, x^2), backward (dz, dz x), x being shifted."""
     item, block, col = tl.program_id(0), tl.program_id(1), tl.program_id(2) * COLS + tl.arange(0, COLS)
     inside = col < channels
     first, second = tl.zeros([ROWS, COLS], tl.float32), tl.zeros([ROWS, COLS], tl.float32)
@@ -58,7 +58,7 @@ def _norm_moments(
     sums_ptr, weight_ptr, bias_ptr, affine_ptr, moments_ptr, slopes_ptr, channels, groups, blocks, count, eps,
     width, WIDTH: tl.constexpr, BLOCKS: tl.constexpr, BACKWARD: tl.constexpr,
 ):  # fmt: skip
-    """Per group: what turns x into the normalised z = scale x + offset; backward dx = p dz + q x + r."""
+    """Compute per group what makes x the normalised z = scale x + offset; backward dx = p dz + q x + r."""
     item, group = tl.program_id(0), tl.program_id(1)
     local = tl.arange(0, WIDTH)
     inside, col = local < width, group * width + local
@@ -98,7 +98,7 @@ def _norm_apply(
     x_ptr, dy_ptr, shift_ptr, shift_stride, affine_ptr, slopes_ptr, y_ptr, rows, channels, per_shift,
     ROWS: tl.constexpr, COLS: tl.constexpr, SHIFT: tl.constexpr, SILU: tl.constexpr, BACKWARD: tl.constexpr,
 ):  # fmt: skip
-    """y of the forward pass, dx of the backward one."""
+    """Write y of the forward pass, dx of the backward one."""
     item, row = tl.program_id(0), tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     col = tl.program_id(2) * COLS + tl.arange(0, COLS)
     inside = col < channels
@@ -142,7 +142,7 @@ class _GroupNorm(torch.autograd.Function):
 
 
 class _NormPlan:
-    """One normalisation's sizes and its three launches."""
+    """A normalisation's sizes and its three launches."""
 
     def __init__(self, x: Tensor, norm: nn.GroupNorm, items: int, silu: bool, shift: Tensor | None):
         self.norm, self.items, self.silu, self.shift = norm, items, silu, shift

@@ -28,7 +28,7 @@ def _query_slopes(
     q_item, q_row, q_head, k_item, k_row, k_head, queries, keys, heads, scale,
     WIDTH: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of a block of queries, and delta = sum of out * d_out for the kernel of the keys."""
+    """Compute the gradient of a block of queries, and delta = sum of out * d_out for the keys' kernel."""
     item, head = (tl.program_id(1) // heads).to(tl.int64), tl.program_id(1) % heads
     row, col = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES), tl.arange(0, WIDTH)
     key = tl.arange(0, KEYS)
@@ -59,7 +59,7 @@ def _key_slopes(
     q_item, q_row, q_head, k_item, k_row, k_head, queries, keys, heads, scale,
     WIDTH: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of a block of keys and of their values; maps are transposed, [keys, queries]."""
+    """Compute the gradients of a block of keys and of their values; maps are transposed, [keys, queries]."""
     item, head = (tl.program_id(1) // heads).to(tl.int64), tl.program_id(1) % heads
     row, col = tl.program_id(0) * KEYS + tl.arange(0, KEYS), tl.arange(0, WIDTH)
     query = tl.arange(0, QUERIES)
@@ -116,14 +116,14 @@ class _ToOther(torch.autograd.Function):
 
 
 def attend(qkv: Tensor) -> Tensor:
-    """As in plain."""
+    """Let tokens attend to each other as `plain.attend` does."""
     if not _steered(qkv):
         return _forward(*qkv.unbind(2))
     return _ToItself.apply(qkv.contiguous()) if _ours(qkv) else _library_s(*qkv.unbind(2))
 
 
 def attend_to(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """As in plain."""
+    """Let tokens attend to others as `plain.attend_to` does."""
     if not _steered(query):
         return _forward(query, key, value)
     parts = (query.contiguous(), key.contiguous(), value.contiguous())
@@ -135,7 +135,7 @@ def _steered(x: Tensor) -> bool:
 
 
 def _ours(x: Tensor) -> bool:
-    """Heads that fill a power of two, for padding costs more than order does.
+    """Tell heads that fill a power of two, for padding costs more than order does.
 
     On a GPU in half precision, which the library keeps the log-sum-exp of, from Ampere on.
     """
@@ -151,7 +151,7 @@ def _library_s(*parts: Tensor) -> Tensor:
 
 
 def _forward(*parts: Tensor) -> Tensor:
-    """Without a gradient; torch would not take cuDNN where it was asked for equal bits, which this gives."""
+    """Mix without a gradient; torch would not take cuDNN where asked for equal bits, which this gives."""
     if not _cudnn_takes(parts[0]):
         return _library_s(*parts)
     query, key, value = (part.transpose(1, 2) for part in parts)
@@ -160,7 +160,7 @@ def _forward(*parts: Tensor) -> Tensor:
 
 
 def _with_lse(*parts: Tensor) -> tuple[Tensor, Tensor]:
-    """Mixed values [n, p, heads, d], contiguous, and the log-sum-exp of the logits [n, heads, p]."""
+    """Return mixed values [n, p, heads, d], contiguous, and the logits' log-sum-exp [n, heads, p]."""
     query, key, value = (part.transpose(1, 2) for part in parts)
     if _cudnn_takes(parts[0]):
         out, lse = _cudnn(query, key, value, None, True, 0.0, False, False)[:2]

@@ -15,7 +15,7 @@ def _layer_norm(
     x_ptr, more_ptr, dy_ptr, weight_ptr, bias_ptr, kept_ptr, sum_ptr, y_ptr, rows, channels, eps,
     ROWS: tl.constexpr, COLS: tl.constexpr, MORE: tl.constexpr, BACKWARD: tl.constexpr,
 ):  # fmt: skip
-    """y = norm(x); with MORE, forward adds it to x first, backward adds it to the gradient."""
+    """Compute y = norm(x); with MORE, forward adds it to x first, backward adds it to the gradient."""
     row, col = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, COLS)
     inside = col < channels
     mask = (row < rows)[:, None] & inside[None, :]

@@ -16,7 +16,7 @@ def _over_time(
     FRAMES: tl.constexpr, WIDTH: tl.constexpr, COLS: tl.constexpr, PRECISION: tl.constexpr,
     BACKWARD: tl.constexpr,
 ):  # fmt: skip
-    """One pixel in one head; forward writes out, backward makes the map again and writes d_qkv."""
+    """Mix one pixel in one head; forward writes out, backward makes the map again and writes d_qkv."""
     video, pixel, head = tl.program_id(0) // pixels, tl.program_id(0) % pixels, tl.program_id(1)
     frame, channel = tl.arange(0, FRAMES), tl.arange(0, COLS)
     mask = (frame < frames)[:, None] & (channel < WIDTH)[None, :]
@@ -73,5 +73,5 @@ class _OverTime(torch.autograd.Function):
 
 
 def attend_over_time(qkv: Tensor) -> Tensor:
-    """As in plain."""
+    """Let pixels attend to themselves in all frames as `plain.attend_over_time` does."""
     return _OverTime.apply(qkv.contiguous())

@@ -27,7 +27,7 @@ Linear = Any
 
 @triton.jit
 def _place(rows, width, ROWS: tl.constexpr, COLS: tl.constexpr, BAND: tl.constexpr):
-    """First row and column of this program's tile: programs walk down one band of tiles, then the next."""
+    """Find first row and column of this program's tile: programs walk down a band of tiles, then the next."""
     band = BAND * tl.cdiv(width, COLS)
     first = tl.program_id(0) // band * BAND
     high = tl.minimum(tl.cdiv(rows, ROWS) - first, BAND)
@@ -39,7 +39,7 @@ def _gated(
     x_desc, weight_desc, bias_ptr, y_desc, rows, width, depth,
     ROWS: tl.constexpr, COLS: tl.constexpr, DEPTH: tl.constexpr, BAND: tl.constexpr,
 ):  # fmt: skip
-    """value * gelu(gate), each x @ weight.T + bias."""
+    """Compute value * gelu(gate), each x @ weight.T + bias."""
     row, col = _place(rows, width, ROWS, COLS, BAND)
     value, gate = tl.zeros([ROWS, COLS], tl.float32), tl.zeros([ROWS, COLS], tl.float32)
     for start in range(0, depth, DEPTH):
@@ -58,7 +58,7 @@ def _summed(
     more_desc, x_desc, weight_desc, bias_ptr, y_desc, rows, width, depth,
     ROWS: tl.constexpr, COLS: tl.constexpr, DEPTH: tl.constexpr, BAND: tl.constexpr,
 ):  # fmt: skip
-    """more + x @ weight.T + bias."""
+    """Compute more + x @ weight.T + bias."""
     row, col = _place(rows, width, ROWS, COLS, BAND)
     total = tl.zeros([ROWS, COLS], tl.float32)
     for start in range(0, depth, DEPTH):
@@ -70,7 +70,7 @@ def _summed(
 
 
 def geglu(x: Tensor, layer: Linear) -> Tensor:
-    """As in plain."""
+    """Project and gate as `plain.geglu` does."""
     width = len(layer.weight) // 2
     if not _worth_it(x, width, GATED):
         return _Geglu.apply(F.linear(x, layer.weight, layer.bias))
@@ -84,7 +84,7 @@ def geglu(x: Tensor, layer: Linear) -> Tensor:
 
 
 def add_linear(x: Tensor, y: Tensor, layer: Linear) -> Tensor:
-    """As in plain."""
+    """Project and add as `plain.add_linear` does."""
     weight, width = layer.weight.flatten(1), len(layer.weight)
     if not _worth_it(y, width, SUMMED, x):
         return x + F.linear(y, weight, layer.bias)
@@ -99,7 +99,7 @@ def add_linear(x: Tensor, y: Tensor, layer: Linear) -> Tensor:
 
 
 def add_norm(x: Tensor, y: Tensor, layer: Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    """As in plain."""
+    """Project, add and normalise as `plain.add_norm` does."""
     if not _worth_it(y, len(layer.weight), SUMMED, x):
         return layer_norms.add_norm(x, F.linear(y, layer.weight, layer.bias), norm)
     total = add_linear(x, y, layer)

@@ -42,7 +42,7 @@ def join(x: Tensor, y: Tensor, bias: Tensor | None) -> Tensor:
 def _weave(
     parts_ptr, bias_ptr, out_ptr, height, width, CHANNELS: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """One row of a doubled picture."""
+    """Write one row of a doubled picture."""
     frame, line = (tl.program_id(0) // (2 * height)).to(tl.int64), tl.program_id(0) % (2 * height)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     column, channel = at // CHANNELS, at % CHANNELS
@@ -56,7 +56,7 @@ def _weave(
 
 
 def weave(parts: Tensor, bias: Tensor) -> Tensor:
-    """As in plain; without a gradient."""
+    """Put four pictures together as `plain.weave` does; without a gradient."""
     n, height, width, channels = len(parts), parts.shape[1] - 1, parts.shape[2] - 1, len(bias)
     out = parts.new_empty((n, 2 * height, 2 * width, channels))
     _weave[(n * 2 * height, triton.cdiv(2 * width * channels, 2048))](

@@ -1,4 +1,4 @@
-"""What the embedded pair is trained on: endless fresh clips, and a cache of them as latents and captions."""
+"""The data that the embedded pair is trained on: endless fresh clips, and a cache of latents and captions."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ EMPTY_SHARE, MOTION_SHARE, TEXTURE_SHARE = 0.12, 0.3, 0.75
 
 
 def clips(place: Workplace, n: int, looks: str = "training") -> Iterator[tuple[Tensor, Scenes]]:
-    """Endless batches of fresh scenes and their frames [n, f, 3, h, w]."""
+    """Yield endless batches of fresh scenes and their frames [n, f, 3, h, w]."""
     while True:
         scenes = sample_scenes(n, place.generator, place.device, looks=looks)
         yield render(scenes), scenes
@@ -49,7 +49,7 @@ class Latents:
         return cls(torch.cat(z), torch.cat(ids).to(place.device))
 
     def draw(self, place: Workplace) -> tuple[Tensor, Tensor]:
-        """A batch of latents [b, 4, f, h, w] and caption ids [b, 16], some of them empty."""
+        """Draw a batch of latents [b, 4, f, h, w] and caption ids [b, 16], some of them empty."""
         rows, chance = torch.rand(2, place.batch, 3, device=place.device, generator=place.generator)
         pick = (rows[:, 0] * len(self.z)).long()
         variant = 2 * (chance[:, 0] < MOTION_SHARE).long() + (chance[:, 1] < TEXTURE_SHARE).long()

@@ -1,4 +1,4 @@
-"""How one network of the embedded pair is trained: against a clock, on one or more GPUs, resumable."""
+"""Training of one network of the embedded pair: against a clock, on one or more GPUs, resumable."""
 
 import json
 import math
@@ -21,7 +21,7 @@ Network = Callable[..., Any]  # a module, or what torch.compile or data parallel
 
 @dataclass
 class Workplace:
-    """Where this process trains: device, rank, and the clock that all stages share."""
+    """The place where this process trains: device, rank, and the clock that all stages share."""
 
     out: Path
     device: torch.device
@@ -57,7 +57,7 @@ class Workplace:
 
 
 class OutOfTime(Exception):
-    """This process's wall time is over; its state is saved."""
+    """The end of this process's wall time; its state is saved."""
 
 
 def fit(
@@ -127,7 +127,7 @@ def fit(
 
 
 def _warmed_up(decay: float) -> Callable[..., None]:
-    """Moving average whose memory grows with the steps: a short stage must not average its own beginning."""
+    """Average with a memory that grows with the steps: a short stage must not average its own beginning."""
 
     @torch.no_grad()
     def update(averages: list[Tensor], current: list[Tensor], seen: Tensor | int) -> None:

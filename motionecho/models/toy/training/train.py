@@ -1,4 +1,4 @@
-"""Trains the embedded pair on procedural video: autoencoder, judge, teacher, then its few-step student.
+"""Training of the embedded pair on procedural video: autoencoder, judge, teacher, its few-step student.
 
 Every stage is boxed in seconds, and a run that reaches --wall saves its state and continues when the
 same command is given again. The shipped weights come from two GPUs:
@@ -107,7 +107,7 @@ def train_judge(place: Workplace, seconds: float) -> None:
 
 
 class Conditioned(nn.Module):
-    """UNet and text encoder as one: v-prediction of z [b, 4, f, h, w] at t [b] given word ids [b, 16]."""
+    """A UNet and text encoder as one: v-prediction of z [b, 4, f, h, w] at t [b] given word ids [b, 16]."""
 
     def __init__(self, unet: nn.Module, text: nn.Module):
         super().__init__()
@@ -118,7 +118,7 @@ class Conditioned(nn.Module):
 
 
 def _scales(place: Workplace) -> tuple[Tensor, Tensor]:
-    """alpha_t and sigma_t as tables [1000, 1, 1, 1, 1]."""
+    """Return alpha_t and sigma_t as tables [1000, 1, 1, 1, 1]."""
     cumprod = torch.tensor(SCHEDULE.alphas_cumprod, device=place.device).view(-1, 1, 1, 1, 1)
     return cumprod.sqrt(), (1 - cumprod).sqrt()
 
@@ -141,7 +141,7 @@ def train_teacher(place: Workplace, latents: Latents, seconds: float) -> None:
 
 
 def train_student(place: Workplace, latents: Latents, seconds: float) -> None:
-    """Consistency distillation (LCM) of the guided teacher, targets from a fast moving average."""
+    """Distil the guided teacher by consistency (LCM), with targets from a fast moving average."""
     alpha, sigma = _scales(place)
     teacher = Conditioned(place.load("teacher", build_unet()), place.load("text", WordEncoder()))
     student = copy.deepcopy(teacher).train()
@@ -199,7 +199,7 @@ def _options() -> argparse.Namespace:
 
 
 def _workplace(options: argparse.Namespace) -> Workplace:
-    """This process's device, rank and clock, from what torchrun says in the environment."""
+    """Read this process's device, rank and clock from what torchrun says in the environment."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device("cpu")
     if torch.cuda.is_available():
