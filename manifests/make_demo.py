@@ -44,7 +44,7 @@ COLUMNS = ("id", "reference", "prompt", "seed", "moves")
 
 
 def table() -> list[dict[str, str | int]]:
-    """The demo's rows as dicts; references are relative to the manifest."""
+    """Return the demo's rows as dicts; references are relative to the manifest."""
     rows = [(name, f"clips/{clip}.mp4", prompt, seed, moves) for name, clip, prompt, seed, moves in ROWS]
     return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 

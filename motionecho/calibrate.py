@@ -27,7 +27,7 @@ Run = Callable[["Sample", EchoConfig], tuple[float | None, Trace]]  # -> (fideli
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings to try; both thresholds lie at the quantile `share` of the losses, or there are none."""
+    """A choice of settings; both thresholds lie at the quantile `share` of the losses, or there are none."""
 
     name: str
     share: float | None
@@ -36,7 +36,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Point:
-    """What a candidate gave: mean fidelity, and cost in all and of the teacher, in forward passes a video."""
+    """The outcome of a candidate: mean fidelity, and passes a video in all and of the teacher."""
 
     candidate: Candidate
     fidelity: Estimate
@@ -63,7 +63,7 @@ def curve(samples: "Sequence[Sample]", config: EchoConfig, run: Run) -> Iterator
 
 
 def candidates(traces: Sequence[Trace], config: EchoConfig) -> list[Candidate]:
-    """Thresholds at quantiles of the losses that the student's and the teacher's steps showed."""
+    """Put thresholds at quantiles of the losses that the student's and the teacher's steps showed."""
     student, teacher = [], []
     for trace in traces:
         losses = [step.loss for step in trace.steps if step.loss is not None]
@@ -89,7 +89,7 @@ def candidates(traces: Sequence[Trace], config: EchoConfig) -> list[Candidate]:
 
 
 def cheapest(points: Sequence[Point], keep: float) -> Point:
-    """The cheapest point with `keep` of what the teacher adds to the student's fidelity; else the first."""
+    """Pick the cheapest point with `keep` of what the teacher adds to the student; else the first."""
     always, student = points[0], points[-1]
     bar = student.fidelity.mean + keep * (always.fidelity.mean - student.fidelity.mean)
     good = [point for point in points if point.fidelity.mean >= bar]

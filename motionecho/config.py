@@ -53,7 +53,7 @@ class StudentSettings:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class GuidanceSettings:
-    """Motion guidance of student and teacher (Sec. 4.1)."""
+    """The motion guidance of student and teacher (Sec. 4.1)."""
 
     student_strength: Number = _setting(500.0, "strength of the student's guidance; 0: none", "eta", 0)
     teacher_strength: Number = _setting(
@@ -104,7 +104,7 @@ class TeacherSettings:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ActivationSettings:
-    """Adaptive acceleration: when the teacher runs and when its walk ends (Sec. 4.3)."""
+    """The adaptive acceleration: when the teacher runs and when its walk ends (Sec. 4.3)."""
 
     activation: Annotated[Literal["never", "always", "adaptive"], stripped] = _setting(
         "adaptive", "when the teacher runs"
@@ -218,7 +218,7 @@ PLACES = tuple(spec.name for spec in fields(Placement))
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RunSettings:
-    """All that a batch run needs to be reproduced; all but the placement is written to run.json."""
+    """The settings that a batch run needs to be reproduced; all but the placement is written to run.json."""
 
     pair: str
     echo: EchoConfig

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def noise(seed: int, purpose: str, step: int, shape: Sequence[int]) -> Tensor:
-    """Standard normal noise, float32 [*shape], drawn on the CPU from a generator of its own."""
+    """Draw standard normal noise, float32 [*shape], on the CPU from a generator of its own."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{step}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
     return torch.randn(*shape, generator=generator)
@@ -23,5 +23,5 @@ def batch_noise(seeds: Sequence[int], purpose: str, step: int, like: Tensor) -> 
 
 
 def blend(inverted: Tensor, fresh: Tensor, share: float) -> Tensor:
-    """Initial noise sqrt(g) z_T^ref + sqrt(1-g) eps (App. B.2); `share` is g in [0, 1], shapes alike."""
+    """Make initial noise sqrt(g) z_T^ref + sqrt(1-g) eps (App. B.2); `share` is g in [0, 1], shapes alike."""
     return share**0.5 * inverted + (1 - share) ** 0.5 * fresh

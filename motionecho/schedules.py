@@ -34,7 +34,7 @@ class Schedule(Protocol):
     def at(self, t: float) -> Level: ...
 
     def nearest(self, t: float) -> float:
-        """The time closest to `t` that networks of this kind are trained on."""
+        """Return the time closest to `t` that networks of this kind are trained on."""
         ...
 
 
@@ -81,12 +81,12 @@ class Flow:
 
 
 def renoise(x0: Tensor, eps: Tensor, to: Level) -> Tensor:
-    """Eq. 4: alpha x0 + sigma eps."""
+    """Renoise by Eq. 4: alpha x0 + sigma eps."""
     return to.alpha * x0 + to.sigma * eps
 
 
 def eps_of(z: Tensor, x0: Tensor, at: Level) -> Tensor:
-    """The noise that a clean prediction implies, (z - alpha x0) / sigma; sigma has to be above 0."""
+    """Return the noise that a clean prediction implies, (z - alpha x0) / sigma; sigma has to be above 0."""
     return (z - at.alpha * x0) / at.sigma
 
 
@@ -99,17 +99,17 @@ Grid = Callable[[int], list[float]]  # n to n times, descending; the closing 0 i
 
 
 def uniform(schedule: Schedule) -> Grid:
-    """The grid of n times from the top down in equal strides, as a teacher walks."""
+    """Return the grid of n times from the top down in equal strides, as a teacher walks."""
     return lambda n: [schedule.nearest(schedule.top * (1 - k / n)) for k in range(n)]
 
 
 def trailing(n: int) -> list[float]:
-    """The n times of Euler on trailing timesteps (AnimateDiff-Lightning): 1000 - 1000 k / n, less 1."""
+    """Return n times of Euler on trailing timesteps (AnimateDiff-Lightning): 1000 - 1000 k / n, less 1."""
     return [float(round(TRAIN_STEPS - k * TRAIN_STEPS / n) - 1) for k in range(n)]
 
 
 def consistency(origin_steps: int) -> Grid:
-    """The grid of n times from 999 down, every (origin // n)-th point of a distillation grid (LCM).
+    """Make the grid of n times from 999 down, every (origin // n)-th point of a distillation grid (LCM).
 
     Raises ValueError where n is not between 1 and `origin_steps`.
     """
@@ -127,7 +127,7 @@ def consistency(origin_steps: int) -> Grid:
 
 
 def boundary(z: Tensor, x0: Tensor, at: Level, sigma_data: float = 0.5, scaling: float = 10.0) -> Tensor:
-    """A consistency model's clean prediction, which at t = 0 is its input (LCM).
+    """Return a consistency model's clean prediction, which at t = 0 is its input (LCM).
 
     c_skip z + c_out x0, c_skip = s^2 / ((10 t)^2 + s^2), c_out = 10 t / sqrt((10 t)^2 + s^2), s = 0.5.
     """

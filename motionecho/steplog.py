@@ -1,4 +1,4 @@
-"""Closes the steps of a run one behind the device, so that it never waits for what is only written down."""
+"""A log of steps, closed one behind the device, so that it never waits for what is only written down."""
 
 import time
 from collections import deque
@@ -12,7 +12,7 @@ from motionecho.trace import StepTrace
 
 
 class StepLog:
-    """Checks and times every step by the device's own clock and hands its lines to `on_step`, in order.
+    """A check and clock of every step by the device's own time; it hands its lines to `on_step`, in order.
 
     On a GPU a step is settled once the next has been handed out, on a CPU at once.
     """
@@ -54,7 +54,7 @@ class Mark:
             self.event.record(torch.cuda.current_stream(device))
 
     def since(self, before: "Mark") -> float:
-        """Seconds from an earlier mark to this one, waiting until the device has passed it."""
+        """Return seconds from an earlier mark to this one, waiting until the device has passed it."""
         if self.event is None or before.event is None:
             return self.seconds - before.seconds
         self.event.synchronize()

@@ -9,7 +9,7 @@ BACKWARD_COST = 2  # a gradient costs about two forward passes on top of its own
 
 @dataclass
 class StepTrace:
-    """One student step of one sample; losses are in the unit of the strategy's energy."""
+    """A student step of one sample; losses are in the unit of the strategy's energy."""
 
     step: int
     t: float
@@ -33,12 +33,12 @@ class StepTrace:
 
 @dataclass
 class Trace:
-    """All steps of one sample, in order."""
+    """The steps of one sample, in order."""
 
     steps: list[StepTrace] = field(default_factory=list)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dict per student step; evaluation counts become columns `evaluations_<kind>`."""
+        """Return a flat dict per student step; evaluation counts become columns `evaluations_<kind>`."""
         rows = []
         for step in self.steps:
             row = asdict(step)
@@ -47,11 +47,11 @@ class Trace:
         return rows
 
     def evaluations(self) -> dict[str, int]:
-        """Network evaluations by kind; a guided one is a forward and a backward pass."""
+        """Count network evaluations by kind; a guided one is a forward and a backward pass."""
         return {kind: sum(step.evaluations[kind] for step in self.steps) for kind in KINDS}
 
     def forward_equivalents(self) -> int:
-        """Cost in units of one forward pass: 1 a plain evaluation, 3 a guided one."""
+        """Sum the cost in units of one forward pass: 1 a plain evaluation, 3 a guided one."""
         return sum(
             n * (1 + BACKWARD_COST * kind.endswith("guided")) for kind, n in self.evaluations().items()
         )

@@ -21,7 +21,7 @@ SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
 
 
 def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
-    """Stages that do nothing: what is left is Ray, the loop and the commits."""
+    """Make stages that do nothing: what is left is Ray, the loop and the commits."""
 
     def nothing(task: Task, handed: None = None) -> dict[str, Any]:
         return {}
@@ -32,7 +32,7 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
 def throughput(
     folder: str, samples: int, store: str | None = None, execution: Execution | None = None
 ) -> float:
-    """Samples a second from the first to the last commit of a run of no-ops."""
+    """Measure samples a second from the first to the last commit of a run of no-ops."""
     manifest, url = write_manifest(folder, samples), store or os.path.join(folder, "run")
     run(manifest, SETTINGS, url, execution or Execution(workers=2), factory=FACTORY)
     ends = sorted(datetime.fromisoformat(record.committed_at) for record in RunStore(url).records())
@@ -40,7 +40,7 @@ def throughput(
 
 
 def resuming(folder: str, rows: int, done: int) -> dict[str, float]:
-    """Seconds to plan a manifest of which most is done, and to open its run again as a submit does."""
+    """Measure seconds to plan a manifest, mostly done, and to open its run again as a submit does."""
     manifest = write_manifest(folder, rows)
     url = os.path.join(folder, "resumed")
     tasks = plan_generation(manifest, SETTINGS, url).tasks
@@ -64,7 +64,7 @@ def resuming(folder: str, rows: int, done: int) -> dict[str, float]:
 
 
 def write_manifest(folder: str, rows: int) -> str:
-    """A manifest of so many seeds on one small reference."""
+    """Write a manifest of so many seeds on one small reference."""
     with open(os.path.join(folder, "clip.mp4"), "w") as stream:
         stream.write("no one decodes this")
     path = os.path.join(folder, f"{rows}.jsonl")
@@ -76,13 +76,13 @@ def write_manifest(folder: str, rows: int) -> str:
 
 
 def peak_bytes() -> int:
-    """Most memory this process has held so far."""
+    """Return the most memory this process has held so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _pretend(store: RunStore, tasks: list[Task], chunk: int = 1000) -> None:
-    """Records and parts as a run leaves them, without its fsyncs."""
+    """Write records and parts as a run leaves them, without its fsyncs."""
     for start in range(0, len(tasks), chunk):
         records = []
         for task in tasks[start : start + chunk]:

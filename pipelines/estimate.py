@@ -1,4 +1,4 @@
-"""What the work left will cost, from samples made before: of this run, of another one, or of a pilot."""
+"""The cost of the work left, from samples made before: of this run, of another one, or of a pilot."""
 
 import secrets
 import tempfile
@@ -27,7 +27,7 @@ OWN = tuple(stage.name for stage in STAGES if not stage.shared)
 
 @dataclass(frozen=True)
 class Cost:
-    """Means of `n` finished samples: device-seconds of a sample and of an inversion, bytes of their files.
+    """The means of `n` finished samples: device-seconds of one and of an inversion, bytes of their files.
 
     A device-second is one of a GPU, or of a CPU core. `spread` is the standard deviation of a sample's.
     """
@@ -45,7 +45,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Device-hours for the work left, with a 95 % interval of the mean where there is one, and bytes."""
+    """The device-hours for the work left, with a 95 % interval of the mean if there is one, and bytes."""
 
     unit: str
     hours: float
@@ -128,7 +128,7 @@ def pilot(
 
 
 def measured(records: Iterable[Record], source: str) -> Cost | None:
-    """Means over finished samples."""
+    """Average over finished samples."""
     done = list(records)
     if not done:
         return None
@@ -149,12 +149,12 @@ def measured(records: Iterable[Record], source: str) -> Cost | None:
 
 
 def _shared(record: Record) -> float:
-    """Seconds of what other samples of the reference need not do again."""
+    """Sum seconds of what other samples of the reference need not do again."""
     return sum(record.seconds.get(stage, 0.0) for stage in SHARED)
 
 
 def _weight(record: Record) -> float:
-    """How many GPUs, or else CPU cores, the sample's worker had."""
+    """Count the GPUs, or else CPU cores, that the sample's worker had."""
     return _cores(record) or (record.where.gpus if record.where else None) or 1.0
 
 
@@ -168,7 +168,7 @@ def _cores(record: Record) -> int:
 
 @contextmanager
 def _elsewhere(url: str, execution: Execution) -> Iterator[str]:
-    """A place for a while that all workers reach: beside the run where other machines may take part."""
+    """Give a place for a while that all workers reach: beside the run where others may take part."""
     if "://" not in url and execution.address in (None, "local"):
         with tempfile.TemporaryDirectory(prefix="motionecho-pilot-") as folder:
             yield folder

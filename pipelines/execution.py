@@ -1,4 +1,4 @@
-"""What a run is told and what it says: plain values shared by the driver and its callers."""
+"""The values that a run is told and that it says, plain, shared by the driver and its callers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 
 def is_job_server(address: str | None) -> bool:
-    """True for the address of a cluster's job server, which is sent jobs and cannot be joined."""
+    """Tell the address of a cluster's job server, which is sent jobs and cannot be joined."""
     return address is not None and address.startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is carried out; nothing here changes a result.
+    """The way a run is carried out; nothing here changes a result.
 
     address: None or "local" for Ray inside this process, "auto" or "ray://host:10001" for a running cluster.
     workers: processes to run (default: one a GPU, or one that uses every core).
@@ -65,7 +65,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended: total = committed + already_done + failed + left."""
+    """The end of a run: total = committed + already_done + failed + left."""
 
     total: int
     committed: int

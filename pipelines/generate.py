@@ -77,7 +77,7 @@ def make_loop(
     reporter: Reporter,
     factory: str,
 ) -> Loop:
-    """The DAG: jobs enter the first pool, its results enter the next, the last one's are committed."""
+    """Build the DAG: jobs enter the first pool, its results the next, the last one's are committed."""
     gpus = ray.cluster_resources().get("GPU", 0)
     helped = execution.separate is None and not wants_gpu(settings.metrics)
     specs = pool_specs(gpus, node_cores(), execution.workers, bool(execution.separate), helped)
@@ -101,12 +101,12 @@ def make_loop(
 
 
 def _on(spec: PoolSpec, gpus: float, settings: RunSettings) -> RunSettings:
-    """The settings of a pool: its device is the CPU where it has no share of the cluster's GPUs."""
+    """Return a pool's settings: its device is the CPU where it has no share of the cluster's GPUs."""
     cpu = replace(settings.placement, device="cpu")
     return replace(settings, placement=cpu) if gpus and not spec.num_gpus else settings
 
 
 def identity(settings: RunSettings) -> dict[str, Any]:
-    """What has to be equal for a run to be continued: all that decides results, not where it computes."""
+    """Return what has to be equal for a run to continue: all that decides results, not where it computes."""
     weights = pair_spec(settings.pair, settings.placement.weights).weights()
     return {"settings": settings.decides(), "weights": weights, "code_epoch": CODE_EPOCH}

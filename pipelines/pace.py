@@ -17,7 +17,7 @@ from pipelines.tasks import STAGES
 
 
 def write_manifest(folder: str, samples: int, references: int) -> str:
-    """A manifest of that many seeds, in turn on procedural references written beside it; returns its path."""
+    """Write a manifest of that many seeds, in turn on procedural references beside it; return its path."""
     for seed in range(references):
         write_video(os.path.join(folder, f"{seed}.mp4"), reference_clip(seed, "linear")[0], FPS, None)
     rows = [(f"s{seed}", f"{seed % references}.mp4", PROMPT, seed) for seed in range(samples)]
@@ -28,7 +28,7 @@ def write_manifest(folder: str, samples: int, references: int) -> str:
 
 
 def pace(records: Iterable[Record]) -> dict[str, Any]:
-    """Samples a second and the workers' busy share, from the first sample's start to the last commit.
+    """Measure samples a second and the workers' busy share, from first start to last commit.
 
     `seconds` are the medians of what a sample took by stage and within it. Raises UserError where fewer
     than two samples were finished.

@@ -1,4 +1,4 @@
-"""What is left to do: the manifest, keyed by content, less what the store holds already."""
+"""The work left to do: the manifest, keyed by content, less what the store holds already."""
 
 import dataclasses
 import json
@@ -36,7 +36,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Work:
-    """The same with all that doing it needs: `tasks` are the good rows, `todo` those to run, in order."""
+    """The plan with all that doing it needs: `tasks` are the good rows, `todo` those to run, in order."""
 
     tasks: dict[str, Task]
     todo: tuple[Task, ...]
@@ -47,7 +47,7 @@ class Work:
 
     @property
     def given_up(self) -> list[str]:
-        """Keys of samples that failed before."""
+        """The keys of samples that failed before."""
         return [key for key in self.tasks if key in self.index and not self.index[key].ok]
 
     @property
@@ -114,7 +114,7 @@ def plan_generation(
 
 
 def _refuse(path: str, bad: list[BadRow], good: int) -> None:
-    """UserError where an id is taken twice or no row can run: mistakes of a whole table, not of a row."""
+    """Raise UserError where an id is taken twice or no row can run: mistakes of a table, not of a row."""
     for row in bad:
         if isinstance(row, TakenId):
             raise UserError(f'row {row.row} of manifest "{path}": {row.reason}')
@@ -142,7 +142,7 @@ def what_is_there(
 
 
 def first_of_each_reference_first(tasks: Iterable[Task]) -> list[Task]:
-    """One sample a reference before the rest: something to look at from everywhere, early."""
+    """Put one sample a reference before the rest: something to look at from everywhere, early."""
     first: list[Task] = []
     rest: list[Task] = []
     seen: set[str] = set()
@@ -178,7 +178,7 @@ def hash_references(uris: set[str], known: Iterable[Entry]) -> dict[str, tuple[s
 
 
 class _Keying:
-    """Names samples; settings that repeat from row to row are worked out once."""
+    """A namer of samples; settings that repeat from row to row are worked out once."""
 
     def __init__(self, settings: RunSettings, spec: PairSpec) -> None:
         self.settings, self.spec, self.weights = settings, spec, spec.weights()

@@ -34,7 +34,7 @@ class Replay:
 
 
 def find(store: RunStore, sample: str) -> Record:
-    """The finished sample of that id or key; UserError where there is none."""
+    """Find the finished sample of that id or key; UserError where there is none."""
     found = [record for record in store.records() if sample in (record.id, record.key)]
     ok = [record for record in found if record.ok]
     if not ok:

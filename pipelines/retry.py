@@ -9,7 +9,7 @@ from pipelines.plan import Work, plan_generation
 
 
 def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
-    """The settings that run.json holds; the device is this machine's to choose.
+    """Return the settings that run.json holds; the device is this machine's to choose.
 
     Raises UserError where another version made the run, or run.json names no settings.
     """

@@ -60,7 +60,7 @@ def _row(
 
 
 def remark(record: Record) -> str:
-    """The figures that say most, as far as they could be measured, and what the sample cost."""
+    """Write the figures that say most, as far as they could be measured, and what the sample cost."""
     scores = {name: value for values in record.scores.values() for name, value in values.items()}
     figures = [f"{name} {scores[name]:.2f}" for name in headlines() if isinstance(scores.get(name), float)]
     if "forward_equivalents" in record.trace:

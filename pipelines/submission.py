@@ -1,4 +1,4 @@
-"""What every run has in common, whatever its stages: check the place, take up what is left, loop, sum up."""
+"""The parts of every run, whatever its stages: check the place, take up what is left, loop, sum up."""
 
 import time
 from collections.abc import Callable, Mapping

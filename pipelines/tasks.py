@@ -20,7 +20,7 @@ Stage = Callable[..., dict[str, Any]]
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work, with everything decided; URIs only, never pixels or tensors."""
+    """A piece of work, with everything decided; URIs only, never pixels or tensors."""
 
     key: str
     shares: str  # names what is worth computing once for all tasks that say the same
@@ -102,7 +102,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt ended, and what that asks for.
+    """The reason why an attempt ended, and what that asks for.
 
     kind: "bad" is never retried, "strike" counts towards quarantine, "infra" does not (it has a cap of its
     own), "poisoned" is a strike after which the process is replaced.
@@ -138,7 +138,7 @@ class Job:
 
 @dataclass
 class Tally:
-    """What happened in this run so far."""
+    """The count of what happened in this run so far."""
 
     committed: int = 0
     failed: int = 0

@@ -100,7 +100,7 @@ def text_of(page: Path) -> str:
 
 
 def paths(text: str) -> Iterator[str]:
-    """What looks like a file or folder of the repository, in backticks or in indented lines."""
+    """Yield what looks like a file or folder of the repository, in backticks or in indented lines."""
     for words in re.findall(r"`([^`\n]+)`|^    (.+)$", text, flags=re.M):
         for word in "".join(words).split():
             if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*/?", word):
@@ -113,7 +113,7 @@ def paths(text: str) -> Iterator[str]:
 
 
 def attribute(path: str, dotted: str) -> Any:
-    """What a name of a file stands for; paths begin at the root or in `motionecho/`."""
+    """Return what a name of a file stands for; paths begin at the root or in `motionecho/`."""
     inside = path if path.split("/")[0] in TOP else f"motionecho/{path}"
     found: Any = importlib.import_module(inside.removesuffix(".py").replace("/", "."))
     for name in dotted.split("."):

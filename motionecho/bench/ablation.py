@@ -60,7 +60,7 @@ CURVE: dict[str, Row] = {
 
 @dataclass(frozen=True)
 class AblationSet:
-    """n pairs of reference and prompt, ready to sample from."""
+    """A set of n pairs of reference and prompt, ready to sample from."""
 
     pair: ModelPair
     scenes: Scenes
@@ -96,7 +96,7 @@ class AblationSet:
     def sample(
         self, config: EchoConfig, seed: int, teacher_only: int | None = None
     ) -> tuple[Tensor, list[Trace]]:
-        """Clean latents [n, c, f, h, w] of every pair with the noise of `seed`, and their traces."""
+        """Sample latents [n, c, f, h, w] of every pair with the noise of `seed`; return them and traces."""
         traces = [Trace() for _ in self.prompts]
 
         def record(lines: list[StepTrace]) -> None:
@@ -115,7 +115,7 @@ class AblationSet:
     def score(
         self, z0: Tensor, traces: Sequence[Trace], tracked: Metric | None = None
     ) -> list[dict[str, Any]]:
-        """Ground-truth scores and cost of every sample, and what a tracker says where one is given."""
+        """Score every sample against ground truth, with its cost and, where one is given, a tracker."""
         judge, truth = (
             load_judge(str(JUDGE), str(self.pair.device)),
             self.scenes.screen(),
@@ -146,7 +146,7 @@ class AblationSet:
 
 
 def settings_of(pair: ModelPair, row: Row) -> tuple[EchoConfig, int | None]:
-    """Config of a table row, and the steps of the teacher alone where the row is that."""
+    """Return the config of a table row, and the steps of the teacher alone where the row is that."""
     changes = dict(row)
     only, preset = changes.pop("teacher_only", None), changes.pop("preset", None)
     if only is not None:

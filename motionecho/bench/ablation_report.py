@@ -1,4 +1,4 @@
-"""Reads what the ablation measured: means with intervals over pairs, and paired differences between rows."""
+"""Tables of what the ablation measured: means with intervals over pairs, paired differences between rows."""
 
 import csv
 import math
@@ -30,7 +30,7 @@ def write_samples(path: Path, samples: Samples) -> None:
 
 
 def table(samples: Samples) -> str:
-    """Markdown, a line per row: mean [95 % interval over pairs] of every score, and what it cost."""
+    """Write markdown, a line per row: mean [95 % interval over pairs] of every score, and what it cost."""
     scores = [name for name in SCORES if name in samples[0]]
     columns = ["row", *scores, *COUNTS, "s/video"]
     lines = [columns_line([NAMES.get(name, name).replace("_", " ") for name in columns])]
@@ -43,7 +43,7 @@ def table(samples: Samples) -> str:
 
 
 def contrasts(samples: Samples, couples: Sequence[tuple[str, str]]) -> str:
-    """Markdown, a line per couple: mean difference [95 % interval] over equal pairs and seeds."""
+    """Write markdown, a line per couple: mean difference [95 % interval] over equal pairs and seeds."""
     scores = [name for name in SCORES if name in samples[0]]
     lines = [columns_line(["difference", *(NAMES.get(name, name) for name in scores), "forward equivalents"])]
     for one, other in couples:
@@ -54,13 +54,13 @@ def contrasts(samples: Samples, couples: Sequence[tuple[str, str]]) -> str:
 
 
 def steps_up(samples: Samples) -> list[tuple[str, str]]:
-    """Every row against the one above it: what each part of the method adds."""
+    """Couple every row with the one above it: what each part of the method adds."""
     rows = list(dict.fromkeys(s["row"] for s in samples))
     return list(zip(rows[1:], rows[:-1], strict=True))
 
 
 def rivals(samples: Samples) -> list[tuple[str, str]]:
-    """MotionEcho against the guided student of as many steps, and the teacher alone that costs no less."""
+    """Couple MotionEcho with the guided student of as many steps and the teacher alone of no less cost."""
     cost = {r: _paired(samples, r, r, "cost", False).mean for r in dict.fromkeys(s["row"] for s in samples)}
     couples = []
     for row in cost:
@@ -80,7 +80,7 @@ def columns_line(names: Sequence[str]) -> str:
 
 
 def _over_pairs(samples: Samples, name: str) -> Estimate:
-    """Mean over samples; the bootstrap draws pairs, since the seeds of one pair are alike."""
+    """Average over samples; the bootstrap draws pairs, since the seeds of one pair are alike."""
     known = [s for s in samples if not math.isnan(s[name])]
     return estimate([s[name] for s in known], [s["pair"] for s in known])
 

@@ -1,4 +1,4 @@
-"""How long something takes on a device, and how much of its memory."""
+"""The time that something takes on a device, and how much of its memory."""
 
 import statistics
 import time
@@ -12,14 +12,14 @@ WARM_UPS = 3
 
 
 def median_ms(action: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median milliseconds of an action by the device's own clock, after some that do not count."""
+    """Take the median milliseconds of an action by the device's own clock, after some that do not count."""
     for _ in range(WARM_UPS):
         action()
     return round(statistics.median(_once(action, device) for _ in range(repeats)), 3)
 
 
 def timed(action: Callable[[], T], device: torch.device) -> tuple[float, float | None, T]:
-    """Seconds, peak memory in GiB and result of an action; memory is None where torch does not count it."""
+    """Return an action's seconds, peak memory in GiB (None where torch does not count it) and result."""
     cuda = device.type == "cuda"
     if cuda:
         torch.cuda.synchronize(device)

@@ -39,7 +39,7 @@ WATCHED = ("to_q", "to_k")
 
 @dataclass(frozen=True)
 class Size:
-    """What is compared; the defaults are the published size, 16 frames of 320x512 in latents."""
+    """The sizes compared; the defaults are the published ones, 16 frames of 320x512 in latents."""
 
     unet: UNetConfig = field(default_factory=UNetConfig)
     vae: tuple[int, ...] = (128, 256, 512, 512)
@@ -124,7 +124,7 @@ def _decoding(widths: tuple[int, ...], frames: Tensor, repeats: int) -> dict[str
 
 
 def _row(part: str, theirs: Any, ours: Any, device: torch.device, repeats: int) -> dict[str, Any]:
-    """One after the other, for in float32 a card may not hold what both need."""
+    """Time one after the other, for in float32 a card may not hold what both need."""
     before, public_ms = theirs(), median_ms(theirs, device, repeats)
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -161,7 +161,7 @@ def _moment(device: torch.device) -> Tensor:
 
 @contextmanager
 def _whole_float32() -> Iterator[None]:
-    """In float32 torch lets convolutions round what they read to 10 bits, which would hide what is apart."""
+    """Have convolutions read whole float32, not rounded to 10 bits, which would hide what is apart."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -208,7 +208,7 @@ def _public_unet(config: UNetConfig, device: torch.device, dtype: torch.dtype) -
 def _public_guided(
     net: nn.Module, z: Tensor, text: Tensor, energy: Energy, target: Target, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Noise and gradient as the public code gives them: maps of hooked layers, the whole graph kept."""
+    """Compute noise and gradient as the public code does: maps of hooked layers, the whole graph kept."""
     seen, maps, hooks = dict[Tap, dict[str, Tensor]](), dict[Tap, Tensor](), []
     for tap in energy.taps:
         attention: Any = net.get_submodule(tap.layer)

@@ -69,7 +69,7 @@ def measure(
 
 
 def _own(config: EchoConfig, mode: str) -> dict[str, Any]:
-    """A pair whose student is not guided by default is guided in the row that measures just that."""
+    """Return what a mode changes: a student that is not guided by default is guided in its own row."""
     return {"student_strength": 0.1} if mode == "guided" and config.guidance.student_strength == 0 else {}
 
 
@@ -78,7 +78,7 @@ def _video(pair: ModelPair, motion: Motion, config: EchoConfig) -> Trace:
 
 
 def _halfway(pair: ModelPair, motion: Motion, config: EchoConfig) -> dict[str, float]:
-    """Thresholds between the losses of a run in which neither of them counts."""
+    """Return thresholds between the losses of a run in which neither of them counts."""
     trace = _video(pair, motion, config.updated({"activation_threshold": 0.0, "truncation_threshold": 0.0}))
     served = [step for step in trace.steps if step.active]
     means = [step.window_mean for step in served if step.window_mean is not None]

@@ -10,7 +10,7 @@ from motionecho.models.pair import ModelPair
 
 
 def measure(pair: ModelPair, repeats: int = 5) -> list[dict[str, Any]]:
-    """Milliseconds of a clip, frames in and out included, and peak memory in GiB."""
+    """Measure milliseconds of a clip, frames in and out included, and peak memory in GiB."""
     spec = pair.spec
     clip = np.random.default_rng(0).integers(
         0, 255, (spec.frames, spec.height, spec.width, 3), dtype=np.uint8

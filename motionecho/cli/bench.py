@@ -36,7 +36,7 @@ def sampler(
     changes: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Seconds and memory a video: plain, guided, with the teacher always, and adaptive."""
+    """Measure seconds and memory a video: plain, guided, with the teacher always, and adaptive."""
     numbers = _numbers(steps)
 
     from motionecho.bench import sampler as bench
@@ -59,7 +59,7 @@ def vae(
     repeats: RepeatsOption = 10,
     json: JsonOption = False,
 ) -> None:
-    """Milliseconds and memory of encoding a reference and decoding a video."""
+    """Measure milliseconds and memory of encoding a reference and decoding a video."""
     from motionecho.bench import vae as bench
 
     models, about = _loaded(SettingsOptions(pair=pair), placement)
@@ -79,7 +79,7 @@ def compare(
     dtype: DtypeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """VideoCrafter2's passes beside the public code's: same random weights, same process."""
+    """Compare VideoCrafter2's passes with the public code's: same random weights, same process."""
     import torch
 
     from motionecho.bench import compare as bench

@@ -36,7 +36,7 @@ def methods(
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Table 3: student, + guidance, + inverted noise, + teacher, + adaptive, and the teacher alone."""
+    """Run Table 3: student, + guidance, + inverted noise, + teacher, + adaptive, and the teacher alone."""
     from motionecho.bench.ablation import CURVE, SPLITS, TABLE
 
     if split not in SPLITS:
@@ -56,7 +56,7 @@ def ablation(
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Tables 4 to 6: lambda, eta, g, p, W and N_max, one at a time about the pair's own settings."""
+    """Run Tables 4 to 6: lambda, eta, g, p, W and N_max, one at a time about the pair's own settings."""
     from motionecho.config import resolve_name
 
     names = ["teacher_strength" if name == "eta" else resolve_name(name) for name in sweep or RANGES]
@@ -112,7 +112,7 @@ def _run(
 
 
 def _plot(path: Path, samples: list[dict[str, Any]]) -> bool:
-    """Velocity cosine and text against cost, a point a row; False where matplotlib is not installed."""
+    """Draw velocity cosine and text against cost, a point a row; False where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -34,7 +34,7 @@ def driver(
     workers: WorkersOption = 2,
     json: JsonOption = False,
 ) -> None:
-    """Samples a second with stages that do nothing, and how long a nearly finished run takes to resume."""
+    """Count samples a second of stages that do nothing, and time a nearly finished run's resuming."""
     from pipelines import bench
     from pipelines.execution import Execution
 
@@ -70,7 +70,7 @@ def pipeline(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Samples a second of a whole batch of a pair, the workers' busy share, and where the time goes."""
+    """Count samples a second of a pair's whole batch, the workers' busy share, and where the time goes."""
     from motionecho.cli.settings import resolve
 
     resolved = resolve(SettingsOptions(pair=pair, changes=changes), placement, metrics=metric)

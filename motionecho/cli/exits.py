@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """How a command ended."""
+    """The way a command ended, as its exit code."""
 
     OK = 0
     UNEXPECTED = 1

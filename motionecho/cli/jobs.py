@@ -142,7 +142,7 @@ def read_runtime_env(path: str) -> dict[str, Any]:
 
 
 def without_login(address: str) -> str:
-    """The address as it may be written down: a name and password within it are left out."""
+    """Return the address as it may be written down: a name and password within it are left out."""
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{rest.rsplit('@', 1)[-1]}".rstrip("/")
 

@@ -15,7 +15,7 @@ DEBUG = "--debug"
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the console script."""
     # torch's threads spin while they wait: on cores that others use, a forward pass took 38 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads; Ray's processes inherit it
     sys.exit(run(sys.argv[1:]))

@@ -72,7 +72,7 @@ def validate(
 
 
 def clip_remark(sample: "Sample", spec: "PairSpec", fit: str) -> tuple[str, str] | None:
-    """What is to be said of a row's clip, fetched and decoded as a run would: (level, sentence)."""
+    """Say what is to be said of a row's clip, fetched and decoded as a run would: (level, sentence)."""
     from motionecho.runs.store import fetch
     from motionecho.video import read_clip
 
@@ -88,7 +88,7 @@ def clip_remark(sample: "Sample", spec: "PairSpec", fit: str) -> tuple[str, str]
 
 
 def outside_envelope(info: "VideoInfo", indices: tuple[int, ...], spec: "PairSpec") -> Iterator[str]:
-    """Why a clip that can be read will serve the pair badly."""
+    """Yield reasons why a clip that can be read will serve the pair badly."""
     different = len(set(indices))
     if different < spec.frames:
         yield f"only {different} different frames for {spec.frames}, some shown twice; take a longer window"
@@ -98,7 +98,7 @@ def outside_envelope(info: "VideoInfo", indices: tuple[int, ...], spec: "PairSpe
 
 
 def unknown_words(sample: "Sample", spec: "PairSpec") -> Iterator[Problem]:
-    """Texts that the pair says it cannot read."""
+    """Yield texts that the pair says it cannot read."""
     for column in ("prompt", "negative_prompt"):
         text = getattr(sample, column)
         try:
@@ -108,7 +108,7 @@ def unknown_words(sample: "Sample", spec: "PairSpec") -> Iterator[Problem]:
 
 
 def repeats(samples: "list[Sample]") -> Iterator[Problem]:
-    """Rows that ask for a video that an earlier row asks for already, under another id."""
+    """Yield rows that ask for a video that an earlier row asks for already, under another id."""
     first: dict[Any, Sample] = {}
     for sample in samples:
         bare = replace(sample, id="", row=0, extra={})
@@ -123,7 +123,7 @@ def repeats(samples: "list[Sample]") -> Iterator[Problem]:
 def problem_of(
     row: int, name: str, column: str | None, value: Any, sentence: str, level: str = "error"
 ) -> Problem:
-    """One line of the report; the sentence ends with the way out."""
+    """Make one line of the report; the sentence ends with the way out."""
     return {"row": row, "id": name, "level": level, "column": column, "value": value, "problem": sentence}
 
 

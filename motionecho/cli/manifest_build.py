@@ -62,7 +62,7 @@ def build(
 
 
 def checked(rows: list[dict[str, Any]], source: str, out: str) -> "list[Sample]":
-    """The rows as a manifest at `out`; UserError, with the first mistake, unless all are fine."""
+    """Return the rows as a manifest at `out`; UserError, with the first mistake, unless all are fine."""
     from motionecho.manifest import BadRow, check_rows
 
     parsed = check_rows(rows, out)

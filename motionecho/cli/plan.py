@@ -49,7 +49,7 @@ def plan(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """What is done, cached and left, and the hours and bytes it takes. Writes nothing to the run."""
+    """Say what is done, cached and left, and the hours and bytes it takes. Writes nothing to the run."""
     from motionecho.cli.settings import resolve
 
     if like and pilot:

@@ -11,7 +11,7 @@ SCHEMA_VERSION = 1
 
 
 def stderr() -> Console:
-    """A console for talk; rich itself honours NO_COLOR and leaves out colours where no terminal is."""
+    """Make a console for talk; rich itself honours NO_COLOR and leaves out colours where no terminal is."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -33,7 +33,7 @@ def put_json(**values: Any) -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, limit: int = 72) -> str:
-    """Rows as aligned text, whatever the terminal's width; cells longer than `limit` characters are cut.
+    """Lay rows out as aligned text, whatever the terminal's width; cells over `limit` characters are cut.
 
     Numbers are right-aligned. `columns` defaults to the first row's keys; no rows give an empty string.
     """
@@ -54,7 +54,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 4.2 s, 3 min 20 s, 2 h 5 min."""
+    """Write seconds as people say them: 4.2 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 59.5:
@@ -65,7 +65,7 @@ def duration(seconds: float) -> str:
 
 
 def size(number: float) -> str:
-    """Bytes as people say them: 812 B, 3.4 MB, 1.2 TB."""
+    """Write bytes as people say them: 812 B, 3.4 MB, 1.2 TB."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.3g} {unit}"
@@ -74,7 +74,7 @@ def size(number: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 video`, `2 videos`."""
+    """Write a number with its noun: `1 video`, `2 videos`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

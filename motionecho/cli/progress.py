@@ -1,4 +1,4 @@
-"""What a run looks like while it goes on: a live panel on a terminal, a plain line now and then elsewhere."""
+"""The look of a run while it goes on: a live panel on a terminal, a plain line now and then elsewhere."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ SHOWN_RUNNING = 3  # ids of samples at work that fit beside each other
 
 
 class Display(AbstractContextManager["Display"]):
-    """Shows progress as it comes; call `update` with each.
+    """A display of progress as it comes; call `update` with each.
 
     `place` is the run's folder or URL, which completes the videos' paths; `clock` is seconds that only grow.
     """

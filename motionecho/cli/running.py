@@ -1,4 +1,4 @@
-"""What commands that carry out a run share: the banner, the display, the verdict, the last words."""
+"""The parts shared by commands that carry out a run: banner, display, verdict, last words."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any

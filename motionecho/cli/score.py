@@ -133,7 +133,7 @@ def compare(
 
 
 def estimates(means: "dict[str, Estimate]") -> list[dict[str, Any]]:
-    """Rows of the summary table: figure, mean, interval, n."""
+    """Make rows of the summary table: figure, mean, interval, n."""
     from motionecho.metrics.compare import is_bookkeeping
 
     return [
@@ -144,13 +144,13 @@ def estimates(means: "dict[str, Estimate]") -> list[dict[str, Any]]:
 
 
 def distance_row(name: str, row: dict[str, Any]) -> dict[str, Any]:
-    """A set metric as a row of its table."""
+    """Make a row of a set metric's table."""
     return {"set": name, "value": row[name], "low": row.get("low"), "high": row.get("high"),
             "videos": row["videos"], "references": row["references"]}  # fmt: skip
 
 
 def differences(result: "Comparison") -> list[dict[str, Any]]:
-    """Rows of the comparison: both means, their difference with its interval, how often B is higher, n."""
+    """Make rows of the comparison: both means, difference with interval, how often B is higher, n."""
     from motionecho.metrics.compare import is_bookkeeping
 
     return [

@@ -30,7 +30,7 @@ NO_SETTINGS, NO_PLACEMENT, NO_GATE = SettingsOptions(), PlacementOptions(), Gate
 
 @strict(frozen=True, config=STRICT)
 class ConfigFile:
-    """What a config file may say; None, or no such key, leaves it to options and defaults."""
+    """The keys that a config file may have; None, or no such key, leaves it to options and defaults."""
 
     pair: str | None = None
     preset: str | None = None

@@ -23,7 +23,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Repeat every 5 s until the run ends.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """How far a run is. Reads the run's place, not the cluster, so it works from any machine."""
+    """Say how far a run is. Reads the run's place, not the cluster, so it works from any machine."""
     store = open_run(run)
     while True:
         now = state(store)
@@ -34,7 +34,7 @@ def status(
 
 
 def failures(run: RunArgument, json: JsonOption = False) -> None:
-    """The samples that failed: which, where and why. --json adds tracebacks and earlier attempts."""
+    """List the samples that failed: which, where and why. --json adds tracebacks and earlier attempts."""
     failed = [record.to_dict() for record in open_run(run).records() if not record.ok]
     if json:
         put_json(run=run, failures=[{name: facts[name] for name in FAILURE_FACTS} for facts in failed])
@@ -52,7 +52,7 @@ def failures(run: RunArgument, json: JsonOption = False) -> None:
 
 
 def state(store: "RunStore") -> dict[str, Any]:
-    """Counts out of the records, which are the truth, and the driver's last word, which may be old."""
+    """Count the records, which are the truth, and add the driver's last word, which may be old."""
     index = store.index()
     failed = index.failed
     word = store.progress() or {}
@@ -95,7 +95,7 @@ def _seconds_since(moment: str | None) -> float | None:
 
 
 def open_run(url: str, begun: bool = True) -> "RunStore":
-    """The store of a run that exists; with `begun` false a job that waits for its cluster is enough."""
+    """Open the store of a run that exists; with `begun` false a job that waits for its cluster is enough."""
     from motionecho.runs.store import RunStore
 
     store = RunStore(url)

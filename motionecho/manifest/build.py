@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 def from_table(path: str) -> list[Row]:
-    """Rows of a table under canonical column names; UserError where one cannot be read."""
+    """Read rows of a table under canonical column names; UserError where one cannot be read."""
     rows = _canonical(path, ("reference", "prompt"))
     for row in rows:
         if isinstance(row.get("reference"), str):
@@ -72,13 +72,13 @@ def videos_in(folder: str) -> dict[str, str]:
 
 
 def portable(reference: str, folder: str) -> str:
-    """A reference as a manifest in `folder` names it: relative where it lies beneath."""
+    """Name a reference as a manifest in `folder` does: relative where it lies beneath."""
     base = folder if "://" in folder else os.path.abspath(folder)
     return reference.removeprefix(base.rstrip("/") + "/")
 
 
 class _Finder:
-    """Finds videos by the names that tables have for them."""
+    """A finder of videos by the names that tables have for them."""
 
     def __init__(self, folder: str, videos: dict[str, str]) -> None:
         self.folder = folder

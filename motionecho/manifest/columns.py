@@ -1,4 +1,4 @@
-"""Which column of a table means what: our names, those that other tools use, and misspellings."""
+"""The columns of a table and their meaning: our names, those that other tools use, and misspellings."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A row with lists in it is many rows: every combination, each with a name of its own that stays.
+"""A grid of rows out of a row with lists: every combination, each with a name of its own that stays.
 
 `id=horse, seed=[1, 2], steps=[4, 8]` becomes horse_seed=1_steps=4, horse_seed=1_steps=8, and so on. Names
 are fit for files. Growing a list later adds rows and leaves the names of the others alone.
@@ -46,12 +46,12 @@ def expand(cells: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def seed_of(name: str) -> int:
-    """The seed of a row that names none."""
+    """Return the seed of a row that names none."""
     return int(digest(name)[:8], 16)
 
 
 def _items(column: str, value: Any) -> list[Any] | None:
-    """The values that a cell lists, or None where it holds a single one. CSV has lists as JSON text."""
+    """Return the values that a cell lists, None where it holds a single one. CSV has lists as JSON text."""
     if column == "id" or column not in (*REQUIRED, *OPTIONAL, *EchoConfig.names()):
         return None
     if isinstance(value, str) and value.startswith("[") and column not in (*TEXTS, *LISTS):

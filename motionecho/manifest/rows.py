@@ -32,7 +32,7 @@ LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed u
 
 @dataclass(frozen=True)
 class Sample:
-    """One row, checked: all that the user decides about it. `row`, from 1, is for messages only.
+    """A row, checked: all that the user decides about it. `row`, from 1, is for messages only.
 
     `video` is one that exists, to be scored; there `reference` and `prompt` may be empty.
     """
@@ -49,7 +49,7 @@ class Sample:
     video: str | None = None
 
     def inputs(self) -> dict[str, Any]:
-        """The row as manifest columns; a table of these is the same manifest, wherever it is put."""
+        """Return the row as manifest columns; a table of these is the same manifest, wherever it is put."""
         named = {"id": self.id, "reference": self.reference, "prompt": self.prompt, "seed": self.seed}
         optional = {"negative_prompt": self.negative_prompt, **asdict(self.window), "video": self.video}
         defaults = {"negative_prompt": None, **asdict(Window()), "video": None}
@@ -70,7 +70,7 @@ class BadRow:
 
 @dataclass(frozen=True)
 class TakenId(BadRow):
-    """A row whose id another sample has: which of them is meant, only who wrote the manifest can say."""
+    """A row whose id another sample has: which is meant, only who wrote the manifest can say."""
 
 
 def read_manifest(path: str) -> list[Sample | BadRow]:
@@ -192,7 +192,7 @@ def _unique(rows: Iterator[Sample | BadRow]) -> Iterator[Sample | BadRow]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON-able values pass, NaN is an empty cell, anything else (dates, decimals, bytes) becomes text."""
+    """Make a cell plain: JSON-able values pass, NaN is an empty cell, anything else becomes text."""
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, list | tuple):

@@ -34,7 +34,7 @@ MODEL = "MOTIONECHO_CLIP_MODEL"
 
 @dataclass(frozen=True)
 class ClipOptions:
-    """Which CLIP: an open_clip model name, and a pretrained tag of it or the path of a local checkpoint."""
+    """The choice of CLIP: an open_clip model name, and a pretrained tag or the path of a local checkpoint."""
 
     model: str = "ViT-B-32-quickgelu"
     pretrained: str = "openai"
@@ -42,7 +42,7 @@ class ClipOptions:
 
     @property
     def available(self) -> bool:
-        """Whether weights may be had at all: a checkpoint is named, or a download allowed."""
+        """The prospect of any weights: a checkpoint is named, or a download allowed."""
         return self.pretrained != type(self).pretrained or self.allow_download
 
     @classmethod
@@ -65,7 +65,7 @@ class ClipModel:
 
     @torch.inference_mode()
     def frames(self, video: NDArray[np.uint8]) -> Tensor:
-        """uint8 RGB [f, h, w, 3] -> [f, d]. The latest result is kept, by content: two metrics ask for it."""
+        """Embed uint8 RGB [f, h, w, 3] as [f, d]. The latest is kept, by content: two metrics ask for it."""
         key = blake2b(np.ascontiguousarray(video).tobytes(), key=str(video.shape).encode()).digest()
         if self._latest is None or self._latest[0] != key:
             parts = []
@@ -78,7 +78,7 @@ class ClipModel:
 
     @torch.inference_mode()
     def text(self, prompt: str) -> tuple[Tensor, bool]:
-        """Embedding [d] of a prompt, and whether it fills the context, so that its end may be lost."""
+        """Embed a prompt as [d]; tell whether it fills the context, so that its end may be lost."""
         tokens = self.tokenizer([prompt])
         embedding = self.model.encode_text(tokens.to(self.device), normalize=True)[0].float().cpu()
         return embedding, bool(tokens[0, -1] != 0)
@@ -86,7 +86,7 @@ class ClipModel:
 
 @dataclass(frozen=True, eq=False)
 class TextAlignment:
-    """Mean over frames of cos(frame, prompt). Status "prompt_long": scored, but its end may not be seen."""
+    """The mean over frames of cos(frame, prompt). Status "prompt_long": scored, its end perhaps unseen."""
 
     clip: ClipModel
     name: str = "text_alignment"
@@ -106,7 +106,7 @@ class TextAlignment:
 
 @dataclass(frozen=True, eq=False)
 class TemporalConsistency:
-    """Mean cos of consecutive frames, and of all pairs. A frozen video scores 1: see mf_speed_video."""
+    """The mean cos of consecutive frames, and of all pairs. A frozen video scores 1: see mf_speed_video."""
 
     clip: ClipModel
     name: str = "temporal_consistency"
@@ -129,7 +129,7 @@ class TemporalConsistency:
 
 @dataclass(frozen=True, eq=False)
 class ClipFrames:
-    """Unit CLIP embeddings of frames, for CMMD."""
+    """The unit CLIP embeddings of frames, for CMMD."""
 
     clip: ClipModel
     name: str = "clip"
@@ -217,7 +217,7 @@ def _weights(options: ClipOptions, tag: dict[str, Any]) -> Path:
 
 
 def _cached(tag: dict[str, Any]) -> Path | None:
-    """Path of a tag's file in the hub's cache or in open_clip's own, without touching the network."""
+    """Find a tag's file in the hub's cache or in open_clip's own, without touching the network."""
     from huggingface_hub import try_to_load_from_cache
 
     if hub := tag.get("hf_hub"):
@@ -246,7 +246,7 @@ def _check_activation(options: ClipOptions, model_quick: bool, trained_quick: bo
 
 
 def _is_torchscript(path: Path) -> bool:
-    """True for the archive format OpenAI published its weights in (which weights_only cannot read)."""
+    """Tell the archive format OpenAI published its weights in (which weights_only cannot read)."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

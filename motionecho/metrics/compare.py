@@ -20,7 +20,7 @@ from motionecho.runs.store import RunStore
 
 @dataclass
 class Scored:
-    """One sample's figures; `makers` names what made them (tracker, model, version), by metric."""
+    """A sample's figures; `makers` names what made them (tracker, model, version), by metric."""
 
     id: str
     inputs: dict[str, Any]
@@ -30,7 +30,7 @@ class Scored:
 
     @property
     def content(self) -> tuple[str, str, str]:
-        """What two samples have in common that were made of the same, under whatever ids."""
+        """The content that two samples of the same have in common, under whatever ids."""
         name = os.path.basename(str(self.inputs.get("reference", "")))
         return name, str(self.inputs.get("prompt", "")), str(self.inputs.get("seed", ""))
 
@@ -45,7 +45,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure of two sets, over the pairs that have it in both: the mean of B - A with its interval."""
+    """A figure of two sets, over the pairs that have it in both: the mean of B - A with its interval."""
 
     mean_a: float
     mean_b: float
@@ -55,7 +55,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`by`: what samples were paired by; `alone`: samples of A and of B without a partner."""
+    """A comparison: `by` what samples were paired; `alone` counts those of A and of B without a partner."""
 
     by: str
     pairs: int
@@ -65,7 +65,7 @@ class Comparison:
 
 
 def read_scores(place: str) -> list[Scored]:
-    """All successful samples of a place and their figures; UserError where nothing of the kind is there."""
+    """Read all successful samples of a place and their figures; UserError where nothing of the kind is."""
     if os.path.splitext(place)[1].lower() in (".parquet", ".csv", ".jsonl", ".ndjson"):
         rows = read_table(place, outcomes=True)
         texts = [row.get(f"{OUTCOME_PREFIX}record") for row in rows if isinstance(row, dict)]
@@ -88,7 +88,7 @@ def gather(records: Iterable[Record]) -> list[Scored]:
 
 
 def summarize(rows: Sequence[Scored]) -> dict[str, Estimate]:
-    """Mean and interval of every figure, in order of first appearance; the bootstrap draws references."""
+    """Sum up every figure, in order of first appearance: mean, interval; the bootstrap draws references."""
     values: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for row in rows:
         group = str(row.inputs.get("reference") or row.id)
@@ -103,7 +103,7 @@ def is_bookkeeping(figure: str) -> bool:
 
 
 def tally(rows: Sequence[Scored]) -> dict[str, dict[str, int]]:
-    """How often each metric ended with which status."""
+    """Count how often each metric ended with which status."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         for metric, status in row.statuses.items():
@@ -145,7 +145,7 @@ def _difference(name: str, couples: Sequence[tuple[Scored, Scored]]) -> Differen
 
 
 def _couples(a: Sequence[Scored], b: Sequence[Scored], by: str) -> list[tuple[Scored, Scored]]:
-    """Pairs that agree in `by`; what occurs twice on a side pairs with nothing, as no one could say which."""
+    """Pair what agrees in `by`; what occurs twice on a side pairs with nothing, as no one could say which."""
 
     def unique(rows: Sequence[Scored]) -> dict[Any, Scored]:
         counts = Counter(getattr(row, by) for row in rows)

@@ -1,4 +1,4 @@
-"""What a sample cost, out of its record: seconds by stage, inversion apart, and network evaluations."""
+"""The cost of a sample, out of its record: seconds by stage, inversion apart, and network evaluations."""
 
 from motionecho.runs.records import Record
 
@@ -6,7 +6,7 @@ BOOKKEEPING = ("cost_seconds_",)  # only --json shows what begins so
 
 
 def cost(record: Record) -> dict[str, float]:
-    """Figures named cost_*; empty for a record without a trace.
+    """Return figures named cost_*; empty for a record without a trace.
 
     cost_seconds              sampling and decoding of the video: what one more prompt costs
     cost_seconds_<stage>      every stage and lap the worker timed

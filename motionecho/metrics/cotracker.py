@@ -31,7 +31,7 @@ ENTRY = "cotracker3_offline"  # the checkout's own entry point for torch.hub
 
 
 class CoTracker:
-    """Follows a grid on the first frame through the whole video; what it takes for hidden is not valid."""
+    """A tracker of a first frame's grid through the whole video; what it takes for hidden is not valid."""
 
     def __init__(self, predictor: Any, device: Any, grid: int, label: str) -> None:
         self.predictor, self.device, self.grid = predictor.to(device).eval(), device, grid

@@ -18,7 +18,7 @@ BATCH = 32
 
 
 class Inception:
-    """Pool features [f, 2048] of frames uint8 [f, h, w, 3], resized to 299 x 299 as TensorFlow 1 did."""
+    """The pool features [f, 2048] of frames uint8 [f, h, w, 3], resized to 299 x 299 as TensorFlow 1 did."""
 
     name = "inception"
 

@@ -1,4 +1,4 @@
-"""What a metric is: a named, versioned callable from one item to a flat row of figures.
+"""The protocol of a metric: a named, versioned callable from one item to a flat row of figures.
 
 Metrics run on what was made, one item at a time, and never fail a run: what cannot be said is None, with why.
 """
@@ -20,12 +20,12 @@ Scores = dict[str, float | int | str | None]
 
 
 class MetricUnavailable(MotionEchoError):
-    """This metric cannot run here (weights or a package are missing); its text is the reason to record."""
+    """A metric that cannot run here (weights or a package are missing); its text is the reason to record."""
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One video to score; frames are uint8 RGB [f, h, w, 3]. Raises BadSample when they are not."""
+    """A video to score; frames are uint8 RGB [f, h, w, 3]. Raises BadSample when they are not."""
 
     video: NDArray[np.uint8]
     reference: NDArray[np.uint8] | None
@@ -46,7 +46,7 @@ class Item:
 
 
 class Metric(Protocol):
-    """One metric. `version` names everything that changes its figures (code, tracker, model, weights).
+    """A metric. `version` names everything that changes its figures (code, tracker, model, weights).
 
     A call returns a flat row ready for JSON with `<name>_status`: "ok", or the reason why figures are None.
     """
@@ -59,14 +59,14 @@ class Metric(Protocol):
 
 
 class Embedder(Protocol):
-    """Features of frames, for metrics that compare sets of videos. `version` is as a metric's."""
+    """An embedding of frames, for metrics that compare sets of videos. `version` is as a metric's."""
 
     @property
     def name(self) -> str: ...
     @property
     def version(self) -> str: ...
     def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """frames uint8 RGB [f, h, w, 3] -> [f, d] float32."""
+        """Embed frames uint8 RGB [f, h, w, 3] as [f, d] float32."""
         ...
 
 

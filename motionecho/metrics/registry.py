@@ -23,7 +23,7 @@ TRACKER = "MOTIONECHO_TRACKER"
 
 
 class Shared:
-    """What the metrics of one load have in common: the device, and models that are worth loading once."""
+    """The things that metrics of one load share: the device, and models that are worth loading once."""
 
     def __init__(self, device: str = "auto") -> None:
         self.device = device
@@ -56,7 +56,7 @@ class Guarded:
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """What is known of a metric without loading it."""
+    """The facts of a metric, known without loading it."""
 
     name: str
     make: str | Callable[[Shared], Metric]  # "module:Class", or a function where it needs a device or a model

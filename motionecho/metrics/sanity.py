@@ -22,7 +22,7 @@ FLICKER_FROM = 4.0  # grey levels: brightness changes below it do not show
 
 @dataclass(frozen=True)
 class Sanity:
-    """Figures of the video alone, in grey levels of 255 unless said.
+    """A video's figures on its own, in grey levels of 255 unless said.
 
     sanity_luma, sanity_contrast   mean and standard deviation of the grey levels
     sanity_roughness               mean difference of neighbouring pixels over the contrast
@@ -67,6 +67,6 @@ class Sanity:
 
 
 def _blocks(gray: NDArray[Any], count: int) -> NDArray[np.float32]:
-    """Block means [f, count, count] of grey frames [f, h, w]."""
+    """Average grey frames [f, h, w] over blocks: [f, count, count]."""
     small = [cv2.resize(f.astype(np.float32), (count, count), interpolation=cv2.INTER_AREA) for f in gray]
     return np.stack(small).astype(np.float32)

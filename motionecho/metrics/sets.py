@@ -25,19 +25,19 @@ AT_ONCE = 4096  # rows of a kernel matrix in memory
 
 
 def cubic(x: Array, y: Array) -> Array:
-    """KID's kernel (Binkowski et al. 2018): (<x, y> / d + 1)^3."""
+    """Compute KID's kernel (Binkowski et al. 2018): (<x, y> / d + 1)^3."""
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
 def gaussian(x: Array, y: Array, sigma: float = CMMD_SIGMA) -> Array:
-    """exp(-|x - y|^2 / (2 sigma^2))."""
+    """Compute exp(-|x - y|^2 / (2 sigma^2))."""
     squares = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
     return np.asarray(np.exp(-np.maximum(squares, 0) / (2 * sigma**2)))
 
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """Kernel sums between n and m videos, all that the estimators need.
+    """The kernel sums between n and m videos, all that the estimators need.
 
     xx [n, n], yy [m, m], xy [n, m]: sums over pairs of frames; nx [n], ny [m]: frames a video; sx, sy: sums
     of every frame with itself.
@@ -53,13 +53,13 @@ class Discrepancy:
 
     @classmethod
     def of(cls, x: Sequence[Array], y: Sequence[Array], kernel: Kernel) -> "Discrepancy":
-        """From features [f, d] of every video."""
+        """Sum over features [f, d] of every video."""
         nx, ny = (np.array([len(video) for video in side], float) for side in (x, y))
         own = [float(sum(np.trace(kernel(v, v)) for v in side)) for side in (x, y)]
         return cls(_sums(x, x, kernel), _sums(y, y, kernel), _sums(x, y, kernel), nx, ny, *own)
 
     def published(self, biased: bool) -> float:
-        """Over all frames as if independent: the V-statistic, or the unbiased form without the diagonal."""
+        """Estimate over all frames as if independent: the V-statistic, or unbiased, without the diagonal."""
         n, m = self.nx.sum(), self.ny.sum()
         cross = self.xy.sum() / (n * m)
         if biased:
@@ -68,7 +68,7 @@ class Discrepancy:
         return float(xx + yy - 2 * cross)
 
     def between(self, wx: Array | None = None, wy: Array | None = None) -> float:
-        """Over pairs of frames of different videos; `wx`, `wy` say how often each video was drawn."""
+        """Estimate over pairs of frames of different videos; `wx`, `wy` say how often each was drawn."""
         wx = np.ones_like(self.nx) if wx is None else wx
         wy = np.ones_like(self.ny) if wy is None else wy
         sides = ((self.xx, self.nx, wx), (self.yy, self.ny, wy))
@@ -79,7 +79,7 @@ class Discrepancy:
         return float(xx + yy - 2 * (wx @ self.xy @ wy) / ((wx @ self.nx) * (wy @ self.ny)))
 
     def interval(self) -> tuple[float, float]:
-        """95 % interval of `between`, drawing videos on both sides."""
+        """Return the 95 % interval of `between`, drawing videos on both sides."""
         draws = zip(bootstrap(len(self.nx), 500), bootstrap(len(self.ny), 500, seed=1), strict=True)
         kept = [self.between(wx, wy) for wx, wy in draws if min((wx > 0).sum(), (wy > 0).sum()) > 1]
         low, high = np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -87,7 +87,7 @@ class Discrepancy:
 
 
 def frechet(x: Array, y: Array) -> float:
-    """Exact squared Frechet distance of Gaussians fitted to features [n, d] and [m, d], low rank or not.
+    """Compute the exact squared Frechet distance of Gaussians fitted to [n, d] and [m, d], low rank or not.
 
     tr sqrt(S1 S2) is the nuclear norm of Xc Yc^T / sqrt((n-1)(m-1)), an n x m matrix however large d is; a
     side longer than d is first replaced by its triangular factor, which leaves the norm as it is.
@@ -114,7 +114,7 @@ def check_fid(videos: int, references: int, allow_small: bool) -> None:
 
 
 def set_score(name: str, x: Sequence[Array], y: Sequence[Array]) -> dict[str, float | int | bool | str]:
-    """One set metric, with its n: features [f, d] of every video, and of every distinct reference."""
+    """Compute a set metric, with its n: features [f, d] of every video, and of every distinct reference."""
     counts: dict[str, float | int | bool | str] = {
         "videos": len(x),
         "references": len(y),
@@ -135,7 +135,7 @@ def set_score(name: str, x: Sequence[Array], y: Sequence[Array]) -> dict[str, fl
 
 
 def _sums(x: Sequence[Array], y: Sequence[Array], kernel: Kernel) -> Array:
-    """Sums of the kernel over the frames of every two videos, [n, m]; some rows of it at a time."""
+    """Sum the kernel over the frames of every two videos, [n, m]; some rows of it at a time."""
     others = np.concatenate(list(y)).astype(np.float64)
     columns = np.cumsum([0, *(len(video) for video in y[:-1])])
     blocks: list[Array] = []

@@ -21,7 +21,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float], groups: Sequence[Hashable] | None = None) -> Estimate:
-    """Mean and percentile bootstrap over groups (default: every value its own). Always the same draws."""
+    """Average, and bootstrap percentiles over groups (default: every value its own). Always equal draws."""
     names = list(dict.fromkeys(groups if groups is not None else range(len(values))))
     place = {name: index for index, name in enumerate(names)}
     member = [place[name] for name in (groups if groups is not None else range(len(values)))]
@@ -36,6 +36,6 @@ def estimate(values: Sequence[float], groups: Sequence[Hashable] | None = None) 
 
 
 def bootstrap(groups: int, draws: int = DRAWS, seed: int = 0) -> NDArray[np.float64]:
-    """How often every group is drawn, [draws, groups]."""
+    """Draw how often every group is taken, [draws, groups]."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(float)

@@ -15,7 +15,7 @@ WEIGHTS = JUDGE
 
 
 class ToyText:
-    """`toy_text`: share of frames with the prompt's shape, colour and background.
+    """The metric `toy_text`: share of frames with the prompt's shape, colour and background.
 
     `toy_consistency`: how steady the sprite's looks are from frame to frame.
     """

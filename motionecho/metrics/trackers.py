@@ -24,18 +24,18 @@ SHORTEST_SIDE = 32  # below it the flow pyramids have no level left
 
 
 class Tracker(Protocol):
-    """Anything that follows points. `settings` names the method and every number that changes its tracks."""
+    """A method that follows points. `settings` names it and every number that changes its tracks."""
 
     @property
     def settings(self) -> str: ...
     def track(self, frames: NDArray[np.uint8]) -> Tracks:
-        """frames uint8 RGB [t, h, w, 3] -> tracklets in pixels of those frames."""
+        """Follow points in frames uint8 RGB [t, h, w, 3]: tracklets in pixels of those frames."""
         ...
 
 
 @dataclass(frozen=True)
 class DisTracker:
-    """Dense inverse search flow (Kroeger et al. 2016, preset MEDIUM), chained by bilinear sampling."""
+    """A dense inverse search flow (Kroeger et al. 2016, preset MEDIUM), chained by bilinear sampling."""
 
     tolerance: float = 1.5  # forward-backward error in working pixels per step
     points: int = 240
@@ -50,7 +50,7 @@ class DisTracker:
 
 @dataclass(frozen=True)
 class LkTracker:
-    """Pyramidal Lucas-Kanade (window 21, 4 levels): sharper on texture, blind without it."""
+    """A pyramidal Lucas-Kanade (window 21, 4 levels): sharper on texture, blind without it."""
 
     tolerance: float = 1.5
     points: int = 240
@@ -64,7 +64,7 @@ class LkTracker:
 
 
 def load_tracker(name: str, device: str = "auto") -> Tracker:
-    """The tracker of that name: "dis", "lk" or "cotracker"; MetricUnavailable where it cannot be had."""
+    """Load a tracker by name: "dis", "lk" or "cotracker"; MetricUnavailable where it cannot be had."""
     if name == "cotracker":
         from motionecho.metrics.cotracker import load_cotracker
 

@@ -10,7 +10,7 @@ SHORTEST = 8  # digits of a sha256 that say something
 
 
 def local_weights(what: str, variable: str, sha256_variable: str, begins: str = "") -> tuple[Path, str]:
-    """Path and sha256 of the file that `variable` names; MetricUnavailable where it is none or another.
+    """Locate and hash the file that `variable` names; MetricUnavailable where it is none or another.
 
     The sha256 has to be the one in `sha256_variable` (its first 8 digits or more) or, without that, begin
     with `begins`.

@@ -29,7 +29,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True)
 class SheetRow:
-    """One sample: reference and result frames uint8 [f, h, w, 3] RGB, its prompt, a short remark (scores)."""
+    """A sample: reference and result frames uint8 [f, h, w, 3] RGB, its prompt, a short remark (scores)."""
 
     reference: np.ndarray
     result: np.ndarray
@@ -39,7 +39,7 @@ class SheetRow:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Sizes in pixels as (width, height), equal for all samples of a sheet; `frames` a strip has."""
+    """The sizes in pixels as (width, height), equal for all samples of a sheet; `frames` a strip has."""
 
     cell: tuple[int, int]
     frames: int
@@ -106,7 +106,7 @@ def _font(size: int) -> Font:
 
 
 def _layout(rows: Sequence[SheetRow]) -> _Layout:
-    """Cells take the first reference's shape; other shapes are centred in them."""
+    """Lay cells out in the first reference's shape; other shapes are centred in them."""
     cell = _cell(*rows[0].reference.shape[1:3])
     longest = max(max(len(row.reference), len(row.result)) for row in rows)
     frames = min(longest, max(6, min(8, STRIP // (cell[0] + GAP))))
@@ -129,7 +129,7 @@ def _cell(height: int, width: int) -> tuple[int, int]:
 def _sample(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, row: SheetRow, layout: _Layout, x: int, y: int
 ) -> None:
-    """Caption at the top, strips at the bottom of the block, so that strips of one line stand level."""
+    """Draw a block, caption at the top, strips at the bottom, so that strips of one line stand level."""
     width, height = layout.block
     caption, small = _font(CAPTION_SIZE), _font(SMALL_SIZE)
     at = y

@@ -1,4 +1,4 @@
-"""What a run's place holds that nothing refers to: leftovers of attempts that died, and how to clear a run.
+"""Leftovers in a run's place: files of attempts that died, to which nothing refers; and clearing a run.
 
 Rule: a blob is an orphan when no record names it and no driver is at work. One is at work while its last
 word is younger than an hour and not "ended". Files are listed before records are read and before the driver
@@ -62,7 +62,7 @@ def clear(store: RunStore) -> int:
 
 
 def refuse_while_running(store: RunStore) -> None:
-    """UserError where a driver is at work, as far as its words tell."""
+    """Raise UserError where a driver is at work, as far as its words tell."""
     word = store.progress() or {}
     silent = silent_for(word)
     if silent is not None and not word.get("ended") and silent < SILENT_S:
@@ -73,6 +73,6 @@ def refuse_while_running(store: RunStore) -> None:
 
 
 def silent_for(word: Mapping[str, Any]) -> float | None:
-    """Seconds since the driver's last word; None where it has not spoken."""
+    """Return seconds since the driver's last word; None where it has not spoken."""
     moment = word.get("at")
     return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() if moment else None

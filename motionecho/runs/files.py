@@ -34,13 +34,13 @@ PERMANENT_NAMES = {"NoCredentialsError", "PartialCredentialsError", "ParamValida
 
 
 def permanent(problem: Exception) -> bool:
-    """True where repeating the same request cannot help."""
+    """Tell whether repeating the same request cannot help."""
     by_number = isinstance(problem, OSError) and problem.errno in PERMANENT_ERRNO
     return isinstance(problem, PERMANENT) or by_number or type(problem).__name__ in PERMANENT_NAMES
 
 
 def unreachable(problem: Exception) -> bool:
-    """True where there is no one at the store's address: an outage in a run, a wrong address before."""
+    """Tell whether no one is at the store's address: an outage in a run, a wrong address before."""
     return isinstance(problem, ConnectionRefusedError) or type(problem).__name__ in UNREACHABLE_NAMES
 
 
@@ -85,7 +85,7 @@ def is_local(fs: fsspec.AbstractFileSystem) -> bool:
 
 
 def absolute(path: str) -> str:
-    """A local path from the root, so that it means the same from every folder; URLs stay."""
+    """Make a local path absolute, so that it means the same from every folder; URLs stay."""
     return path if "://" in path else os.path.abspath(path)
 
 

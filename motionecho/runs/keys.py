@@ -37,7 +37,7 @@ def motion_key(
     pair: str,
     weights: Mapping[str, str],
 ) -> str:
-    """Name of the inverted reference; everything that can change one bit of it takes part."""
+    """Name the inverted reference; everything that can change one bit of it takes part."""
     parts = {
         "epoch": CODE_EPOCH,
         "reference": reference_sha256,
@@ -53,7 +53,7 @@ def motion_key(
 def sample_key(
     motion: str, *, prompt: str, negative_prompt: str | None, seed: int, settings_digest: str, dtype: str
 ) -> str:
-    """Name of one sample: its motion (which names the weights), texts, seed and every setting.
+    """Name one sample: its motion (which names the weights), texts, seed and every setting.
 
     `settings_digest` is `digest(config.to_dict())`; callers with many rows compute it once per configuration.
     """
@@ -70,7 +70,7 @@ def sample_key(
 
 
 def score_key(sample: str, metric: str, version: str) -> str:
-    """Name of one metric's outcome on one sample: a new metric or version touches nothing else."""
+    """Name one metric's outcome on one sample: a new metric or version touches nothing else."""
     return digest({"sample": sample, "metric": metric, "version": version})[:KEY_LENGTH]
 
 

@@ -1,4 +1,4 @@
-"""What a record says of its files, its host and its failures."""
+"""The parts of a record on its files, its host and its failures."""
 
 import os
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorNote:
-    """Why an attempt failed, and where; `name`, the error's class, is "class" in JSON."""
+    """The reason why an attempt failed, and where; `name`, the error's class, is "class" in JSON."""
 
     kind: str = "strike"  # of `pipelines.tasks.Failure`
     name: str

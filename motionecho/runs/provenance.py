@@ -20,7 +20,7 @@ def provenance(
     settings: str,
     random_weights: bool = False,
 ) -> dict[str, Any]:
-    """What leads from a file back to its record; `settings` is the digest of the resolved settings.
+    """Note what leads from a file to its record; `settings` is the digest of the resolved settings.
 
     The same sample gives the same dict on every machine, so equal frames make equal files.
     """
@@ -36,7 +36,7 @@ def provenance(
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, motionecho and the packages that decide results; absent packages are left out.
+    """List versions of Python, motionecho and packages that decide results; absent ones are left out.
 
     Read from the installed metadata: nothing is imported.
     """

@@ -14,7 +14,7 @@ OUTCOME_PREFIX = "result_"  # results are a manifest: columns that begin so are 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One sample, finished or given up; in dicts, plain JSON values only.
+    """A sample, finished or given up; in dicts, plain JSON values only.
 
     `inputs` are the manifest's columns (reference made absolute, id and seed filled in). `scores` holds one
     flat dict a metric, `skipped` the reason of each metric that could not run. `strikes` are the failed

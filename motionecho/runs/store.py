@@ -24,7 +24,7 @@ CREATE_PATIENCE_S = HURRIED_S
 
 
 class RunStore:
-    """Reads and writes one run; cheap to construct, so every process makes its own from the URL.
+    """A store of one run; cheap to construct, so every process makes its own from the URL.
 
     `motions` is where a new run keeps inverted references, to share them with others; run.json remembers it.
     """
@@ -238,7 +238,7 @@ class RunStore:
         self.folder.overwrite(layout.attempt_note(key, attempt), json.dumps(strike.to_dict()).encode())
 
     def strikes(self) -> dict[str, list[ErrorNote]]:
-        """Failed attempts of unfinished samples, by key, oldest first."""
+        """Return failed attempts of unfinished samples, by key, oldest first."""
         found: dict[str, list[ErrorNote]] = defaultdict(list)
         paths = self._list(layout.ATTEMPTS, ".json")
         for path, data in zip(paths, self.folder.read_all(paths), strict=True):

@@ -14,7 +14,7 @@ VISIBLE = 1.0  # a sprite whose true centre is further out has left the picture
 
 
 class Judge(nn.Module):
-    """Reads one frame [b, 3, 64, 64]: where the sprite is, how large, which shape, colour and background.
+    """A reader of one frame [b, 3, 64, 64]: where the sprite is, its size, shape, colour and background.
 
     Returns centre [b, 2] in [-1, 1], log_size [b] and logits shape [b, 8], color [b, 8], background [b, 9].
     """
@@ -55,14 +55,14 @@ class Judge(nn.Module):
 
 @lru_cache(maxsize=2)
 def load_judge(path: str, device: str) -> Judge:
-    """The judge from its safetensors file, float32."""
+    """Load the judge from its safetensors file, float32."""
     judge = Judge()
     judge.load_state_dict(load_file(path))
     return judge.float().to(device).eval().requires_grad_(False)
 
 
 def asked_for(prompt: str) -> dict[str, int]:
-    """Indices of the shape, colour and background a prompt names; what it does not name is absent."""
+    """Return indices of shape, colour and background that a prompt names; what it does not is absent."""
     words = prompt.lower().split()
     found: dict[str, int] = {}
     if shape := [word for word in words if word in SHAPES]:
@@ -91,7 +91,7 @@ def verdict(judge: Judge, video: Tensor) -> dict[str, Tensor]:
 
 
 def text_accuracy(seen: dict[str, Tensor], prompt: str) -> dict[str, float]:
-    """Share of frames with the prompt's shape, colour and background; only what the prompt names."""
+    """Return shares of frames with the prompt's shape, colour and background; only what it names."""
     return {
         name: (seen[name].argmax(-1) == wanted).float().mean().item()
         for name, wanted in asked_for(prompt).items()
@@ -99,13 +99,13 @@ def text_accuracy(seen: dict[str, Tensor], prompt: str) -> dict[str, float]:
 
 
 def steadiness(seen: dict[str, Tensor]) -> float:
-    """Temporal consistency: mean cosine between consecutive frames' shape and colour probabilities."""
+    """Compute the mean cosine between consecutive frames' shape and colour probabilities."""
     looks = torch.cat([seen["shape"], seen["color"]], -1)
     return F.cosine_similarity(looks[1:], looks[:-1], dim=-1).mean().item()
 
 
 def velocity_cosine(centre: Tensor, truth: Tensor) -> float:
-    """Cosine between the velocities of two paths [f, 2] while the true sprite is in the picture."""
+    """Compare the velocities of two paths [f, 2] by cosine while the true sprite is in the picture."""
     visible = (truth.abs().amax(-1) < VISIBLE).float()
     both = (visible[1:] * visible[:-1])[:, None]
     return F.cosine_similarity(
@@ -114,7 +114,7 @@ def velocity_cosine(centre: Tensor, truth: Tensor) -> float:
 
 
 def centre_error(centre: Tensor, truth: Tensor) -> float:
-    """Mean distance in pixels between two paths [f, 2] while the true sprite is in the picture."""
+    """Average the distance in pixels of two paths [f, 2] while the true sprite is in the picture."""
     visible = truth.abs().amax(-1) < VISIBLE
     return (centre - truth).norm(dim=-1)[visible].mean().item() * SIZE / 2
 

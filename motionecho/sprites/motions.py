@@ -16,7 +16,7 @@ FRAMES, FPS = 16, 8
 
 @dataclass(frozen=True)
 class Track:
-    """Motion of n scenes: the sprite in the world, and the camera that looks at it. All [n, FRAMES, ...]."""
+    """The motion of n scenes: the sprite in the world, and the camera looking at it. All [n, FRAMES, ...]."""
 
     center: Tensor  # [n, f, 2] sprite centre in the world
     scale: Tensor  # [n, f] factor on the sprite's size
@@ -26,7 +26,7 @@ class Track:
 
 
 class Dice:
-    """Uniform random numbers from one generator, by shape."""
+    """A source of uniform random numbers from one generator, by shape."""
 
     def __init__(self, n: int, device: torch.device | str, generator: torch.Generator | None):
         self.n, self.device, self.generator = n, device, generator
@@ -44,7 +44,7 @@ class Dice:
 
 
 def _still(dice: Dice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Centre near the middle, unit scale, a slight tilt, and a camera at rest."""
+    """Draw a centre near the middle, unit scale, a slight tilt, and a camera at rest."""
     center = dice.uniform(-0.4, 0.4, 1, 2).expand(-1, FRAMES, -1)
     ones = torch.ones(dice.n, FRAMES, device=dice.device)
     camera = torch.stack([0 * ones, 0 * ones, ones, 0 * ones], -1)
@@ -56,7 +56,7 @@ def _time(dice: Dice) -> Tensor:
 
 
 def _segment(dice: Dice) -> tuple[Tensor, Tensor]:
-    """Start and displacement [n, 2] of a straight run of length 0.7 or more that stays on the screen."""
+    """Draw start and displacement [n, 2] of a straight run, 0.7 or longer, that stays on the screen."""
     start = dice.uniform(-0.72, 0.72, 2)
     heading, length = dice.uniform(0, 2 * math.pi), dice.uniform(0.8, 1.5)
     run = torch.stack([heading.cos(), heading.sin()], -1) * length[:, None]
@@ -105,7 +105,7 @@ def _bounce(dice: Dice) -> Track:
 
 
 def _swing(dice: Dice, offset: Tensor, word: str) -> Track:
-    """A straight run with `offset` [n, f] added across it."""
+    """Draw a straight run with `offset` [n, f] added across it."""
     _, scale, angle, camera = _still(dice)
     start, run = _segment(dice)
     across = torch.stack([-run[:, 1], run[:, 0]], -1) / run.norm(dim=1, keepdim=True).clamp_min(0.1)

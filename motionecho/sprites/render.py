@@ -1,4 +1,4 @@
-"""Draws sprite scenes: signed distances for the shapes, sines for the textures, all in torch."""
+"""The drawing of sprite scenes: signed distances for shapes, sines for textures, all in torch."""
 
 import math
 from collections.abc import Callable
@@ -53,7 +53,7 @@ DISTANCE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def _texture(index: Tensor, u: Tensor, v: Tensor, pattern: Tensor) -> Tensor:
-    """Pattern in [-1, 1] at world coordinates u, v [n, f, h, w], zero for plain."""
+    """Draw a pattern in [-1, 1] at world coordinates u, v [n, f, h, w], zero for plain."""
     frequency, *phase = pattern[:, 1:7].T[..., None, None, None]
     stripes, bars = torch.sin(2 * frequency * u + phase[0]), torch.sin(2 * frequency * v + phase[1])
     waves = torch.sin(2.3 * u + 1.7 * v + phase[2]) + torch.sin(3.1 * v - 1.9 * u + phase[3])
@@ -113,12 +113,12 @@ def render(scenes: Scenes, size: int = SIZE) -> Tensor:
 
 
 def to_uint8(video: Tensor) -> np.ndarray:
-    """[..., f, 3, h, w] in [-1, 1] to uint8 [..., f, h, w, 3]."""
+    """Turn [..., f, 3, h, w] in [-1, 1] into uint8 [..., f, h, w, 3]."""
     return ((video.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
 
 
 def reference_clip(seed: int, motion: str, looks: str = "any") -> tuple[np.ndarray, dict[str, object]]:
-    """One procedural clip, uint8 [16, 64, 64, 3], and its truth: motion, words, centre [16, 2] in pixels."""
+    """Draw a clip, uint8 [16, 64, 64, 3], and its truth: motion, words, centre [16, 2] in pixels."""
     scenes = sample_scenes(1, torch.Generator().manual_seed(seed), motions=(motion,), looks=looks)
     centre = (scenes.screen()[0] + 1) * SIZE / 2
     truth: dict[str, object] = {"motion": motion, "words": scenes.path.words[0], "centre": centre.tolist()}

@@ -39,7 +39,7 @@ class Scenes:
         return len(self.shape)
 
     def screen(self) -> Tensor:
-        """Ground truth [n, f, 2]: the sprite's centre as the camera sees it."""
+        """Return ground truth [n, f, 2]: the sprite's centre as the camera sees it."""
         camera = self.path.camera
         offset = self.path.center - camera[..., :2]
         cos, sin = camera[..., 3].cos(), camera[..., 3].sin()
@@ -48,12 +48,12 @@ class Scenes:
         return torch.stack([x, y], -1) * camera[..., 2:3]
 
     def screen_size(self) -> Tensor:
-        """Ground truth [n, f]: the sprite's half-width as the camera sees it."""
+        """Return ground truth [n, f]: the sprite's half-width as the camera sees it."""
         return self.size[:, None] * self.path.scale * self.path.camera[..., 2]
 
 
 def held_out_look(shape: Tensor, color: Tensor) -> Tensor:
-    """True for the eight (shape, colour) couples, one a shape, that training never shows."""
+    """Tell the eight (shape, colour) couples, one a shape, that training never shows."""
     return (3 * shape + color) % 8 == 0
 
 
@@ -101,7 +101,7 @@ def _pick(paths: list[Track], which: Tensor) -> Track:
 
 
 def captions(scenes: Scenes, motion: bool = False, texture: bool = True) -> list[str]:
-    """What the scenes show, e.g. "a red star on a striped blue background moving left"."""
+    """Describe the scenes, e.g. "a red star on a striped blue background moving left"."""
     colors, grounds = list(COLORS), list(BACKGROUNDS)
     looks = (drawn.tolist() for drawn in (scenes.color, scenes.shape, scenes.texture, scenes.background))
     lines = []

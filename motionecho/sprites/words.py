@@ -25,7 +25,7 @@ WORDS = ("<pad>", "<start>", "<end>", "a", "on", "background", *LOOK_WORDS, *MOT
 
 
 def tokenize(prompt: str) -> list[int]:
-    """Word ids padded to MAX_WORDS; raises BadSample on a word the pair was never taught."""
+    """Turn a prompt into word ids padded to MAX_WORDS; raises BadSample on a word never taught."""
     plain = prompt.lower().replace(",", " ").replace(".", " ")
     words = ["a" if word in ("an", "the") else word for word in plain.split()]
     for word in words:

@@ -48,7 +48,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Clip:
-    """Selected frames uint8 [f, h, w, 3] RGB, their rate, and where they came from.
+    """A clip of frames uint8 [f, h, w, 3] RGB, their rate, and where they came from.
 
     `indices` are the frames' places in the file as shown; `backend` is what decoded them.
     """
@@ -147,7 +147,7 @@ def _on_display(times: np.ndarray, instants: np.ndarray) -> list[int]:
 
 
 def _even(times: np.ndarray) -> bool:
-    """True where every frame is within half an interval of its place on an even scale."""
+    """Tell whether every frame is within half an interval of its place on an even scale."""
     if len(times) < 3:
         return True
     scale = np.linspace(times[0], times[-1], len(times))

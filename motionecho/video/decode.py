@@ -20,7 +20,7 @@ THREADS = 2  # a worker shares its machine with others
 
 
 class DecordUnable(Exception):
-    """decord is not installed, cannot read this file, or would read it differently than PyAV."""
+    """A file that decord cannot read, or would read differently than PyAV, or that has no decord here."""
 
 
 def decode(source: Source, indices: list[int], backend: str) -> Iterator[np.ndarray]:
@@ -76,7 +76,7 @@ def _pyav(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
 
 
 def _keyframe(source: Source, index: int) -> int | None:
-    """Where to seek for frame `index`: the last keyframe shown up to then; None for the start."""
+    """Find where to seek for frame `index`: the last keyframe shown up to then; None for the start."""
     if source.stamps is None:
         return None
     place = bisect_right(source.keyframes, source.stamps[index])

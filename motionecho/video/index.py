@@ -1,4 +1,4 @@
-"""What is in a video file: every check on a file that a stranger made lives here.
+"""The contents of a video file: every check on a file that a stranger made lives here.
 
 The index (when each frame is shown, where the keyframes are) is always PyAV's, so both decoders are asked
 for the same frames. It reads packets, not pictures: a 1080p minute takes milliseconds.
@@ -140,7 +140,7 @@ def check_file(path: str, name: str) -> None:
 
 
 def _video_stream(container: Any, name: str) -> Any:
-    """The video stream that players choose, once its header has passed the caps."""
+    """Pick the video stream that players choose, once its header has passed the caps."""
     stream = container.streams.best("video")
     if stream is None or stream.disposition & stream.disposition.attached_pic:
         raise BadSample(f'"{name}" holds no moving pictures, only sound or a cover; name a video file')
@@ -160,7 +160,7 @@ def _too_long(name: str, seconds: float) -> str:
 
 
 def _packets(container: Any, stream: Any, name: str) -> list[_Packet]:
-    """The shown frames' packets in decoding order; BadSample where some are missing or beyond the caps."""
+    """Read the shown frames' packets in decoding order; BadSample where some are missing or beyond caps."""
     pixels = stream.codec_context.width * stream.codec_context.height
     limit = min(MAX_FRAMES, MAX_PIXELS // max(1, pixels))
     packets: list[_Packet] = []
@@ -183,7 +183,7 @@ def _packets(container: Any, stream: Any, name: str) -> list[_Packet]:
 
 
 def _ends_early(container: Any, stream: Any, packets: list[_Packet]) -> bool:
-    """True where a lone stream without a frame count (matroska) stops before the time its header promises."""
+    """Tell a lone stream without a frame count (matroska) that stops before the time its header promises."""
     if stream.frames or len(container.streams) > 1 or not container.duration or len(packets) < 2:
         return False
     times, end, _ = _times(container, stream, packets)
@@ -191,7 +191,7 @@ def _ends_early(container: Any, stream: Any, packets: list[_Packet]) -> bool:
 
 
 def _closed(packets: list[_Packet]) -> bool:
-    """True for closed groups of pictures; False where a frame leans on a keyframe that is shown after it."""
+    """Tell whether groups of pictures are closed: no frame leans on a keyframe that is shown after it."""
     key: int | None = None
     for packet in packets:
         if packet.stamp is None:
@@ -206,7 +206,7 @@ def _closed(packets: list[_Packet]) -> bool:
 def _times(
     container: Any, stream: Any, packets: list[_Packet]
 ) -> tuple[np.ndarray, float, tuple[int, ...] | None]:
-    """When each frame is shown, when the last one ends (both in seconds from the first), and the stamps."""
+    """Return when frames are shown, when the last ends (in seconds from the first), and the stamps."""
     written = [p.decoding_stamp if p.stamp is None else p.stamp for p in packets]
     stamped = {stamp: p for stamp, p in zip(written, packets, strict=True) if stamp is not None}
     known = sorted(stamped)

@@ -111,6 +111,6 @@ def _encode(path: str, frames: np.ndarray, rate: Fraction, codec: str, comment: 
 
 
 def _count(path: str, height: int, width: int) -> int:
-    """How many frames of this size the file decodes to."""
+    """Return how many frames of this size the file decodes to."""
     with open_video(path) as container:
         return sum((frame.height, frame.width) == (height, width) for frame in container.decode(video=0))

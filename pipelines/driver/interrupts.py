@@ -12,14 +12,14 @@ WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass
 class Signals:
-    """How many signals have come."""
+    """The number of signals that have come."""
 
     seen: int = 0
 
 
 @contextmanager
 def drained_by_signals(drain: Callable[[], None], kill: Callable[[], None]) -> Iterator[Signals]:
-    """Within the block, call `drain` at the first signal and `kill` at the second; a third acts as usual.
+    """Call `drain` at the first signal of the block, `kill` at the second; a third acts as usual.
 
     Outside the main thread, where Python allows no handlers, signals keep their meaning.
     """

@@ -33,7 +33,7 @@ GONE = ("WorkerDied", "NodeLost", "ActorUnavailable")  # failures that leave no 
 
 
 class Loop:
-    """Drives jobs through pools, first to last, and commits them. `run` returns when all is said."""
+    """A loop that drives jobs through pools, first to last, and commits them. `run` ends when all is said."""
 
     def __init__(self, jobs: list[Job], pools: list[Pool], store: RunStore, execution: Execution,
                  run_token: str, make_record: Callable[[Job, ErrorNote | None], Record],
@@ -122,7 +122,7 @@ class Loop:
                 pool.give(seat, job, job.task, now, self._look_ahead(index, seat))
 
     def _far_ahead(self, index: int) -> bool:
-        """True while the next pool has work waiting for each of its actors: more would only be at risk."""
+        """Tell whether the next pool has work for each of its actors: more would only be at risk."""
         after = index + 1
         return after < len(self.pools) and len(self.queues[after]) >= self.pools[after].spec.size
 
@@ -159,7 +159,7 @@ class Loop:
         return job
 
     def _look_ahead(self, index: int, seat: Seat) -> Task | None:
-        """The task that this seat will most likely get next, for it to read what that needs by then."""
+        """Guess the task that this seat will get next, for it to read what that needs by then."""
         for job in islice(self.queues[index], LOOK_AHEAD):
             if job.ahead is None and job.avoid != (index, seat.number):
                 job.ahead = (index, seat.number)

@@ -1,4 +1,4 @@
-"""From what happened to a record: of a job that ended, and of a row that could never begin."""
+"""The way to a record from what happened: to a job that ended, and to a row that could never begin."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Recorder:
-    """Makes the record of a job that ended; `error` is the note of the failure that ended it, if one did."""
+    """A maker of records of jobs that ended; `error` is the note of the failure that ended one, if any."""
 
     versions: dict[str, str]
     weights: dict[str, str]  # sha256
@@ -55,7 +55,7 @@ def commit_bad_rows(store: RunStore, work: Work) -> list[Record]:
 
 
 def bad_row_key(row: BadRow) -> str:
-    """Key of the record that names a bad row: by content, so that a mended row is another."""
+    """Name the record of a bad row: by content, so that a mended row is another."""
     return digest(["bad row", row.id, row.inputs])[:KEY_LENGTH]
 
 

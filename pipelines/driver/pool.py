@@ -23,7 +23,7 @@ START_ATTEMPTS = 3  # actors that fail to load, one after another, before the po
 
 @dataclass(eq=False)
 class Seat:
-    """One actor: starting while `where` is None, busy while `job` is set, else idle."""
+    """A seat of one actor: starting while `where` is None, busy while `job` is set, else idle."""
 
     number: int
     handle: Any
@@ -40,7 +40,7 @@ class Seat:
 
 @dataclass(eq=False)
 class Pool:
-    """Actors of one kind; `trouble` says why none can be had, once that is certain.
+    """A set of actors of one kind; `trouble` says why none can be had, once that is certain.
 
     An actor whose canary disagrees is retired: its seat stays empty, and `retired` has the reasons.
     """
@@ -136,7 +136,7 @@ def _first_line(problem: Exception) -> str:
 
 
 def _cause_of_death(problem: Exception) -> str:
-    """The part of Ray's long report that says how the process ended."""
+    """Find the part of Ray's long report that says how the process ended."""
     text = " ".join(str(problem).split())
     _, _, detail = text.partition("Worker exit detail:")
     _, _, reason = text.partition("The actor died")

@@ -1,4 +1,4 @@
-"""Says how a run is going: to the caller several times a second, to the store every so often."""
+"""The word on how a run is going: to the caller several times a second, to the store every so often."""
 
 import time
 from collections import deque
@@ -23,7 +23,7 @@ PATIENT_FOR_S = 30.0  # before a missing worker is worth a word
 
 
 class Reporter:
-    """Turns the loop's state into Progress. Failing to note progress in the store never disturbs the run."""
+    """A reporter of the loop's state as Progress. Failing to note it in the store never disturbs the run."""
 
     def __init__(
         self, plan: Plan, store: RunStore, on_event: Callable[[Progress], None], manifest: str = ""

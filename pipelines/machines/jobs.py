@@ -31,7 +31,7 @@ def run_id(url: str) -> str:
 
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """The part of an environment that a job needs. It ends in the job's description, never in the store."""
+    """Pick what a job needs of an environment. It ends in the job's description, never in the store."""
     found = {k: v for k, v in environment.items() if k.startswith(PASSED) and k not in KEPT}
     return found | {"RAY_JOB_STOP_WAIT_TIME_S": str(DRAIN_S)}
 
@@ -95,7 +95,7 @@ def submit(
 
 
 def details(client: JobSubmissionClient, id: str) -> JobDetails:
-    """What the cluster says of a job; UserError where it knows none of that id."""
+    """Return what the cluster says of a job; UserError where it knows none of that id."""
     try:
         return client.get_job_info(id)
     except RuntimeError as problem:
@@ -137,7 +137,7 @@ def stop(client: JobSubmissionClient, id: str) -> JobDetails:
 
 
 def exit_code(job: JobDetails) -> int:
-    """The driver's own exit code; 130 for a job that was stopped, 1 for one that never got so far."""
+    """Return the driver's own exit code; 130 for a stopped job, 1 for one that never got so far."""
     if job.status == JobStatus.STOPPED:
         return 130
     code = job.driver_exit_code

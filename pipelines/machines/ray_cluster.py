@@ -99,7 +99,7 @@ def _environment(defaults: dict[str, str]) -> Iterator[None]:
 
 
 def local_cores() -> int:
-    """CPU cores this process may use: affinity and the cgroup's quota, whichever is less."""
+    """Count the CPU cores this process may use: affinity and the cgroup's quota, whichever is less."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota()
     return max(1, min(cores, int(quota))) if quota else cores
@@ -119,7 +119,7 @@ def _cgroup_quota() -> float | None:
 
 
 def node_cores() -> list[float]:
-    """CPU cores of every living node of the cluster that is joined."""
+    """List the CPU cores of every living node of the cluster that is joined."""
     return [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
 
 
@@ -162,5 +162,5 @@ def pool_specs(
 
 
 def _whole(cpus: float) -> float:
-    """Ray takes fractions below one core only."""
+    """Round down to whole cores above one, since Ray takes fractions below one core only."""
     return cpus if cpus < 1 else float(int(cpus))

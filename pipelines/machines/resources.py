@@ -1,4 +1,4 @@
-"""What each stage asks of the cluster, read from a YAML file and laid over the pools worked out from it.
+"""The demands of each stage on the cluster, read from a YAML file and laid over the pools worked out.
 
     separate: true            # pools for inversion, generation and what follows; false: one does all
     max_attempts: 3
@@ -37,7 +37,7 @@ UNITS = {
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """How many actors of which stages, and what each asks of the cluster."""
+    """The actors of a pool: how many, of which stages, and what each asks of the cluster."""
 
     stages: tuple[StageSpec, ...]
     size: int
@@ -79,7 +79,7 @@ def _bytes(size: Any) -> Any:
 
 @strict(frozen=True, config=STRICT)
 class Resources:
-    """Of one stage; None leaves it to the cluster's size. `memory` in bytes, `resources` by Ray's names."""
+    """The demands of a stage; None leaves it to the cluster. `memory` in bytes, `resources` as Ray has it."""
 
     workers: Annotated[Whole | None, Field(ge=0), AfterValidator(_enough)] = None
     gpus: Annotated[Number | None, Field(ge=0), AfterValidator(_share)] = None
@@ -90,7 +90,7 @@ class Resources:
 
 @strict(frozen=True, config=STRICT)
 class ExecutionFile:
-    """What a file may say of a run's execution; None leaves it to the defaults of Execution."""
+    """The fields that a file may set of a run's execution; None leaves one to Execution's default."""
 
     separate: bool | None = None
     max_attempts: Annotated[Whole | None, Field(ge=0)] = None
@@ -100,7 +100,7 @@ class ExecutionFile:
 
 
 def read_execution(path: str) -> dict[str, Any]:
-    """Fields of Execution out of a YAML file; UserError naming the file and what is wrong with it."""
+    """Read fields of Execution from a YAML file; UserError naming the file and what is wrong with it."""
     import yaml
 
     try:
@@ -122,7 +122,7 @@ def read_execution(path: str) -> dict[str, Any]:
 
 
 def laid_over(specs: Sequence[PoolSpec], asked: Mapping[str, Resources]) -> list[PoolSpec]:
-    """The pools with what was asked for; UserError where two stages of one pool want different things."""
+    """Lay demands over the pools; UserError where two stages of one pool want different things."""
     return [_one(spec, {name: asked[name] for name in spec.names if name in asked}) for spec in specs]
 
 

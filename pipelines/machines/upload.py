@@ -57,7 +57,7 @@ def ship_settings(text: str, store: RunStore) -> str:
 
 
 def _copy(reference: str, store: RunStore) -> str:
-    """Where the clip can be read from: itself where it is remote, or cannot be read and will be told."""
+    """Return where the clip can be read: itself where it is remote, or unreadable, which is told later."""
     fs, path = open_url(reference)
     if not is_local(fs):
         return reference
@@ -72,7 +72,7 @@ def _copy(reference: str, store: RunStore) -> str:
 
 
 def _portable(row: Sample | BadRow, places: dict[str, str]) -> dict[str, Any] | str:
-    """A row with everything that follows from its old place filled in; a bad one stays as bad as it was."""
+    """Fill in everything that follows from a row's old place; a bad one stays as bad as it was."""
     if isinstance(row, Sample):
         return row.inputs() | {"reference": places[row.reference]}
     return row.inputs or row.reason

@@ -45,7 +45,7 @@ REQUIRED = ("video",)
 
 @dataclass(frozen=True)
 class Scoring:
-    """What decides the figures: the metrics that can run here, with versions, and how a clip is fitted.
+    """The grounds of figures: the metrics that can run here, with versions, and how a clip is fitted.
 
     An embedder counts as a metric; its row names the files with the features of both videos.
     """
@@ -83,12 +83,12 @@ class ScoredSource:
     videos: dict[str, str] = dataclasses.field(default_factory=dict)  # sha256 by URI, where known
 
     def records(self) -> Iterator[Record]:
-        """The run's own records, for what they say of cost and of scores taken when it was made."""
+        """Return the run's own records, for what they say of cost and of scores taken when it was made."""
         return RunStore(self.place).records() if self.place else iter(())
 
     @property
     def missing(self) -> list[str]:
-        """Which of the columns that metrics ask for no row has."""
+        """The columns that metrics ask for and no row has."""
         samples = [row for row in self.rows if isinstance(row, Sample)]
         return [name for name in ("reference", "prompt") if not any(getattr(s, name) for s in samples)]
 
@@ -127,7 +127,7 @@ def _failed(row: RawRow) -> bool:
 
 
 def _as_video_row(row: RawRow) -> RawRow:
-    """A results row shows its video under the name that any table uses."""
+    """Show a results row's video under the name that any table uses."""
     if isinstance(row, str):
         return row
     plain = {name: value for name, value in row.items() if not name.startswith(OUTCOME_PREFIX)}
@@ -173,13 +173,13 @@ def plan_scoring(
 
 
 def _item_key(sample: Sample, video_sha256: str, reference_sha256: str, fit: str) -> str:
-    """What a figure is of: both files' bytes, how the reference is read, and the prompt."""
+    """Name what a figure is of: both files' bytes, how the reference is read, and the prompt."""
     window = dataclasses.asdict(sample.window)
     return digest([video_sha256, reference_sha256, window, fit, sample.prompt])[:KEY_LENGTH]
 
 
 def _known(store: RunStore, index: Index) -> dict[str, dict[str, Any]]:
-    """Every figure in the place, by score key."""
+    """Return every figure in the place, by score key."""
     return {
         record.metrics[name]["key"]: row
         for record in store.records(index)
@@ -224,7 +224,7 @@ def run(
 
 
 def pool_spec(gpus: float, nodes: list[float], workers: int | None) -> PoolSpec:
-    """One worker a core, as tracking uses one; with GPUs one worker a GPU, or `workers` that share them."""
+    """Plan one worker a core, as tracking uses one; with GPUs one a GPU, or `workers` that share them."""
     size = workers or int(gpus) or max(1, int(sum(nodes)))
     share = min(1.0, int(gpus) / size)
     return PoolSpec((STAGE,), size, share, min(1.0, (sum(nodes) or 1.0) / size), None if gpus else 1)
@@ -237,7 +237,7 @@ def make_record(
     known: dict[str, dict[str, Any]],
     software: dict[str, str],
 ) -> Record:
-    """The record of a scored video: figures taken now beside those that were known."""
+    """Make the record of a scored video: figures taken now beside those that were known."""
     keys = scoring.score_keys(job.task.payload.item_key)
     scores = {name: known[key] for name, key in keys.items() if key in known} | job.result.get("scores", {})
     return Record(
@@ -258,5 +258,5 @@ def make_record(
 
 
 def default_place(source: ScoredSource, name: str) -> str:
-    """Beside the run, or in `scores/<table's name>` here."""
+    """Name the place: beside the run, or in `scores/<table's name>` here."""
     return RunStore(source.place).scores_url if source.place else f"{SCORES}/{name}"

@@ -18,7 +18,7 @@ from pipelines.scoring.run import Scoring
 def score_sets(
     names: Iterable[str], records: Sequence[Record], scoring: Scoring, store_url: str, allow_small_fid: bool
 ) -> dict[str, dict[str, Any]]:
-    """Every named set metric over the records' videos against their distinct references; kept in the store.
+    """Take every named set metric over the records' videos and their distinct references; keep it.
 
     What cannot be said is a row with its reason as `status`, never an error: the figures per video stand.
     """

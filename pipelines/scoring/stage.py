@@ -95,7 +95,7 @@ class Scorer:
         return uri
 
     def _reference(self, asked: ScoreVideo, video: Clip) -> Clip:
-        """The reference at the video's size, with as many frames, or as many as it has."""
+        """Read the reference at the video's size, with as many frames, or as many as it has."""
         sample, size = asked.sample, (len(video.frames), *video.frames.shape[1:3])
 
         def read() -> Clip:

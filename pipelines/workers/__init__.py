@@ -1,1 +1,1 @@
-"""What runs inside a Ray actor."""
+"""The things that run inside a Ray actor."""

@@ -31,7 +31,7 @@ Trace = Mapping[str, Any]
 
 @torch.no_grad()
 def canary(pair: ModelPair) -> dict[str, Any]:
-    """What the pair makes of the fixed task: its dtype, and some values of each part's output."""
+    """Trace what the pair makes of the fixed task: its dtype, and some values of each part's output."""
     latents = pair.codec.encode(drawn_clip(pair.spec))[None]
     text = pair.encode_text([""])
     parts = {"autoencoder": latents, "text encoder": text}
@@ -73,7 +73,7 @@ def disagreement(first: Trace, mine: Trace) -> str | None:
 
 
 def drawn_clip(spec: PairSpec) -> np.ndarray:
-    """A moving pattern, uint8 [f, h, w, 3], by integer arithmetic alone: the same everywhere."""
+    """Draw a moving pattern, uint8 [f, h, w, 3], by integer arithmetic alone: the same everywhere."""
     f, y, x, c = np.ogrid[: spec.frames, : spec.height, : spec.width, :3]
     return ((x * (3 + c) + y * 2 + f * 9 + (x * y // 16) * c) % 256).astype(np.uint8)
 

@@ -49,7 +49,7 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
 
 
 class Common:
-    """What the stages of one process share: the maker with its pair, the store, what was read last."""
+    """The things that stages of one process share: the maker with its pair, the store, what was read last."""
 
     def __init__(self, settings: RunSettings, url: str) -> None:
         self.settings = settings
@@ -65,7 +65,7 @@ class Common:
         return Maker(pair, settings.fit, settings.gate, settings.placement.device)
 
     def reference(self, asked: MakeSample) -> Clip:
-        """The reference as the pair sees it; BadSample where the file changed since the run was planned."""
+        """Read the reference as the pair sees it; BadSample where it changed since the run was planned."""
         sample, sha256 = asked.sample, asked.reference_sha256
 
         def read() -> Clip:
@@ -74,7 +74,7 @@ class Common:
         return self.clips.get((sha256, sample.window), read)
 
     def motion(self, asked: MakeSample) -> Motion:
-        """The inverted reference out of the store, on the pair's device; made anew where the file is damaged.
+        """Read the motion out of the store, to the pair's device; it is made anew where the file is damaged.
 
         Left as it is, such a file would fail every sample of its reference, in every run that shares it.
         """
@@ -116,7 +116,7 @@ class Common:
 
 
 class Invert:
-    """Reference clip to motion, once per distinct reference: later samples find it in the store."""
+    """A stage from reference clip to motion, once per distinct reference: later samples find it stored."""
 
     def __init__(self, common: Common) -> None:
         self.common = common
@@ -131,7 +131,7 @@ class Invert:
 
 
 class Generate:
-    """Motion and prompt to a film, its trace and its latents' digest; again where a gate asks for it."""
+    """A stage from motion and prompt to a film, its trace and latents' digest; again where a gate asks."""
 
     def __init__(self, common: Common) -> None:
         self.common = common
@@ -156,7 +156,7 @@ class Generate:
 
 
 class Publish:
-    """A film to the store: the video and the table of its trace."""
+    """A stage from a film to the store: the video and the table of its trace."""
 
     def __init__(self, common: Common) -> None:
         self.store, self.fps = common.store, common.spec.fps
@@ -175,7 +175,7 @@ class Publish:
 
 
 class Score:
-    """Every metric that can run here, on the video as it was written; the others with their reason."""
+    """A stage that takes every metric that can run, on the video as written; the others with their reason."""
 
     def __init__(self, common: Common) -> None:
         self.common = common

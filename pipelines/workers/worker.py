@@ -19,7 +19,7 @@ Factory = Callable[[tuple[str, ...], Any, str], dict[str, Callable[..., Any]]]
 
 
 class Worker:
-    """Runs a set of stages in order. Constructing it is instant; `load` brings the models.
+    """A runner of a set of stages in order. Constructing it is instant; `load` brings the models.
 
     `factory` is "module:function" and is called with (names, settings, store URL) to make their callables. It
     may add "prefetch", called with a task that may come next, and "canary", called once with the device's

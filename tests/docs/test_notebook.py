@@ -22,7 +22,7 @@ def cell() -> str:
 
 @pytest.fixture(scope="module")
 def names(cell: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What the cell left behind, run where a user would."""
+    """Return what the cell left behind, run where a user would."""
     out = tmp_path_factory.mktemp("cell") / "star.mp4"
     left: dict[str, object] = {}
     exec(cell.replace("manifests/", f"{ROOT}/manifests/").replace("star.mp4", str(out)), left)

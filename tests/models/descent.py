@@ -9,7 +9,7 @@ from motionecho.schedules import Level, Schedule, eps_of, renoise
 
 
 def target_of(denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, energy: Energy) -> Target:
-    """What is kept of one reference, z [1, c, f, h, w] as it is, as a batch of one."""
+    """Return what is kept of one reference, z [1, c, f, h, w] as it is, as a batch of one."""
     return stack([energy.target(observe(denoiser, z, at, text, energy.taps))])
 
 

@@ -145,7 +145,7 @@ def test_attention_to_text_of_another_length(width: int) -> None:
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 @pytest.mark.gpu
 def test_attention_in_half_precision(kind: torch.dtype, width: int) -> None:
-    """By whichever kernels the card has, with and without a gradient: as far off as rounding goes."""
+    """Compare by whichever kernels the card has, with and without a gradient: off as far as rounding goes."""
     qkv, text = drawn(4, 300, 3, 5, width), drawn(2, 4, 77, 5, width, seed=1)
     slope = drawn(4, 300, 5, width, seed=2)
 

@@ -53,7 +53,7 @@ def animatediff(dtype: torch.dtype) -> Denoiser:
 
 @dataclass(frozen=True)
 class Family:
-    """What builds a denoiser in a dtype, the width of the text states that it reads, and its schedule."""
+    """A way to build a denoiser in a dtype, the width of the text states that it reads, and its schedule."""
 
     build: Callable[[torch.dtype], Denoiser]
     text_width: int

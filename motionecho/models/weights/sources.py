@@ -49,7 +49,7 @@ class Place:
         return self.text.endswith(SUFFIXES)
 
     def candidates(self, part: Published, what: str) -> Iterator["WeightFile"]:
-        """List the file under each name that it may have, in the order in which they are tried."""
+        """Yield the file under each name that it may have, in the order in which they are tried."""
         base = self.text.rstrip("/") or f"{HUB}{part.hub}"
         if not base.startswith(HUB) and ORGANISATION.fullmatch(base) and not Path(base).exists():
             base = HUB + base

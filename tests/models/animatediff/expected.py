@@ -20,7 +20,7 @@ FILE = Path(__file__).parent / "expected.safetensors"
 
 
 def compute() -> dict[str, Tensor]:
-    """Of both models: noise, motion loss, its gradient, and the reference in the first and last layer."""
+    """Return of both models noise, motion loss, its gradient, and the reference in first and last layer."""
     files, energy, results = public.files(), Top1Attention(LAYERS, 400.0), {}
     at, at_reference = SCHEDULE.at(749), SCHEDULE.at(400)
     for role in ("teacher", "student"):

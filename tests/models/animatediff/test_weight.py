@@ -35,7 +35,7 @@ def denoiser(fuse: bool, state: dict[str, Tensor] = STATE) -> MotionUNet:
 
 
 def passes(made: MotionUNet) -> list[Tensor]:
-    """What is predicted without a probe and with one, and the map it sees."""
+    """Return what is predicted without a probe and with one, and the map it sees."""
     generator = torch.Generator().manual_seed(4)
     z, text = torch.randn(1, 4, 4, 8, 8, generator=generator), torch.randn(1, 5, 16, generator=generator)
     probe, at = Probe((Tap(LAYER),)), tiny.SCHEDULE.at(600)

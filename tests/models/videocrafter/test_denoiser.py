@@ -27,7 +27,7 @@ def denoiser(request: pytest.FixtureRequest) -> VideoCrafter:
 
 
 def noise(denoiser: VideoCrafter, z: Tensor, t: float, text: Tensor, probe: Probe | None = None) -> Tensor:
-    """What the network predicts, for a clean prediction depends on the time by itself."""
+    """Return what the network predicts, for a clean prediction depends on the time by itself."""
     at = SCHEDULE.at(t)
     return eps_of(z, denoiser.x0(z, at, text, probe), at)
 

@@ -30,7 +30,7 @@ def denoiser(fuse: bool, state: dict[str, Tensor]) -> VideoCrafter:
 
 
 def passes(made: VideoCrafter) -> list[Tensor]:
-    """What is predicted without a probe and with one, and the map it sees."""
+    """Return what is predicted without a probe and with one, and the map it sees."""
     generator = torch.Generator().manual_seed(4)
     z = torch.randn(1, 4, 2, 8, 8, generator=generator)
     text, at = torch.randn(1, 77, public.TEXT_WIDTH, generator=generator), SCHEDULE.at(600)
