@@ -1,1 +1,1 @@
-"""How samples meet machines: Ray lives here alone. Start with `generate.py`, then `driver/loop.py`."""
+"""The meeting of samples and machines: Ray lives here alone. Start: `generate.py`, then `driver/loop.py`."""

@@ -1,4 +1,4 @@
-"""What a video costs: seconds, memory and network evaluations of every way to sample, on this device."""
+"""The cost of a video: seconds, memory and network evaluations of every way to sample, on this device."""
 
 import statistics
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What encoding a reference and decoding a video costs."""
+"""The cost of encoding a reference and decoding a video."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How a command ends: the one place where exceptions become a sentence and an exit code."""
+"""The end of a command: the one place where exceptions become a sentence and an exit code."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""What the commands print with: sentences to stderr, data to stdout, tables that survive a pipe."""
+"""The printing of commands: sentences to stderr, data to stdout, tables that survive a pipe."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What is known of a pair without loading it, and where its weights are."""
+"""The facts of a pair, known without loading it, and the places of its weights."""
 
 import importlib
 import os

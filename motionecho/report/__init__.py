@@ -1,1 +1,1 @@
-"""What a person looks at when a run is over."""
+"""The picture that a person looks at when a run is over."""

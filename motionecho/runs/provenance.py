@@ -1,4 +1,4 @@
-"""Where a video comes from: a small JSON that travels inside the file, and the versions that made it."""
+"""The origin of a video: a small JSON that travels inside the file, and the versions that made it."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version

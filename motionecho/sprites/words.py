@@ -1,4 +1,4 @@
-"""What the embedded pair can be told: its looks, its words, and prompts as word ids. Needs no torch."""
+"""The vocabulary of the embedded pair: its looks, its words, and prompts as word ids. Needs no torch."""
 
 from motionecho.errors import BadSample, nearest
 

@@ -1,4 +1,4 @@
-"""What a run tells Prometheus through Ray, from the driver; Grafana's board is `cluster/grafana.json`.
+"""The figures that a run tells Prometheus through Ray; Grafana's board is `cluster/grafana.json`.
 
 Ray serves these with the prefix `ray_` on every node's metrics port. Where nobody asks, nothing happens.
 """

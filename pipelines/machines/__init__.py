@@ -1,1 +1,1 @@
-"""Where actors come from: the cluster, what they ask of it, jobs, what is uploaded for them."""
+"""The source of actors: the cluster, what they ask of it, jobs, what is uploaded for them."""

@@ -1,4 +1,4 @@
-"""What makes networks faster on a GPU: fused kernels and where they run, the layout, less arithmetic."""
+"""The means that make networks faster on a GPU: fused kernels and their places, layout, less arithmetic."""
 
 import importlib.util
 from types import ModuleType

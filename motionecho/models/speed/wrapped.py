@@ -1,4 +1,4 @@
-"""What stands around a denoiser and answers as it does, all but for what it changes."""
+"""A wrapper around a denoiser that answers as it does, all but for what it changes."""
 
 from dataclasses import dataclass
 from typing import Literal

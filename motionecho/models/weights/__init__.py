@@ -1,1 +1,1 @@
-"""Where weights are, what a checkpoint holds, and weights drawn at random."""
+"""The places of weights, the contents of checkpoints, and weights drawn at random."""

@@ -1,1 +1,1 @@
-"""How the embedded pair was trained, from procedural video alone."""
+"""The training of the embedded pair, from procedural video alone."""
