@@ -1,4 +1,4 @@
-"""What a network answers, and how guidance reads it: the one protocol behind which every denoiser stands."""
+"""The one protocol behind which every denoiser stands: what it answers, and how guidance reads it."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -72,7 +72,7 @@ def probing(probe: Probe | None, layers: Collection[str]) -> Iterator[None]:
 
 
 class Energy(Protocol):
-    """What is compared of two motions: pure functions of probes. Hashable, for it names recorded passes."""
+    """A measure of how far two motions are apart: pure functions of probes. Hashable, it names recorded passes."""
 
     @property
     def taps(self) -> tuple[Tap, ...]: ...
@@ -114,7 +114,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Ask:
-    """What is asked of one prediction: nothing more, the motion loss too (`watch`), or guidance by it.
+    """A request to one prediction: nothing more, the motion loss too (`watch`), or guidance by it.
 
     strength 0 leaves the sample alone. above [b] is on the CPU: a sample whose loss is below it is not
     guided; None guides all.
@@ -173,7 +173,7 @@ class Denoiser(Protocol):
     def look(
         self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
     ) -> Look:
-        """The same with the motion loss; with `gradient`, whoever calls for its gradient gets it."""
+        """Answer with the motion loss too; with `gradient`, whoever calls for its gradient gets it."""
         ...
 
     def weight(self, name: str) -> Tensor:

@@ -111,7 +111,7 @@ def echo(
 
 
 def _open_lines(step: Step, seen: Prediction, mean: Tensor | None, active: Tensor) -> list[StepTrace]:
-    """What stages 1 and 2 know, one trace line a sample."""
+    """Write down what stages 1 and 2 know, one trace line a sample."""
     losses = [None] * len(active) if seen.loss is None else seen.loss.tolist()
     means = [None] * len(active) if mean is None else mean.tolist()
     t, t_next = float(step.at.t), float(step.to.t)

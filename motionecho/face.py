@@ -1,4 +1,4 @@
-"""What one calls in a notebook: a clip to its motion, a motion to a video, a video to figures.
+"""The verbs of a notebook: a clip to its motion, a motion to a video, a video to figures.
 
 The way from one to the other:
 

@@ -1,4 +1,4 @@
-"""What a reference clip is boiled down to: its inverted noise, and what student and teacher carry of it."""
+"""The motion of a reference clip: its inverted noise, and what student and teacher carry of it."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +56,7 @@ class Motion:
             return cls(file.get_tensor("z_T"), carried["student"], carried["teacher"])
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """The same of every tensor changed."""
+        """Change every tensor alike."""
 
         def changed(carried: Carried) -> Carried:
             targets = {

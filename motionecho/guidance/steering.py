@@ -1,4 +1,4 @@
-"""How a motion loss moves a sample: one watched prediction, and the shift of it that lowers the loss."""
+"""The steering of a sample: one watched prediction, and the shift of it that lowers the motion loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Shift:
 
 
 def steepness(at: Level) -> float:
-    """How much of a change of the noise reaches the clean prediction, sigma / alpha, up to STEEPEST."""
+    """Tell how much of a change of the noise reaches the clean prediction: sigma / alpha, up to STEEPEST."""
     alpha, sigma = float(at.alpha), float(at.sigma)
     return min(sigma / alpha, STEEPEST) if alpha > 0 else STEEPEST
 

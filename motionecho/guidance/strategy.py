@@ -17,7 +17,7 @@ Adapter = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Carried:
-    """What one network carries of a reference: targets by the time they are for, and trained tensors by name.
+    """The share of one network in a motion: targets by the time they are for, and trained tensors by name.
 
     Of a batch, tensors lead with [b].
     """
@@ -28,7 +28,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class Strategy:
-    """What is compared. One that keeps something else of a reference is a subclass with its own `prepare`."""
+    """A way to follow a motion. One that keeps something else of a reference has a `prepare` of its own."""
 
     energy: Energy
 
