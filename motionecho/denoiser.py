@@ -72,7 +72,7 @@ def probing(probe: Probe | None, layers: Collection[str]) -> Iterator[None]:
 
 
 class Energy(Protocol):
-    """A measure of how far two motions are apart: pure functions of probes. Hashable, it names recorded passes."""
+    """A measure of how far two motions are apart: pure functions of probes, hashable to name graphs."""
 
     @property
     def taps(self) -> tuple[Tap, ...]: ...
