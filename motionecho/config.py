@@ -179,6 +179,8 @@ class EchoConfig:
 
         Raises UserError on an unknown name, a value of the wrong type or out of range.
         """
+        if not isinstance(changes, Mapping):
+            raise UserError(f"echo has to be a mapping of settings, not {changes!r}")
         groups: dict[str, dict[str, Any]] = {}
         for name, value in changes.items():
             name = resolve_name(name)

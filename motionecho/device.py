@@ -47,7 +47,7 @@ def to_cpu_later(tensor: Tensor) -> Callable[[], Tensor]:
     copy = tensor.to("cpu", non_blocking=True)
     if not tensor.is_cuda:
         return lambda: copy
-    arrived = torch.cuda.current_stream().record_event()
+    arrived = torch.cuda.current_stream(tensor.device).record_event()
 
     def wait() -> Tensor:
         arrived.synchronize()

@@ -8,9 +8,11 @@ The first try is the sample as it was asked for, so a gate changes nothing where
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 from motionecho.config import EchoConfig
@@ -94,7 +96,7 @@ class Gate:
             used, drawn = escalated(config, seed, number)
             made = make(used, drawn)
             found = judge(made.frames).get(self.figure)
-            value = float(found) if isinstance(found, int | float) else None
+            value = float(found) if isinstance(found, Real) and math.isfinite(found) else None
             changes = {k: v for k, v in used.to_dict().items() if v != config.to_dict()[k]}
             line = {"seed": drawn, "changes": changes, self.figure: value, "reached": self.reached(value)}
             lines.append(line | {"forward_equivalents": made.trace.forward_equivalents()})

@@ -72,6 +72,8 @@ def mistake(problem: ValidationError, owner: type) -> str:
     info = None if inner else known.get(top)
     if kind == "unexpected_keyword_argument":
         return f'unknown key "{name}"{nearest(name, known)}; known: {", ".join(known)}'
+    if kind.startswith("missing"):
+        return f'the key "{name}" is missing'
     if kind == "literal_error" and info is not None:
         options = _options(info.annotation)
         return f'{name}="{value}" is none of {", ".join(options)}{nearest(str(value), options)}'

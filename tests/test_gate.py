@@ -99,6 +99,8 @@ def test_a_figure_that_cannot_be_taken_is_worse_than_any() -> None:
     made, tries = run(Gate.parse("mf_dmt>=0.5"), [None, -0.9, None])
     assert made.frames.max() == 1
     assert [line["mf_dmt"] for line in tries] == [None, -0.9, None]
+    made, tries = run(Gate.parse("mf_dmt>=0.5"), [float("nan"), np.float32(0.75)])
+    assert (made.frames.max(), [line["kept"] for line in tries]) == (1, [False, True])
     assert run(Gate.parse("mf_dmt>=0.5"), [None, None, None])[0].frames.max() == 0
 
 

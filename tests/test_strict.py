@@ -1,5 +1,6 @@
 """What people write wrongly is one sentence that names the key, the value and what is wanted."""
 
+import re
 from typing import Any
 
 import pytest
@@ -80,3 +81,17 @@ def test_settings_of_a_run_are_read_strictly() -> None:
     ):
         with pytest.raises(UserError, match=sentence):
             RunSettings.from_dict(plain.to_dict() | change)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"metrics": []}, 'settings: the key "pair" is missing'),
+        ({"pair": "toy", "echo": 5}, "echo has to be a mapping of settings, not 5"),
+        ({"pair": "toy", "metrics": 5}, "metrics=5 is no list of names"),
+        ({"pair": "toy", "weights": 5}, "weights=5 is no list of names"),
+    ],
+)
+def test_settings_that_are_no_settings_are_one_sentence(written: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        RunSettings.from_dict(written)

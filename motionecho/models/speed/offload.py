@@ -26,6 +26,7 @@ class Berth:
         """Bring a network's tensors to the device, once those of the last one have left."""
         if network is self.taken:
             return
+        self.taken = None  # nobody lives here should the device be full
         for tensor, home in self.at_home:
             tensor.data = home
         self.at_home = [(tensor, tensor.data) for tensor in (*network.parameters(), *network.buffers())]

@@ -92,9 +92,13 @@ def assemble(
         spec,
         SCHEDULE,
         student=VideoCrafter(
-            placed(student), TURBO_V2_GRID if second else TURBO_V1_GRID, scales, fps=spec.fps
+            placed(student),
+            TURBO_V2_GRID if second else TURBO_V1_GRID,
+            scales,
+            fps=spec.fps,
+            layers=spec.layers,
         ),
-        teacher=VideoCrafter(placed(teacher), fps=spec.fps),
+        teacher=VideoCrafter(placed(teacher), fps=spec.fps, layers=spec.layers),
         codec=codec,
         tokens=text.tokenizer,
         text=OpenClipStates(text.tower.to(home, dtype), text.tokenizer),

@@ -71,3 +71,16 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     student, _ = taking_turns(torch.device("cpu"))
     with pytest.raises(UserError, match=r"to_vv\" is no linear layer .*did you mean \".*\.to_v\""):
         student.weight(f"{NAME}v")
+
+
+def test_a_move_that_fails_leaves_the_berth_empty() -> None:
+    place: Any = torch.float64  # stands for a card's memory, as above
+    berth, first, second = Berth(place), tiny.denoiser(1).network, tiny.denoiser(2).network
+    berth.take(first)
+    full: Any = "nowhere"
+    berth.device = full
+    with pytest.raises(RuntimeError, match="nowhere"):
+        berth.take(second)
+    berth.device = place
+    berth.take(first)
+    assert {weight.dtype for weight in first.parameters()} == {torch.float64}
