@@ -43,8 +43,12 @@ def generate(
     """Generate a batch of b samples: clean latents [b, c, f, h, w] and one Trace each.
 
     A sample's result depends on its own motion, prompt and seed alone, not on its neighbours.
-    Raises BadSample where latents become not finite or a prompt cannot be read.
+    Raises BadSample where latents become not finite or a prompt cannot be read, ValueError where motions,
+    prompts, seeds and negative prompts are not equally many.
     """
+    negatives = negative_prompts or [""] * len(prompts)
+    if not len(motions) == len(prompts) == len(seeds) == len(negatives):
+        raise ValueError("generate takes one motion, one seed and one negative prompt for every prompt")
     traces = [Trace() for _ in prompts]
 
     def record(steps: list[StepTrace]) -> None:
@@ -53,7 +57,7 @@ def generate(
         if on_step:
             on_step(steps)
 
-    text, null = pair.encode_text([*prompts, *(negative_prompts or [""] * len(prompts))]).chunk(2)
+    text, null = pair.encode_text([*prompts, *negatives]).chunk(2)
     motion = Motion.stack(motions, pair.device)
     return echo(pair, motion, text, null, seeds, config, record), traces
 

@@ -45,6 +45,15 @@ def test_batch_equals_one_by_one(pair, motions) -> None:
         assert trace[0].evaluations() == traces[k].evaluations()
 
 
+@pytest.mark.parametrize("lacking", ["motions", "seeds", "negative prompts"])
+def test_nothing_is_shared_between_prompts_in_silence(pair, motions, lacking: str) -> None:
+    given = motions[:1] if lacking == "motions" else motions
+    seeds = SEEDS[:1] if lacking == "seeds" else SEEDS
+    negatives = [""] if lacking == "negative prompts" else None
+    with pytest.raises(ValueError, match="one motion, one seed"):
+        generate(pair, given, PROMPTS, seeds, tiny.CONFIG, negatives)
+
+
 def test_same_seed_same_latents_whatever_the_global_generator(pair, motions) -> None:
     torch.manual_seed(1)
     first, _ = run(pair, motions)
