@@ -20,6 +20,14 @@ class Transient(MotionEchoError):
     """A failure of the surroundings (storage, a lost node): the same sample may succeed elsewhere."""
 
 
+class Damaged(MotionEchoError):
+    """A file of a run that is not what was written: cut short, empty, edited, or with other bytes."""
+
+
+class NewerVersion(UserError):
+    """A file that a newer version of motionecho wrote: this one would misread it."""
+
+
 class PoisonedDevice(MotionEchoError):
     """An accelerator context that is unusable: the process holding it has to exit."""
 

@@ -51,7 +51,7 @@ def resuming(folder: str, rows: int, done: int) -> dict[str, float]:
     began = time.monotonic()
     work = plan_generation(manifest, SETTINGS, url)
     planned = time.monotonic()
-    store.forget_deleted(work.index)
+    store.tidy(work.index)
     store.compact(work.index.loose)
     ended = time.monotonic()
     return {

@@ -115,6 +115,7 @@ def pilot(
         index=Index(),
         motions=set(),
         retry_failed=False,
+        sources={"pilot": tuple(task.key for task in chosen)},
     )
     with _elsewhere(url, execution) as place:
         run("", settings, place, replace(execution, motions=None), work=small, factory=factory)

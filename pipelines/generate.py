@@ -15,7 +15,6 @@ import ray
 from motionecho.config import RunSettings
 from motionecho.metrics import wants_gpu
 from motionecho.models.registry import pair_spec
-from motionecho.runs.files import absolute
 from motionecho.runs.keys import CODE_EPOCH
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.provenance import versions
@@ -64,9 +63,7 @@ def run(
         return publish_sheet(store, settings, work, fresh=fresh, on_problem=complain)
 
     facts = {"weights_at": list(settings.placement.weights)}
-    return drive(
-        work, store, identity(settings), execution, loop, on_event, sheet, facts, absolute(manifest_path)
-    )
+    return drive(work, store, identity(settings), execution, loop, on_event, sheet, facts)
 
 
 def make_loop(

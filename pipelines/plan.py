@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from motionecho.config import EchoConfig, RunSettings
@@ -12,7 +12,7 @@ from motionecho.errors import MotionEchoError, UserError
 from motionecho.manifest import BadRow, Sample, TakenId, read_manifest
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.runs import files
-from motionecho.runs.keys import digest, file_digest, motion_key, sample_key
+from motionecho.runs.keys import KEY_LENGTH, digest, file_digest, motion_key, sample_key
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
 from pipelines.tasks import MakeSample, Task
@@ -44,11 +44,12 @@ class Work:
     index: Index  # what the store held
     retry_failed: bool
     motions: set[str]  # keys of the motions in the store
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # manifests, and their rows' keys
 
     @property
     def given_up(self) -> list[str]:
         """The keys of samples that failed before."""
-        return [key for key in self.tasks if key in self.index and not self.index[key].ok]
+        return [key for key in self.tasks if key in self.index and self.index[key].failed]
 
     @property
     def plan(self) -> Plan:
@@ -102,15 +103,46 @@ def plan_generation(
             bad.append(BadRow(sample.row, sample.id, f"{same}: give it another seed", sample.inputs()))
 
     _refuse(manifest_path, bad, len(tasks))
-    todo = [task for key, task in tasks.items() if key not in index or (retry_failed and not index[key].ok)]
     return Work(
         tasks=tasks,
-        todo=tuple(first_of_each_reference_first(todo)),
+        todo=tuple(first_of_each_reference_first(to_do(tasks, index, retry_failed))),
         bad=sorted(bad, key=lambda row: row.row),
         index=index,
         retry_failed=retry_failed,
         motions=cached,
+        sources={files.absolute(manifest_path): rows_of(tasks, bad)},
     )
+
+
+def together(works: Sequence[Work]) -> Work:
+    """Make one piece of work of several manifests for one place; a row in two of them is one."""
+    todo = {task.key: task for work in works for task in work.todo}
+    return dataclasses.replace(
+        works[0],
+        tasks={key: task for work in works for key, task in work.tasks.items()},
+        todo=tuple(first_of_each_reference_first(todo.values())),
+        bad=list({bad_row_key(row): row for work in works for row in work.bad}.values()),
+        sources={name: keys for work in works for name, keys in work.sources.items()},
+    )
+
+
+def to_do(tasks: Mapping[str, Task], index: Index, retry_failed: bool) -> list[Task]:
+    """Pick the tasks that have no record that counts, and say which generation of it they are to have."""
+    return [
+        dataclasses.replace(task, generation=index.next_generation(key))
+        for key, task in tasks.items()
+        if key not in index or index[key].to_do or (retry_failed and index[key].failed)
+    ]
+
+
+def rows_of(tasks: Iterable[str], bad: Iterable[BadRow]) -> tuple[str, ...]:
+    """Return the keys of all records that a manifest asks for."""
+    return (*tasks, *dict.fromkeys(map(bad_row_key, bad)))
+
+
+def bad_row_key(row: BadRow) -> str:
+    """Name the record of a bad row: by content, so that a mended row is another."""
+    return digest(["bad row", row.id, row.inputs])[:KEY_LENGTH]
 
 
 def _refuse(path: str, bad: list[BadRow], good: int) -> None:

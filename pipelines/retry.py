@@ -1,11 +1,13 @@
-"""A run's own settings, and the samples of it that failed, to be made again."""
+"""A run's own settings, and the samples of it that failed or are void, to be made again."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from motionecho.config import RunSettings
 from motionecho.errors import UserError
+from motionecho.runs.state import latest_sources
 from motionecho.runs.store import RunStore
-from pipelines.plan import Work, plan_generation
+from pipelines.plan import Work, plan_generation, together
 
 
 def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
@@ -21,17 +23,31 @@ def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
     return RunSettings.from_dict(identity["settings"] | {"device": device or "auto", "weights": weights})
 
 
-def only_failed(store: RunStore, manifest: str, settings: RunSettings) -> Work:
-    """Plan a manifest, with nothing to do but its samples that failed in this run."""
+def manifests_of(store: RunStore) -> list[str]:
+    """Return every manifest that was submitted to the run; UserError where none is noted."""
+    words = [word for word in store.words() if word.role == "driver"]
+    found = list(latest_sources(words)) or [m for w in words if (m := w.says.get("manifest"))]
+    if not found:
+        raise UserError(f'"{store.url}" does not say what manifest it was made of: name it after RUN')
+    return found
+
+
+def only_failed(store: RunStore, manifests: Sequence[str], settings: RunSettings) -> Work:
+    """Plan manifests, with nothing to do but their samples that failed in this run or were requeued."""
     index = store.index()
-    failed = index.failed
-    if not failed:
+    failed, void = index.failed, {key for key, entry in index.items() if entry.to_do}
+    if not failed and not void:
         raise UserError(f'no sample of "{store.url}" has failed: there is nothing to retry')
-    work = plan_generation(manifest, settings, store.url, retry_failed=True, index=index)
-    todo = tuple(task for task in work.todo if task.payload.id in failed)
+    works = [
+        plan_generation(manifest, settings, store.url, retry_failed=True, index=index)
+        for manifest in manifests
+    ]
+    work = together(works)
+    todo = tuple(task for task in work.todo if task.payload.id in failed or task.key in void)
     if not todo:
+        names = ", ".join(f'"{manifest}"' for manifest in manifests)
         raise UserError(
-            f"none of the {len(failed)} failed samples can run: their rows are bad as they stand in "
-            f'"{manifest}"; mend them there (ids kept), and retry'
+            f"none of the {len(failed) + len(void)} failed samples can run: their rows are bad as they stand "
+            f"in {names}; mend them there (ids kept), and retry"
         )
     return dataclasses.replace(work, todo=todo)

@@ -1,11 +1,12 @@
 """The parts of every run, whatever its stages: check the place, take up what is left, loop, sum up."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from motionecho.runs.keys import digest
 from motionecho.runs.provenance import versions
+from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.driver.interrupts import drained_by_signals
 from pipelines.driver.loop import Loop
@@ -28,26 +29,31 @@ def drive(
     on_event: Callable[[Progress], None],
     finish: Finish = lambda fresh, complain: None,
     facts: Mapping[str, Any] | None = None,
-    manifest: str = "",
 ) -> Summary:
     """Do the work of one submission into `store` and say how it went; raises UserError before it begins.
 
     `make_loop` is called once Ray is there, and not at all where nothing is left to do. `facts` are noted in
-    run.json beside the identity, for people; `manifest` is noted for whoever retries.
+    run.json beside the identity, for people. What the summary counts is in the store when it is counted.
     """
     began, before = time.monotonic(), work.plan
     about = {"created_at": now(), "manifest": digest(sorted(work.tasks)), "versions": versions()}
     about |= facts or {}
-    store.create(identity, about)
-    again = set(work.given_up if work.retry_failed else ())
-    store.forget_deleted(work.index)
-    store.forget(again)
-    bad = commit_bad_rows(store, work)
-    left_behind = [record for record in work.index.loose if record.key not in again]
-    store.compact([*left_behind, *bad])
+    store.refuse_other(identity)
 
-    tally, stopped, interrupted = Tally(), None, False
-    with Reporter(before, store, on_event, manifest) as reporter:
+    def wait(message: str) -> None:
+        on_event(Progress(before.rows, before.done, before.failed_before, message=message))
+
+    lease = store.take_lease("driver", work.sources, wait)
+    tally, stopped, interrupted, report = Tally(), None, False, None
+    with Reporter(before, store, lease, on_event) as reporter:
+        store.create(identity, about)
+        for sentence in work.index.damaged:
+            reporter.say(sentence)
+        bad = commit_bad_rows(store, work)
+        todo = {task.key for task in work.todo}
+        loose = [record for record in work.index.loose if record.key not in todo]
+        _cached(lambda: store.compact([*loose, *bad]), reporter)
+        _cached(lambda: store.tidy(work.index), reporter)
         if work.todo:
             with connected(execution):
                 strikes = store.strikes()
@@ -56,18 +62,57 @@ def drive(
                 with drained_by_signals(loop.drain, loop.kill) as signals:
                     tally = loop.run()
             stopped, interrupted = loop.stopped, signals.seen > 0
+        if any(entry.generation > 1 for entry in tally.records.values()):
+            _cached(lambda: store.tidy(store.index()), reporter)  # rows of what was made again
         reporter.end(tally)
-        report = finish(tally.committed > 0, reporter.say)
+        made, there, lost = _counted(store, work, [Entry.of(record) for record in bad], tally)
+        if lost:
+            stopped = (
+                f"{lost} of {len(made) + len(there) + lost} finished samples are not in {store.url} any "
+                "more: it was deleted or moved while the run went on; submit again to make them"
+            )
+        else:
+            report = finish(tally.committed > 0, reporter.say)
 
+    committed, already_done = sum(e.ok for e in made), sum(e.ok for e in there)
+    failed = sum(e.failed for e in (*made, *there))
     return Summary(
         total=before.rows,
-        committed=tally.committed,
-        already_done=before.done,
-        failed=before.failed_before + len(before.bad) + tally.failed,
-        left=before.todo - tally.committed - tally.failed,
+        committed=committed,
+        already_done=already_done,
+        failed=failed,
+        left=before.rows - committed - already_done - failed,
         stopped=stopped,
         interrupted=interrupted,
         seconds=round(time.monotonic() - began, 3),
         sheet=report,
         failures=dict(tally.failures),
     )
+
+
+def _cached(action: Callable[[], object], reporter: Reporter) -> None:
+    """Bring a cache up to date; one that cannot be written is told of, and stops nothing."""
+    try:
+        action()
+    except Exception as problem:
+        reporter.say(f"results wait for the next submit: {problem}")
+
+
+def _counted(
+    store: RunStore, work: Work, bad: list[Entry], tally: Tally
+) -> tuple[list[Entry], list[Entry], int]:
+    """Return what this run has made and what was there before, as far as it is there now; and what is not."""
+    made = {entry.key: entry for entry in bad} | tally.records
+    rows = [key for keys in work.sources.values() for key in keys]
+    before = {key: work.index[key] for key in rows if key in work.index and not work.index[key].to_do}
+    before = {key: entry for key, entry in before.items() if key not in made}
+    listed = store.generations()
+
+    def kept(entries: Iterable[Entry]) -> list[Entry]:
+        entries = list(entries)
+        missing = {e.key: e.generation for e in entries if listed.get(e.key, 0) < e.generation}
+        gone = missing.keys() - store.still_there(missing)
+        return [entry for entry in entries if entry.key not in gone]
+
+    now_made, still = kept(made.values()), kept(before.values())
+    return now_made, still, len(made) + len(before) - len(now_made) - len(still)

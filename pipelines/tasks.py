@@ -13,6 +13,7 @@ from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, PoisonedDevice, Transient, UserError
 from motionecho.manifest import Sample
 from motionecho.runs.notes import ErrorNote, Host
+from motionecho.runs.results import Entry
 
 Kind = Literal["bad", "strike", "infra", "poisoned"]
 Stage = Callable[..., dict[str, Any]]
@@ -27,6 +28,7 @@ class Task:
     payload: Any  # a Payload of the kind that its stages take
     attempt: str = ""  # names this attempt's blobs, so that two attempts never share one
     video: str | None = None  # URI within the run, once there is one
+    generation: int = 1  # of the record that it is to have
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ class Tally:
     last: str | None = None
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)  # of each class, what the first one said
+    records: dict[str, Entry] = field(default_factory=dict)  # what this run has committed, by key
     message: str | None = None
 
 

@@ -75,15 +75,19 @@ def collect(
 def gc(
     run: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Delete them, rather than list them.")] = False,
+    older_than: Annotated[
+        float, typer.Option("--older-than", min=0, help="Leave files alone that are younger, in seconds.")
+    ] = 3600.0,
     json: JsonOption = False,
 ) -> None:
     """List what no record names: leftovers of attempts that died. Refused while a driver is at work."""
     from motionecho.runs import cleanup
 
     store = open_run(run)
-    found = cleanup.orphans(store)
-    if yes:
-        cleanup.remove(store, found)
+    with cleanup.sweeping(store) as lease:
+        found = cleanup.orphans(store, older_than)
+        if yes:
+            cleanup.remove(store, lease, (orphan.uri for orphan in found))
     size = sum(orphan.bytes for orphan in found)
     if json:
         put_json(run=store.url, removed=yes, bytes=size, orphans=[asdict(orphan) for orphan in found])

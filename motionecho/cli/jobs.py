@@ -1,7 +1,7 @@
 """A run as a Ray job: `batch submit --address http://HEAD:8265`, then `batch logs` and `batch cancel`."""
 
 import sys
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -9,7 +9,7 @@ import typer
 from motionecho.cli.exits import Exit
 from motionecho.cli.options import ClusterOptions, EffortOptions, JobOptions, JsonOption, RunArgument
 from motionecho.cli.printing import put, put_json, say
-from motionecho.cli.status import open_run, state
+from motionecho.cli.status import open_run
 from motionecho.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def submit_job(
     json: bool,
 ) -> NoReturn:
     """Run `batch submit` as a job of the cluster, and follow it or leave it alone."""
+    from motionecho.runs.state import state_of
     from motionecho.runs.store import RunStore
     from pipelines.machines import jobs
 
@@ -51,7 +52,7 @@ def submit_job(
     if ended.driver_exit_code is None and ended.message:
         say(" ".join(ended.message.split())[:400])
     if json:
-        put_json(job=id, exit_code=code, **(state(store) if store.run() else {"run": store.url}))
+        put_json(job=id, exit_code=code, **(asdict(state_of(store)) if store.run() else {"run": store.url}))
     else:
         put(store.url)
     raise typer.Exit(code)
@@ -117,9 +118,9 @@ def cancel(run: RunArgument, json: JsonOption = False) -> None:
     client, id = _job_of(store)
     ended = jobs.details(client, id).status.is_terminal()
     job = jobs.stop(client, id)
-    word = store.progress()
-    if word and not word.get("ended"):  # a driver that was killed in the end could not say so
-        store.note_progress(word | {"ended": True})
+    for word in store.words():
+        if word.says.get("job") == id and not word.ended:  # a driver that was killed could not say so
+            store.end(word)
     how = f"{'had ended' if ended else 'has ended'}: {job.status.value.lower()}"
     say(f"job {id} {how}; what is finished is kept")
     put_json(run=store.url, job=id, status=job.status.value) if json else put(id)

@@ -26,7 +26,7 @@ def retry(
     cluster: ClusterOptions,
     manifest: Annotated[
         str | None,
-        typer.Argument(metavar="MANIFEST", help="Where its rows are now. [default: as it was submitted]"),
+        typer.Argument(metavar="MANIFEST", help="Where its rows are now. [default: all that were submitted]"),
     ] = None,
     device: DeviceOption = None,
     offload: OffloadOption = None,
@@ -34,22 +34,21 @@ def retry(
     allow_failures: AllowFailuresOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run just the samples of RUN that failed, with its settings."""
+    """Run just the samples of RUN that failed or were requeued, with its settings."""
     from pipelines.execution import is_job_server
-    from pipelines.retry import only_failed, settings_of
+    from pipelines.retry import manifests_of, only_failed, settings_of
 
     store = open_run(run)
-    place = manifest or (store.progress() or {}).get("manifest")
-    if not place:
-        raise UserError(f'"{store.url}" does not say what manifest it was made of: name it after RUN')
+    places = [manifest] if manifest else manifests_of(store)
+    place = places[0] if len(places) == 1 else f"{len(places)} manifests"
     if is_job_server(cluster.address):
         raise UserError(
-            f"as a job: motionecho batch submit {place} --out {store.url} --retry-failed --address ..."
+            f"as a job: motionecho batch submit {places[0]} --out {store.url} --retry-failed --address ..."
         )
     settings = settings_of(store, device)
     how = replace(settings.placement, offload=bool(offload), eager=bool(eager))
     settings = replace(settings, placement=how)
-    work = only_failed(store, place, settings)
+    work = only_failed(store, places, settings)
     banner(work.plan, place, store.url, settings.pair)
     execution = read_cluster(cluster, retry_failed=True)
     raise typer.Exit(execute(work, place, settings, store.url, execution, allow_failures, json))

@@ -1,8 +1,8 @@
 """`motionecho batch status` and `failures`: what a run's place says, read without Ray from anywhere."""
 
 import time
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from motionecho.cli.printing import count, duration, put, put_json, say, table
 from motionecho.errors import UserError
 
 if TYPE_CHECKING:
+    from motionecho.runs.state import State
     from motionecho.runs.store import RunStore
 
 WATCH_EVERY_S = 5.0
@@ -24,13 +25,16 @@ def status(
     json: JsonOption = False,
 ) -> None:
     """Say how far a run is. Reads the run's place, not the cluster, so it works from any machine."""
+    from motionecho.runs.state import state_of
+
     store = open_run(run)
     while True:
-        now = state(store)
-        put_json(**now) if json else put(_sentence(now))
-        if not watch or now["finished"] or now["ended"]:
-            return
+        now = state_of(store)
+        put_json(**asdict(now), eta_s=now.eta_s) if json else put(_sentence(now))
+        if not watch or now.finished or now.ended:
+            break
         time.sleep(WATCH_EVERY_S)
+    say(*(f"note: {sentence}" for sentence in now.damaged))
 
 
 def failures(run: RunArgument, json: JsonOption = False) -> None:
@@ -51,47 +55,22 @@ def failures(run: RunArgument, json: JsonOption = False) -> None:
     say(f"{count(len(failed), 'failed sample')}; to try them again, submit again with --retry-failed")
 
 
-def state(store: "RunStore") -> dict[str, Any]:
-    """Count the records, which are the truth, and add the driver's last word, which may be old."""
-    index = store.index()
-    failed = index.failed
-    word = store.progress() or {}
-    total = word.get("total")
-    done = sum(entry.ok for entry in index.values())
-    return {
-        "run": store.url,
-        "total": total,
-        "done": done,
-        "failed": len(failed),
-        "finished": total is not None and done + len(failed) >= total,
-        "ended": bool(word.get("ended")),
-        "silent_s": _seconds_since(word.get("at")),
-        "driver": word,
-    }
-
-
-def _sentence(now: dict[str, Any]) -> str:
-    of = f" of {now['total']}" if now["total"] is not None else ""
-    parts = [f"{now['done']}{of} done"]
-    parts += [f"{now['failed']} failed"] if now["failed"] else []
-    if now["finished"]:
+def _sentence(now: "State") -> str:
+    of = f" of {now.total}" if now.total is not None else ""
+    parts = [f"{now.done}{of} done"]
+    parts += [f"{now.failed} failed"] if now.failed else []
+    if now.finished:
         parts.append("finished")
-    elif now["ended"]:
+    elif now.ended:
         parts.append("ended before it was finished: submit again to continue")
-    elif now["silent_s"] is not None and now["silent_s"] > SILENT_AFTER_S:
+    elif now.silent_s is not None and now.silent_s > SILENT_AFTER_S:
         parts.append(
-            f"nothing heard for {duration(now['silent_s'])}: if the driver died, submit again to continue"
+            f"nothing heard for {duration(now.silent_s)}: if the driver died, submit again to continue"
         )
     else:
-        eta = now["driver"].get("eta_s")
-        parts += [f"about {duration(eta)} left"] if eta else []
-    return f"{now['run']}: {', '.join(parts)}"
-
-
-def _seconds_since(moment: str | None) -> float | None:
-    if moment is None:
-        return None
-    return round((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds(), 1)
+        parts += [f"{len(now.drivers)} drivers at work"] if len(now.drivers) > 1 else []
+        parts += [f"about {duration(now.eta_s)} left"] if now.eta_s else []
+    return f"{now.run}: {', '.join(parts)}"
 
 
 def open_run(url: str, begun: bool = True) -> "RunStore":

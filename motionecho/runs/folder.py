@@ -5,11 +5,13 @@ final name: bytes are complete on local disk first.
 """
 
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar
+from datetime import datetime
+from typing import Any, Self, TypeVar
 
 import fsspec
 from fsspec.implementations.dirfs import DirFileSystem
@@ -19,6 +21,14 @@ from motionecho.runs.files import PATIENCE_S, fetch, is_local, open_url, patient
 from motionecho.runs.parallel import in_order
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file as a store lists it: its size, and when it was changed, in seconds by the store's own clock."""
+
+    bytes: int
+    changed: float | None
 
 
 @dataclass(frozen=True)
@@ -79,22 +89,40 @@ class Folder:
     def exists(self, path: str) -> bool:
         return bool(self._patiently(lambda: self.fs.exists(path)))
 
-    def size(self, path: str) -> int | None:
-        """Return a file's size in bytes, None where there is no such file."""
+    def look(self, path: str) -> "Listed | None":
+        """Return a file's size and time of change, None where there is no such file."""
         try:
-            return int(self._patiently(lambda: self.fs.info(path)["size"]))
+            info = self._patiently(lambda: self.fs.info(path))
         except FileNotFoundError:
             return None
+        return None if info.get("type") == "directory" else _listed(info)
+
+    def size(self, path: str) -> int | None:
+        """Return a file's size in bytes, None where there is no such file."""
+        found = self.look(path)
+        return None if found is None else found.bytes
 
     def find(self, folder: str = "") -> list[str]:
         """List all files below a folder as they are now, sorted; unfinished ones (dot files) left out."""
-        return sorted(path for path in self.sizes(folder) if not path.rsplit("/", 1)[-1].startswith("."))
+        return sorted(path for path in self.listed(folder) if not path.rsplit("/", 1)[-1].startswith("."))
 
-    def sizes(self, folder: str = "") -> dict[str, int]:
-        """Map every file below a folder as it is now, unfinished or not, to its size in bytes."""
+    def listed(self, folder: str = "") -> dict[str, "Listed"]:
+        """Map every file below a folder as it is now, unfinished or not, to its size and time of change."""
         self._forget_listings()
         found = self._patiently(lambda: self.fs.find(folder, detail=True))
-        return {path: int(info.get("size") or 0) for path, info in found.items()}
+        return {path: _listed(info) for path, info in sorted(found.items())}
+
+    def clock(self, folder: str = "") -> float | None:
+        """Return the time as the store has it, by the time of change of a file made for it.
+
+        In seconds, to be compared with those of `listed`; None where the store tells no times.
+        """
+        path = f"{folder}/.clock-{secrets.token_hex(4)}".lstrip("/")
+        self.overwrite(path, b"")
+        try:
+            return _listed(self._patiently(lambda: self.fs.info(path))).changed
+        finally:
+            self.remove_all([path])
 
     # --- writing
 
@@ -154,3 +182,21 @@ class Folder:
 
     def _forget_listings(self) -> None:
         self.fs.fs.invalidate_cache()  # DirFileSystem's own forgets the folder, and not what is below
+
+
+def _listed(info: Mapping[str, Any]) -> Listed:
+    return Listed(int(info.get("size") or 0), _changed(info))
+
+
+def _changed(info: Mapping[str, Any]) -> float | None:
+    """Find the time of change in what a driver says of a file; each has a name and a kind of its own."""
+    for name in ("mtime", "LastModified", "last_modified", "updated", "modified", "created"):
+        value = info.get(name)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return None

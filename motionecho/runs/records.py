@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
-from motionecho.errors import MotionEchoError
+from motionecho.errors import Damaged, NewerVersion
 from motionecho.runs.notes import Blob, ErrorNote, Host, known
 
 SCHEMA_VERSION = 2
@@ -16,6 +16,8 @@ OUTCOME_PREFIX = "result_"  # results are a manifest: columns that begin so are 
 class Record:
     """A sample, finished or given up; in dicts, plain JSON values only.
 
+    A record is never changed and never replaced: a sample that is made again has one of the next `generation`
+    (from 1), and the highest counts. "requeued" says that the one before is void and the sample to be made.
     `inputs` are the manifest's columns (reference made absolute, id and seed filled in). `scores` holds one
     flat dict a metric, `skipped` the reason of each metric that could not run. `strikes` are the failed
     attempts before this outcome, and `error` is what ended a failed one.
@@ -23,7 +25,7 @@ class Record:
 
     key: str
     id: str
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "failed", "requeued"]
     inputs: dict[str, Any]
     reference: dict[str, Any] = field(default_factory=dict)  # {"uri", "sha256", "version"}
     motion_key: str | None = None
@@ -46,6 +48,7 @@ class Record:
     versions: dict[str, str] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)  # sha256 of every file, or "random"
     committed_at: str = ""
+    generation: int = 1
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -72,11 +75,14 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read a record; one written by a newer version is an error, keys this version lacks are not."""
+        """Read a record; keys that this version lacks are passed over.
+
+        Raises NewerVersion where a newer version wrote it, Damaged where it is no record.
+        """
         try:
             data = json.loads(text)
             if data["schema_version"] > SCHEMA_VERSION:
-                raise MotionEchoError(
+                raise NewerVersion(
                     f"record {data.get('key')} has schema {data['schema_version']}, this version reads "
                     f"{SCHEMA_VERSION}: update motionecho"
                 )
@@ -91,9 +97,7 @@ class Record:
                 | {"where": Host.from_dict(data["where"]) if data.get("where") else None},
             )
         except (ValueError, TypeError, KeyError, AttributeError) as problem:
-            raise MotionEchoError(
-                f"not a record: {problem}; delete it and the sample runs again"
-            ) from problem
+            raise Damaged(f"it is no record: {problem}") from problem
 
 
 def _of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,6 +120,7 @@ def as_row(record: Record, root: str) -> dict[str, Any]:
     row = dict(record.inputs)
     outcome: dict[str, Any] = {
         "key": record.key,
+        "generation": record.generation,
         "status": record.status,
         "attempts": record.attempts,
         "latent_sha256": record.latent_sha256,

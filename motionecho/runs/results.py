@@ -1,54 +1,80 @@
 """Records compacted into parquet parts: a table people can query, and a fast index for resuming.
 
-The records stay the truth. A part is a cache of them that can be deleted at any time; a part never names a
-record that was replaced, because `RunStore.forget` takes rows out before their samples run again.
+The records stay the truth. A part is a cache of them that can be deleted or damaged at any time. A row of it
+counts while the record that it was made of is the sample's latest; the others are taken out by and by.
 """
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec import AbstractFileSystem
 
+from motionecho.errors import Damaged
 from motionecho.runs.records import OUTCOME_PREFIX, Record
 
-INDEX_COLUMNS = ("key", "status", "reference_sha256", "reference_version")
+INDEX_COLUMNS = ("key", "status", "reference_sha256", "reference_version", "generation")
+DAMAGED = "damaged"  # the status of a record that cannot be read
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What planning needs to know of a finished sample."""
+    """What planning needs to know of a sample that has a record: of its latest generation."""
 
     key: str
     id: str
-    ok: bool
-    reference: str  # URI
-    version: str | None  # the reference's version token when it was hashed
-    sha256: str | None
+    status: str  # of the record; "damaged" where it cannot be read
+    reference: str = ""  # URI
+    version: str | None = None  # the reference's version token when it was hashed
+    sha256: str | None = None
+    generation: int = 1
 
     @classmethod
     def of(cls, record: Record) -> "Entry":
         known = record.reference
         return cls(
-            record.key, record.id, record.ok, known.get("uri", ""), known.get("version"), known.get("sha256")
+            record.key,
+            record.id,
+            record.status,
+            known.get("uri", ""),
+            known.get("version"),
+            known.get("sha256"),
+            record.generation,
         )
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "failed"
+
+    @property
+    def to_do(self) -> bool:
+        """Tell whether the sample is to be made although there is a record."""
+        return not (self.ok or self.failed)
 
 
 @dataclass(frozen=True, eq=False)
 class Index(Mapping[str, Entry]):
-    """An entry for every sample that a run held when it was looked at; read once, then handed on.
+    """An entry for every sample that has a record when a run is looked at; read once, then handed on.
 
-    `parts` are the keys that each results part names, `loose` the records that no part names yet, which is
-    what a driver that died left behind. What is written later is not in it.
+    `parts` are the keys whose latest record each results part holds, `loose` the records that no part holds
+    yet, which is what a driver that died left behind. `outdated` are the parts with rows that count no more,
+    or that cannot be read. `damaged` says in a sentence each which files are not what was written. What is
+    written later is not in it.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     loose: tuple[Record, ...] = ()
+    outdated: frozenset[str] = frozenset()
+    damaged: tuple[str, ...] = ()
 
     def __getitem__(self, key: str) -> Entry:
         return self.entries[key]
@@ -62,12 +88,11 @@ class Index(Mapping[str, Entry]):
     @property
     def failed(self) -> set[str]:
         """Ids that failed and have not succeeded since, under another key (a mended row)."""
-        return {e.id for e in self.values() if not e.ok} - {e.id for e in self.values() if e.ok}
+        return {e.id for e in self.values() if e.failed} - {e.id for e in self.values() if e.ok}
 
-    @property
-    def deleted(self) -> set[str]:
-        """Keys that a part names and no record has: someone deleted the record."""
-        return {key for keys in self.parts.values() for key in keys if key not in self.entries}
+    def next_generation(self, key: str) -> int:
+        """Return the generation of the record that a sample is to have next."""
+        return self[key].generation + 1 if key in self else 1
 
 
 def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
@@ -79,44 +104,53 @@ def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
     return sink.getvalue()
 
 
-def read_entries(fs: AbstractFileSystem, part: str) -> Iterator[Entry]:
-    """Read only the index columns of one part; rows that never had a reference may have no column of it."""
+def read_entries(part: bytes) -> Iterator[Entry]:
+    """Read only the index columns of a part; rows that never had a reference may have no column of it.
+
+    Raises Damaged where it is not what was written.
+    """
     columns = ["id", "reference", *(OUTCOME_PREFIX + name for name in INDEX_COLUMNS)]
-    whole = _opened(fs, part)
-    wanted = [name for name in columns if name in whole.schema_arrow.names]
-    table = whole.read(columns=wanted, use_threads=False)
+    with _opened(part) as whole:
+        wanted = [name for name in columns if name in whole.schema_arrow.names]
+        table = whole.read(columns=wanted, use_threads=False)
     there = {name: table.column(name).to_pylist() for name in table.column_names}
     values = [there.get(name, [None] * len(table)) for name in columns]
-    for name, reference, key, status, sha256, version in zip(*values, strict=True):
-        yield Entry(key, name, status == "ok", reference or "", version, sha256)
+    for name, reference, key, status, sha256, version, generation in zip(*values, strict=True):
+        if not isinstance(key, str) or not isinstance(status, str):
+            raise Damaged("it has a row without key or status")
+        yield Entry(key, str(name), status, reference or "", version, sha256, generation or 1)
 
 
-def read_records(fs: AbstractFileSystem, part: str) -> Iterator[Record]:
-    """Read the full records of one part, a batch at a time."""
+def read_records(part: bytes) -> Iterator[Record]:
+    """Read the full records of a part, a batch at a time; raises Damaged like `read_entries`."""
     column = OUTCOME_PREFIX + "record"
-    for batch in _opened(fs, part).iter_batches(columns=[column], batch_size=256, use_threads=False):
-        for text in batch.column(0).to_pylist():
-            yield Record.from_json(text)
+    with _opened(part) as whole:
+        for batch in whole.iter_batches(columns=[column], batch_size=256, use_threads=False):
+            for text in batch.column(0).to_pylist():
+                yield Record.from_json(text)
 
 
-def without(fs: AbstractFileSystem, part: str, keys: Iterable[str]) -> bytes | None:
-    """Return the part less the rows of `keys`, or None where none of them is in it."""
-    drop, name = set(keys), OUTCOME_PREFIX + "key"
-    table = _opened(fs, part).read(use_threads=False)
-    keep = [key not in drop for key in table.column(name).to_pylist()]
-    if all(keep):
-        return None
+def without_outdated(part: bytes, latest: Mapping[str, Entry]) -> bytes:
+    """Return the part with those rows alone that are of the latest records, by `latest`."""
+    rows = read_entries(part)
+    keep = [row.key in latest and latest[row.key].generation == row.generation for row in rows]
+    with _opened(part) as whole:
+        table = whole.read(use_threads=False).filter(pa.array(keep, pa.bool_()))
     sink = io.BytesIO()
-    pq.write_table(table.filter(pa.array(keep, pa.bool_())), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
 
 
-def _opened(fs: AbstractFileSystem, part: str) -> pq.ParquetFile:
-    """Open a part that is in memory as a whole.
+@contextmanager
+def _opened(part: bytes) -> Iterator[pq.ParquetFile]:
+    """Open a part that is in memory as a whole; raises Damaged where its bytes make no sense.
 
     A thread of Arrow's that holds a buffer of Python's while Python exits ends the process with an abort.
     """
-    return pq.ParquetFile(pa.BufferReader(fs.cat_file(part)))
+    try:
+        yield pq.ParquetFile(pa.BufferReader(part))
+    except (pa.ArrowException, OSError, KeyError) as problem:  # OSError: what does not decompress
+        raise Damaged(f"it is no results part: {problem}") from problem
 
 
 def _column(values: list[Any]) -> pa.Array:

@@ -20,6 +20,7 @@ import ray
 
 from motionecho.runs.notes import ErrorNote, Host
 from motionecho.runs.records import Record
+from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.driver.pool import Pool, Seat, result_of
 from pipelines.execution import Execution
@@ -68,8 +69,7 @@ class Loop:
                 pool.close()
             self.writers.shutdown(wait=True)
             self._settle_writes()
-        if self.fresh:
-            self.store.compact(self.fresh)
+        self._compact(self.fresh)
         return self.tally
 
     def drain(self, reason: str | None = None) -> None:
@@ -243,6 +243,7 @@ class Loop:
         def count_it(won: bool) -> None:
             if won:
                 self.fresh.append(record)
+            self.tally.records[record.key] = Entry.of(record)
             self.tally.committed += record.ok
             self.tally.failed += not record.ok
             self.tally.last = record.video.uri if record.video else self.tally.last
@@ -251,7 +252,8 @@ class Loop:
                 self.tally.examples.setdefault(error.name, f'"{record.id}": {shorten(error.message, 300)}')
                 self._guard()
             if len(self.fresh) >= COMPACT_EVERY and not self.killed:
-                self._compact()
+                records, self.fresh = self.fresh, []
+                self._write(lambda: self._compact(records), lambda _: None)
 
         self._write(lambda: self.store.commit(record), count_it)
 
@@ -279,6 +281,9 @@ class Loop:
             else:  # a result that cannot be recorded is lost work: make no more of it
                 self.drain(f"the store takes no records: {problem}")
 
-    def _compact(self) -> None:
-        records, self.fresh = self.fresh, []
-        self._write(lambda: self.store.compact(records), lambda _: None)
+    def _compact(self, records: list[Record]) -> None:
+        """Write a results part; what cannot be written now is made up for from the records later."""
+        try:
+            self.store.compact(records)
+        except Exception as problem:
+            self.tally.message = f"results wait for the next submit: {problem}"

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from motionecho.manifest import BadRow
-from motionecho.runs.keys import KEY_LENGTH, digest
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
-from pipelines.plan import Work
+from pipelines.plan import Work, bad_row_key
 from pipelines.tasks import Failure, Job
 
 WRITERS = 8
@@ -32,6 +31,7 @@ class Recorder:
         fields = {} if error else {name: job.result[name] for name in FIELDS if name in job.result}
         return Record(
             key=job.task.key,
+            generation=job.task.generation,
             status="failed" if error else "ok",
             attempt=job.task.attempt or None,
             attempts=len(job.strikes) + job.infra + (error is None),
@@ -49,17 +49,25 @@ class Recorder:
 def commit_bad_rows(store: RunStore, work: Work) -> list[Record]:
     """Give every row that cannot run a failed record with its reason, once; return those that are new."""
     records = {bad_row_key(row): row for row in work.bad}
-    new = [bad_record(key, row) for key, row in records.items() if key not in work.index]
+    index = work.index
+    new = [
+        bad_record(key, row, index.next_generation(key))
+        for key, row in records.items()
+        if key not in index or index[key].to_do
+    ]
     with ThreadPoolExecutor(WRITERS) as pool:
         return [record for record, won in zip(new, pool.map(store.commit, new), strict=True) if won]
 
 
-def bad_row_key(row: BadRow) -> str:
-    """Name the record of a bad row: by content, so that a mended row is another."""
-    return digest(["bad row", row.id, row.inputs])[:KEY_LENGTH]
-
-
-def bad_record(key: str, row: BadRow) -> Record:
+def bad_record(key: str, row: BadRow, generation: int = 1) -> Record:
     error = Failure("bad", "BadRow", row.reason, "manifest").note()
     inputs = {"id": row.id} | row.inputs
-    return Record(key=key, id=row.id, status="failed", inputs=inputs, error=error, committed_at=now())
+    return Record(
+        key=key,
+        id=row.id,
+        status="failed",
+        inputs=inputs,
+        error=error,
+        committed_at=now(),
+        generation=generation,
+    )

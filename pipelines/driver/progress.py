@@ -1,4 +1,4 @@
-"""The word on how a run is going: to the caller several times a second, to the store every so often."""
+"""The word on how a run is going: to the caller several times a second, to its lease every so often."""
 
 import time
 from collections import deque
@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
+from motionecho.runs.leases import Lease
 from motionecho.runs.store import RunStore
 from pipelines.driver.outcomes import now
 from pipelines.execution import Progress
@@ -23,12 +24,16 @@ PATIENT_FOR_S = 30.0  # before a missing worker is worth a word
 
 
 class Reporter:
-    """A reporter of the loop's state as Progress. Failing to note it in the store never disturbs the run."""
+    """A reporter of the loop's state as Progress, which holds the driver's lease and ends it.
+
+    Failing to note it in the store never disturbs the run; a store that holds the run no more ends it.
+    """
 
     def __init__(
-        self, plan: Plan, store: RunStore, on_event: Callable[[Progress], None], manifest: str = ""
+        self, plan: Plan, store: RunStore, lease: Lease, on_event: Callable[[Progress], None]
     ) -> None:
-        self.plan, self.store, self.on_event, self.manifest = plan, store, on_event, manifest
+        self.plan, self.store, self.lease, self.on_event = plan, store, lease, on_event
+        self.alarm: str | None = None
         self.began = time.monotonic()
         self.marks: deque[tuple[float, int]] = deque([(self.began, 0)], maxlen=RATE_WINDOW)
         self.told = self.noted = float("-inf")
@@ -52,6 +57,8 @@ class Reporter:
         if at - self.told < TELL_EVERY_S:
             return False
         self.told = at
+        if self.alarm and not loop.draining:
+            loop.drain(self.alarm)
         running = tuple(f"{s.job.task.payload.id} ({at - s.began:.0f} s)" for s in loop.running())
         pools = {pool.spec.name: (len(pool.busy()), len(pool.seats)) for pool in loop.pools}
         self.latest = self._progress(loop.tally, running, pools, _message(loop, at - self.began))
@@ -96,9 +103,14 @@ class Reporter:
     def _note(self, ended: bool) -> None:
         if self.writing is not None and not self.writing.done() and not ended:
             return  # a slow store: the next word will do, but for the last
-        words: dict[str, Any] = {"schema_version": 1, "at": now(), "ended": ended, "manifest": self.manifest}
-        words |= asdict(self.latest)
-        self.writing = self.writer.submit(self.store.note_progress, words)
+        words = {"at": now()} | asdict(self.latest)
+        self.writing = self.writer.submit(self._speak, words, ended)
+
+    def _speak(self, words: dict[str, Any], ended: bool) -> None:
+        if self.store.run() is None:  # nothing is written where it has been deleted
+            self.alarm = f"{self.store.url} was deleted or moved while the run went on"
+        else:
+            self.lease.say(words, ended)
 
 
 def _message(loop: "Loop", seconds: float) -> str | None:

@@ -85,7 +85,7 @@ def submit(
         f"{name}-{n}" for n in range(2, len(known) + 3) if f"{name}-{n}" not in known
     )  # fmt: skip
     env = dict(runtime_env or {})
-    env["env_vars"] = passed_on(os.environ) | env.get("env_vars", {})
+    env["env_vars"] = passed_on(os.environ) | env.get("env_vars", {}) | {"MOTIONECHO_JOB": id}
     try:
         client.submit_job(entrypoint=entrypoint, submission_id=id, runtime_env=env)
     except (RuntimeError, ValueError, OSError) as problem:

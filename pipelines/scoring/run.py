@@ -19,6 +19,7 @@ from motionecho.manifest import BadRow, Sample, check_rows
 from motionecho.manifest.tables import RawRow, read_table
 from motionecho.metrics import Shared, load_embedders, load_metrics
 from motionecho.metrics.sets import SETS
+from motionecho.runs.files import absolute
 from motionecho.runs.keys import KEY_LENGTH, digest, score_key
 from motionecho.runs.layout import SCORES
 from motionecho.runs.notes import ErrorNote
@@ -33,7 +34,7 @@ from pipelines.driver.progress import Reporter
 from pipelines.execution import Execution, Progress, Summary
 from pipelines.machines.ray_cluster import node_cores
 from pipelines.machines.resources import PoolSpec
-from pipelines.plan import Work, hash_references, what_is_there
+from pipelines.plan import Work, hash_references, rows_of, to_do, what_is_there
 from pipelines.scoring.stage import ScoreVideo
 from pipelines.submission import drive
 from pipelines.tasks import Job, StageSpec, Task
@@ -76,6 +77,7 @@ class ScoredSource:
     """The rows to score. `without` counts rows that have no video because they failed when it was made."""
 
     rows: list[Sample | BadRow]
+    name: str  # its path or URL
     without: int = 0
     place: str | None = None  # the run's own folder, where it is one
     fit: str | None = None  # how the run brought its references to size
@@ -98,7 +100,8 @@ def read_source(place: str) -> ScoredSource:
     if place.lower().endswith((".parquet", ".csv", ".jsonl", ".ndjson")):
         raw = read_table(place, outcomes=True)
         rows = [_as_video_row(row) for row in raw if not _failed(row)]
-        return ScoredSource(check_rows(rows, place, REQUIRED) if rows else [], len(raw) - len(rows))
+        checked = check_rows(rows, place, REQUIRED) if rows else []
+        return ScoredSource(checked, absolute(place), len(raw) - len(rows))
     store = RunStore(place)
     about = store.run()
     if about is None:
@@ -114,6 +117,7 @@ def read_source(place: str) -> ScoredSource:
     rows = [record.inputs | {"video": uri} for record, (uri, _) in zip(made, videos, strict=True)]
     return ScoredSource(
         rows=check_rows(rows, place, REQUIRED) if rows else [],
+        name=store.url,
         without=len(records) - len(made),
         place=store.url,
         fit=settings.get("fit"),
@@ -165,10 +169,11 @@ def plan_scoring(
         key = digest([sample.id, *sorted(scoring.score_keys(item).values())])[:KEY_LENGTH]
         tasks[key] = Task(key, reference[0], ScoreVideo(sample, *reference, item, tuple(scoring.metrics)))
 
-    todo = [task for key, task in tasks.items() if key not in index or (retry_failed and not index[key].ok)]
+    todo = to_do(tasks, index, retry_failed)
     known = _known(store, index) if todo and index else {}
     left = [_without_known(task, scoring, known) for task in todo]
-    work = Work(tasks, tuple(left), sorted(bad, key=lambda row: row.row), index, retry_failed, set())
+    named = {source.name: rows_of(tasks, bad)}
+    work = Work(tasks, tuple(left), sorted(bad, key=lambda row: row.row), index, retry_failed, set(), named)
     return work, known
 
 
@@ -242,6 +247,7 @@ def make_record(
     scores = {name: known[key] for name, key in keys.items() if key in known} | job.result.get("scores", {})
     return Record(
         key=job.task.key,
+        generation=job.task.generation,
         status="failed" if error else "ok",
         attempts=len(job.strikes) + job.infra + (error is None),
         scores={} if error else {name: scores[name] for name in scoring.metrics},

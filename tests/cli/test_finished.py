@@ -1,7 +1,8 @@
 """What one does with a run that has ended: gather it, sweep it, make a sample again, start over."""
 
 import json
-from datetime import UTC, datetime
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.machines.upload import ship
-from tests.cli.conftest import Cli
+from tests.cli.conftest import ROOT, Cli
 
+CLIP = ROOT / "manifests" / "clips" / "bounce.mp4"
 PROMPT = "a red star on a blue background"
 QUICK = ("--set", "steps=1", "--set", "inversion_steps=1", "--set", "activation=never", "--metric", "sanity")
 
@@ -63,7 +65,7 @@ def test_collecting_continues_where_it_stopped(cli: Cli, store: RunStore, tmp_pa
 
 
 def test_ids_that_collide_get_names_of_their_own() -> None:
-    made = [Entry(key * 32, name, True, "", None, None) for key, name in (("a", "x/1"), ("b", "X_1"))]
+    made = [Entry(key * 32, name, "ok") for key, name in (("a", "x/1"), ("b", "X_1"))]
     assert readable_names(made) == {"a" * 32: "x_1-aaaaaaaa.mp4", "b" * 32: "X_1-bbbbbbbb.mp4"}
 
 
@@ -77,20 +79,51 @@ def test_only_what_no_record_names_is_swept(cli: Cli, store: RunStore, tmp_path:
     store.note_strike("a" * 32, "1-x", ErrorNote(name="X", at="x"))  # of a finished sample
     store.note_strike("d" * 32, "1-x", ErrorNote(name="X", at="x"))  # of one that will be tried again
     (Path(store.url) / "videos" / "aa" / ".part-1").touch()
-    listed = cli("batch", "gc", store.url, "--json").json
-    assert len(listed["orphans"]) == 4
+    assert cli("batch", "gc", store.url, "--json").json["orphans"] == [], "they may be someone's at work"
+    listed = cli("batch", "gc", store.url, "--older-than", "0", "--json").json
+    assert len([each for each in listed["orphans"] if not each["uri"].startswith("progress/")]) == 4
     assert not listed["removed"]
-    assert cli("batch", "gc", store.url, "--yes").code == Exit.OK
-    assert files() == before | {f"attempts/dd/{'d' * 32}-1-x.json"}
+    assert cli("batch", "gc", store.url, "--yes", "--older-than", "0").code == Exit.OK
+    assert {f for f in files() if not f.startswith("progress/")} == before | {
+        f"attempts/dd/{'d' * 32}-1-x.json"
+    }
+
+
+def test_what_was_made_again_is_swept_with_its_record(cli: Cli, store: RunStore, tmp_path: Path) -> None:
+    old = store.record("a" * 32)
+    assert old is not None
+    store.requeue(old, ErrorNote(name="Damaged", at="now"))
+    sweep = ("batch", "gc", store.url, "--yes", "--older-than", "0", "--json")
+    assert not {each["uri"] for each in cli(*sweep).json["orphans"] if "/aa/" in each["uri"]}, (
+        "it may be needed"
+    )
+    new = store.put_blob(store.video_uri("a" * 32, "1-c"), str(tmp_path / "blob"))
+    store.commit(replace(old, generation=3, video=new, stats=None))
+    key = "a" * 32
+    gone = {f"videos/aa/{key}-1-a.mp4", f"stats/aa/{key}-1-a.parquet", f"records/aa/{key}.json",
+            f"records/aa/{key}-2.json"}  # fmt: skip
+    assert {each["uri"] for each in cli(*sweep).json["orphans"] if "/aa/" in each["uri"]} == gone
+    assert store.record(key) == replace(old, generation=3, video=new, stats=None)
 
 
 def test_a_driver_at_work_keeps_its_run(cli: Cli, store: RunStore, tmp_path: Path) -> None:
     store.put_blob(store.video_uri("d" * 32, "1-b"), str(tmp_path / "blob"))
-    word = {"at": datetime.now(UTC).isoformat(), "total": 4}
-    store.note_progress(word | {"ended": False})
-    assert "a driver may be at work" in cli("batch", "gc", store.url, "--yes").sentence()
-    store.note_progress(word | {"ended": True})
-    assert cli("batch", "gc", store.url, "--yes", "--json").json["bytes"] > 0
+    sweep = ("batch", "gc", store.url, "--yes", "--older-than", "0")
+    first, second = (store.take_lease("driver") for _ in range(2))
+    first.end({})
+    refused = cli(*sweep)
+    assert refused.code == Exit.USAGE
+    assert f"driver {second.life} (process {os.getpid()} on " in refused.sentence(), "the one that works"
+    over = ("batch", "submit", clip_manifest(tmp_path), "--out", store.url, "--fresh", "--yes")
+    assert "nothing was deleted" in cli(*over).sentence()
+    assert len(store.keys()) == 3
+    second.end({})
+    assert cli(*sweep, "--json").json["bytes"] > 0
+
+
+def clip_manifest(folder: Path) -> Path:
+    (folder / "m.csv").write_text(f"reference,prompt\n{CLIP},{PROMPT}\n")
+    return folder / "m.csv"
 
 
 def test_starting_over_is_confirmed_and_keeps_motions(cli: Cli, store: RunStore, clip: Path) -> None:

@@ -83,4 +83,4 @@ def test_starting_over_takes_its_place(cli: Cli, old: Path, tmp_path: Path) -> N
 def test_a_damaged_run_is_one_sentence(cli: Cli, old: Path, tmp_path: Path) -> None:
     (old / "run.json").write_text("{")
     done = cli("batch", "submit", tmp_path / "m.csv", "--out", old)
-    assert (done.code, "cannot read" in done.sentence()) == (Exit.USAGE, True)
+    assert (done.code, "delete that one file and submit again" in done.sentence()) == (Exit.USAGE, True)

@@ -1,6 +1,8 @@
 """What `batch status` concludes from records and from the driver's last word."""
 
-from datetime import UTC, datetime, timedelta
+import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,16 @@ def store(tmp_path: Path) -> RunStore:
     return store
 
 
-def say(store: RunStore, ago: float, **word: Any) -> None:
-    at = datetime.now(UTC) - timedelta(seconds=ago)
-    store.note_progress({"at": at.isoformat(), "total": 5, "ended": False} | word)
+def say(store: RunStore, ago: float, life: str = "one", rows: str = "abcef", **word: Any) -> None:
+    """Leave the word of a driver of another machine that was heard so long ago, of rows by those keys."""
+    lease = {
+        "role": "driver",
+        "ended": False,
+        "sources": [{"manifest": life, "rows": life, "total": len(rows)}],
+    }
+    store.put_text(f"progress/{life}.keys", "".join(f"{key * 32}\n" for key in rows))
+    store.put_text(f"progress/{life}.json", json.dumps(lease | word))
+    os.utime(f"{store.url}/progress/{life}.json", (time.time() - ago,) * 2)
 
 
 def test_before_the_driver_has_spoken_the_records_speak(cli: Cli, store: RunStore) -> None:
@@ -51,7 +60,8 @@ def test_before_the_driver_has_spoken_the_records_speak(cli: Cli, store: RunStor
         (1, {"eta_s": 90.0}, "2 of 5 done, 1 failed, about 1 min 30 s left"),
         (600, {"eta_s": 90.0}, "nothing heard for 10 min 0 s"),
         (600, {"ended": True}, "ended before it was finished: submit again"),
-        (600, {"ended": True, "total": 3}, "2 of 3 done, 1 failed, finished"),
+        (600, {"ended": True, "rows": "abc"}, "2 of 3 done, 1 failed, finished"),
+        (1, {"rows": "abc"}, "2 of 3 done, 1 failed"),
     ],
 )
 def test_status_tells_going_from_silent_ended_and_finished(
@@ -59,6 +69,34 @@ def test_status_tells_going_from_silent_ended_and_finished(
 ) -> None:
     say(store, ago, **word)
     assert said in cli("batch", "status", store.url).out
+
+
+def test_the_words_of_several_drivers_add_up(cli: Cli, store: RunStore) -> None:
+    """One manifest in two parts that share a row, and one of them submitted again since it grew."""
+    say(store, 300, life="a.csv", rows="ab", ended=True)
+    say(store, 1, life="b.csv", rows="bcef", eta_s=30.0)
+    done = cli("batch", "status", store.url)
+    assert "2 of 5 done, 1 failed, about 30 s left" in done.out
+    say(store, 0, life="b.csv", rows="bc", ended=True)
+    assert "2 of 3 done, 1 failed, finished" in cli("batch", "status", store.url).out
+    found = cli("batch", "status", store.url, "--json").json
+    assert (found["total"], found["manifests"], found["ended"]) == (3, ["a.csv", "b.csv"], True)
+
+
+def test_what_cannot_be_read_is_named_and_counted_as_not_done(cli: Cli, store: RunStore) -> None:
+    say(store, 1, rows="abc", ended=True)
+    store.put_text(f"records/aa/{'a' * 32}.json", "cut sho")
+    store.put_text("progress/strange.json", "[]")
+    os.utime(f"{store.url}/progress/strange.json", (time.time() + 1e6,) * 2)
+    done = cli("batch", "status", store.url)
+    assert "1 of 3 done, 1 failed" in done.out
+    assert f"records/aa/{'a' * 32}.json cannot be read" in done.err
+    assert done.code == Exit.OK
+
+
+def test_a_run_of_an_older_version_says_what_its_driver_said(cli: Cli, store: RunStore) -> None:
+    store.put_text("progress.json", json.dumps({"total": 5, "ended": True, "manifest": "m.csv"}))
+    assert "2 of 5 done, 1 failed, ended before" in cli("batch", "status", store.url).out
 
 
 def test_watching_ends_with_the_run(cli: Cli, store: RunStore) -> None:

@@ -79,7 +79,7 @@ def test_a_reference_hashed_before_is_not_read_again(tmp_path: Path) -> None:
     path.write_bytes(b"clip")
     digest, version = hash_references({str(path)}, [])[str(path)]
     assert digest == file_digest(str(path))
-    known = Entry("k", "i", True, str(path), version, "remembered")
+    known = Entry("k", "i", "ok", str(path), version, "remembered")
     assert hash_references({str(path)}, [known])[str(path)] == ("remembered", version)
     path.write_bytes(b"another")
     assert hash_references({str(path)}, [known])[str(path)][0] == file_digest(str(path))

@@ -1,7 +1,7 @@
 """What a submission reads of its store, it reads once; and what it read it does not take for the present."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ import pytest
 
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.manifest import BadRow
-from motionecho.runs import results
-from motionecho.runs.folder import Folder
+from motionecho.runs.folder import Folder, Listed
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
@@ -29,26 +28,22 @@ ROWS = [("fine one", "a.mp4"), ("fine two", "a.mp4"), ("fine three", "b.mp4"), (
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often folders are listed, parts read, and records read on their own."""
+    """How often the run's folders are listed as a whole, parts read, and records read on their own."""
     found: Counter[str] = Counter()
-    sizes, entries, read_all = Folder.sizes, results.read_entries, Folder.read_all
+    listed, read = Folder.listed, Folder.read
 
-    def counted_sizes(self: Folder, folder: str = "") -> dict[str, int]:
-        found[f"list {folder or Path(self.url).name}"] += 1
-        return sizes(self, folder)
+    def counted_listed(self: Folder, folder: str = "") -> dict[str, Listed]:
+        if folder in ("", "records", "results", "motions"):
+            found[f"list {folder or Path(self.url).name}"] += 1
+        return listed(self, folder)
 
-    def counted_entries(fs: Any, part: str) -> Iterator[results.Entry]:
-        found["part"] += 1
-        return entries(fs, part)
+    def counted_read(self: Folder, path: str) -> bytes:
+        if path.startswith(("results/", "records/")):
+            found["part" if path.startswith("results/") else "records"] += 1
+        return read(self, path)
 
-    def counted_all(self: Folder, paths: Any) -> Iterator[bytes]:
-        paths = list(paths)
-        found["records"] += sum(path.startswith("records/") for path in paths)
-        return read_all(self, paths)
-
-    monkeypatch.setattr(Folder, "sizes", counted_sizes)
-    monkeypatch.setattr(results, "read_entries", counted_entries)
-    monkeypatch.setattr(Folder, "read_all", counted_all)
+    monkeypatch.setattr(Folder, "listed", counted_listed)
+    monkeypatch.setattr(Folder, "read", counted_read)
     return found
 
 
@@ -78,14 +73,17 @@ def test_a_submission_looks_once(manifest: Manifest, tmp_path: Path, counts: Cou
     counts.clear()
     summary = run(table, SETTINGS, store.url, Execution())
     assert (summary.already_done, summary.failed) == (3, 1)
-    assert counts.pop("list attempts") == 1, "of the sample whose record was deleted"
-    assert counts == {"list records": 1, "list results": 1, "list motions": 1, "part": 1, "records": 1}
+    sheet = 3
+    assert counts.pop("records") == 1 + sheet
+    assert counts.pop("part") == 2, "once more to take the row of the deleted one out"
+    assert counts == {"list records": 2, "list results": 1, "list motions": 1}, "at the end it is counted"
     bad = bad_row_key(work.bad[0])
     assert in_parts(store) == sorted([one.key, two.key, three.key, bad])
 
     counts.clear()
     run(table, SETTINGS, store.url, Execution())
-    assert counts == {"list records": 1, "list results": 1, "list motions": 1, "part": 2, "records": 0}
+    assert counts.pop("records") == sheet, "these videos make none"
+    assert counts == {"list records": 2, "list results": 1, "list motions": 1, "part": 2}
     assert len(in_parts(store)) == 4, "and nothing is written twice"
 
 
@@ -95,7 +93,7 @@ def test_a_retry_looks_once(manifest: Manifest, tmp_path: Path, counts: Counter[
     store.commit(finished(tasks[0], status="failed", error=ErrorNote(name="X")))
     store.commit(finished(tasks[1]))
     counts.clear()
-    work = only_failed(store, table, SETTINGS)
+    work = only_failed(store, [table], SETTINGS)
     assert [task.key for task in work.todo] == [tasks[0].key]
     assert counts == {"list records": 1, "list results": 1, "list motions": 1, "records": 2}
 
@@ -109,9 +107,9 @@ def test_a_record_that_came_since_is_left_alone(tmp_path: Path) -> None:
     store.compact([old])
     store.folder.remove_all([store.record_uri(old.key)])
     look = store.index()
-    assert look.deleted == {old.key}
+    assert (set(look), len(look.outdated)) == (set(), 1)
     store.commit(old)
-    store.forget_deleted(look)
+    store.tidy(look)
     assert store.record(old.key) == old
     assert in_parts(store) == []
     assert set(store.index()) == {old.key}

@@ -253,6 +253,7 @@ def test_progress_is_told_and_kept_in_the_store(manifest: Manifest, tmp_path: Pa
     table = manifest(("fine one", "a.mp4"), ("bad one", "a.mp4"))
     run(table, SETTINGS, str(tmp_path / "out"), EXECUTION, told.append, factory=fakes.FACTORY)
     assert (told[-1].total, told[-1].done, told[-1].failed) == (2, 1, 1)
-    kept = json.loads((tmp_path / "out" / "progress.json").read_text())
+    (lease,) = (tmp_path / "out" / "progress").glob("*.json")
+    kept = json.loads(lease.read_text())
     assert kept["ended"] is True
     assert (kept["total"], kept["done"], kept["failed"]) == (2, 1, 1)

@@ -177,8 +177,9 @@ def test_what_cannot_be_a_source(tmp_path: Path) -> None:
         read_source(table(tmp_path / "m.csv", {"reference": "a.mp4", "prompt": "b"}))
     with pytest.raises(UserError, match="neither a run nor a"):
         read_source(str(tmp_path / "nothing"))
-    (tmp_path / "failed.parquet").write_bytes(to_parquet([{"id": "a", "result_status": "failed"}]))
-    assert read_source(str(tmp_path / "failed.parquet")) == ScoredSource([], without=1)
+    failed = tmp_path / "failed.parquet"
+    failed.write_bytes(to_parquet([{"id": "a", "result_status": "failed"}]))
+    assert read_source(str(failed)) == ScoredSource([], str(failed), without=1)
 
 
 def test_figures_of_a_run_its_cost_and_what_no_metric_could_say(made: RunStore) -> None:

@@ -36,12 +36,12 @@ def store(url: str, tmp_path: Path) -> RunStore:
 def test_records_are_read_once_and_videos_copied_together(
     store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[str] = []
+    read: list[bytes] = []
     inner, fetch, together = results.read_records, RunStore.fetch, threading.Barrier(COPIES)
 
-    def counted(fs: object, part: str) -> Iterator[Record]:
+    def counted(part: bytes) -> Iterator[Record]:
         read.append(part)
-        return inner(fs, part)
+        return inner(part)
 
     @contextmanager
     def waiting(self: RunStore, uri: str) -> Iterator[str]:

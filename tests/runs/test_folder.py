@@ -28,7 +28,10 @@ def test_paths_are_within_the_folder(folder: Folder, url: str, tmp_path: Path) -
     folder.overwrite("a/.part-1", b"unfinished")
     assert folder.find() == ["a/one.txt", "b/three.bin"]
     assert folder.find("b") == ["b/three.bin"]
-    assert folder.sizes("a") == {"a/one.txt": 3, "a/.part-1": 10}
+    assert {path: file.bytes for path, file in folder.listed("a").items()} == {
+        "a/one.txt": 3,
+        "a/.part-1": 10,
+    }
     assert (folder.read("a/one.txt"), folder.size("b/three.bin")) == (b"one", 5)
     assert list(folder.read_all(["b/three.bin", "a/one.txt"])) == [b"three", b"one"]
     with folder.fetch("b/three.bin") as path:
@@ -87,7 +90,7 @@ def test_a_local_file_is_never_seen_unfinished(tmp_path: Path, monkeypatch: pyte
         folder.overwrite("a", b"after")
     with pytest.raises(Transient, match="no space"):
         folder.create_once("b", b"after")
-    assert folder.sizes() == {"a": 6}, "no trace of what failed"
+    assert {path: file.bytes for path, file in folder.listed().items()} == {"a": 6}, "no trace of what failed"
 
 
 def test_a_disk_without_hard_links_takes_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +100,7 @@ def test_a_disk_without_hard_links_takes_files_too(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "link", refused)
     folder = Folder.at(str(tmp_path))
     assert folder.create_once("a", b"one")
-    assert folder.sizes() == {"a": 3}
+    assert {path: file.bytes for path, file in folder.listed().items()} == {"a": 3}
 
 
 def test_patience_is_the_folder_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from motionecho.errors import BadSample, Transient, UserError
 from motionecho.runs import files
+from motionecho.runs.folder import Folder, Listed
 from motionecho.runs.notes import Blob, ErrorNote
 from motionecho.runs.records import Record, as_row
-from motionecho.runs.results import Entry
+from motionecho.runs.results import Entry, read_entries
 from motionecho.runs.store import RunStore, fetch
 
 IDENTITY = {"settings": {"pair": "toy", "echo": {"steps": 8}}}
@@ -146,7 +147,7 @@ def test_resuming_reads_parts_and_newer_records_alike(store: RunStore) -> None:
     assert [each.key for each in store.index().loose] == ["b1"]
     index = store.index()
     assert set(index) == {"a0", "a1", "a2", "a3", "a4", "f1", "b1"}
-    assert not index["f1"].ok
+    assert index["f1"].failed
     assert {each.key: each for each in store.records()}["a3"] == old[3]
 
 
@@ -157,28 +158,128 @@ def test_a_deleted_record_is_forgotten_though_a_part_has_it(store: RunStore) -> 
     store.folder.remove_all(["records/a1/a1.json"])
     assert set(store.index()) == {"a2"}
     assert [each.key for each in store.records()] == ["a2"]
-    store.forget_deleted(store.index())
+    store.tidy(store.index())
     store.commit(record("a1", attempt="9"))
     assert {each.key: each.attempt for each in store.records()} == {"a1": "9", "a2": "1"}
 
 
-def test_forgetting_a_failure_clears_the_way(store: RunStore) -> None:
-    failed = record("f1", "one", "failed", strikes=[ErrorNote(name="ValueError")])
+def test_a_sample_made_again_has_a_record_of_the_next_generation(store: RunStore) -> None:
+    failed, made = record("f1", "one", "failed"), record("f1", "one", attempt="2", generation=2)
     store.commit(failed)
     store.compact([failed])
-    store.note_strike("f1", "1-a", ErrorNote(name="ValueError", at="1"))
-    store.forget(["f1"])
-    assert store.index() == {}
-    assert store.strikes() == {}
-    store.commit(record("f1", "one"))
-    assert [each.ok for each in store.records()] == [True]
+    assert store.commit(made)
+    assert not store.commit(record("f1", "one", "failed", generation=2)), "someone else was faster"
+    assert store.generations() == {"f1": 2}
+    assert store.record("f1") == made
+    assert list(store.records()) == [made]
+    assert store.index().loose == (made,)
+    store.compact([made])
+    store.tidy(store.index())
+    assert [row.generation for part in store.folder.find("results")
+            for row in read_entries(store.folder.read(part))] == [2]  # fmt: skip
+    assert store.folder.find("records") == ["records/f1/f1-2.json", "records/f1/f1.json"], "none is deleted"
+
+
+def test_what_is_requeued_is_to_be_made_again(store: RunStore) -> None:
+    first = record("k1", "one", video=Blob("videos/k1/k1-1.mp4"))
+    store.commit(first)
+    store.compact([first])
+    why = ErrorNote(kind="infra", name="Damaged", message="other bytes", at="now")
+    assert store.requeue(first, why)
+    assert not store.requeue(first, ErrorNote(name="Damaged", at="later")), "it is already"
+    entry = store.index()["k1"]
+    assert (entry.ok, entry.failed, entry.to_do, store.index().next_generation("k1")) == (
+        False,
+        False,
+        True,
+        3,
+    )
+    assert list(store.records()) == []
+    assert store.commit(record("k1", "one", generation=3))
+    assert [each.generation for each in store.records()] == [3]
+
+
+def test_a_listing_that_lags_hides_no_record(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts name four samples; the listing lacks one, and the latest record of another. One was deleted."""
+    made = [record("a1"), record("b2"), record("c3"), record("c3", generation=2), record("d4")]
+    for each in made:
+        store.commit(each)
+    store.compact(made)
+    store.folder.remove_all(["records/d4/d4.json"])
+    find = Folder.listed
+
+    def lagging(self: Folder, folder: str = "") -> dict[str, Listed]:
+        found = find(self, folder)
+        return {path: file for path, file in found.items() if not path.endswith(("b2.json", "c3-2.json"))}
+
+    monkeypatch.setattr(Folder, "listed", lagging)
+    index = store.index()
+    assert {key: entry.generation for key, entry in index.items()} == {"a1": 1, "b2": 1, "c3": 2}
+    assert index.loose == ()
+    store.tidy(index)
+    assert {each.key for each in store.records()} == {"a1", "b2", "c3"}
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1, 2]", b'{"schema_version": 2}', b"PAR1 and no more"])
+def test_a_damaged_record_or_part_is_named_and_made_up_for(store: RunStore, damage: bytes) -> None:
+    kept, hurt = record("a1"), record("b2")
+    for each in (kept, hurt):
+        store.commit(each)
+    part = store.compact([kept])
+    store.folder.overwrite(str(part), damage)
+    store.folder.overwrite("records/b2/b2.json", damage)
+    index = store.index()
+    assert [each.key for each in index.loose] == ["a1"], "a part is a cache"
+    assert (index["b2"].status, index["b2"].to_do) == ("damaged", True)
+    assert len(index.damaged) == 2
+    assert all(path in " ".join(index.damaged) for path in (str(part), "records/b2/b2.json"))
+    assert list(store.records(index)) == [kept]
+    store.tidy(index)
+    assert store.folder.find("results") == []
+    assert store.commit(record("b2", generation=index.next_generation("b2")))
+    assert {each.key for each in store.records()} == {"a1", "b2"}
+
+
+def test_a_record_under_the_name_of_another_is_damaged(store: RunStore) -> None:
+    store.folder.overwrite("records/a1/a1.json", record("b2").to_json().encode())
+    assert store.index()["a1"].to_do
+    assert "is the record of b2" in store.index().damaged[0]
+
+
+def test_a_record_of_a_newer_version_stops_everything(store: RunStore) -> None:
+    store.folder.overwrite("records/a1/a1.json", b'{"key": "a1", "schema_version": 99}')
+    with pytest.raises(UserError, match="update motionecho"):
+        store.index()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (b"", "run.json is damaged"),
+        (b"{", "run.json is damaged"),
+        (b"[]", "no JSON object"),
+        (b'{"identity": 5, "schema_version": 1}', "names no identity"),
+        (b'{"identity": {}, "schema_version": 9}', "update motionecho"),
+    ],
+)
+def test_a_damaged_run_json_is_one_sentence_with_the_way_out(
+    store: RunStore, words: bytes, said: str
+) -> None:
+    store.commit(record("a1"))
+    store.folder.overwrite("run.json", words)
+    for action in (store.run, lambda: store.create(IDENTITY, {}), lambda: store.refuse_other(IDENTITY)):
+        with pytest.raises(UserError, match=said):
+            action()
+    store.folder.remove_all(["run.json"])
+    assert store.create(IDENTITY, {})
+    assert set(store.index()) == {"a1"}, "what is finished is kept"
 
 
 def test_rows_that_have_no_reference_do_not_spoil_a_part(store: RunStore) -> None:
     bad = Record(key="f1", id="one", status="failed", inputs={"id": "one"})
     store.commit(bad)
     store.compact([bad])
-    assert store.index()["f1"] == Entry("f1", "one", False, "", None, None)
+    assert store.index()["f1"] == Entry("f1", "one", "failed")
     assert list(store.records()) == [bad]
 
 
@@ -204,13 +305,6 @@ def test_results_parts_are_one_table(tmp_path: Path) -> None:
     assert table.column("id").to_pylist() == ["a1", "two"]
     assert table.column("result_status").to_pylist() == ["ok", "failed"]
     assert table.column("result_error_class").to_pylist() == [None, "BadSample"]
-
-
-def test_progress_is_the_last_word(store: RunStore) -> None:
-    assert store.progress() is None
-    store.note_progress({"done": 1})
-    store.note_progress({"done": 2})
-    assert store.progress() == {"done": 2}
 
 
 # --- files

@@ -1,0 +1,236 @@
+"""The word of everyone who works on a run's place: one file each, written before anything is done.
+
+A driver makes samples; any number may work side by side. A sweeper deletes (`batch gc`, `--fresh`), and does
+so alone. Both write their lease first and look at the others' then, so that of two that begin at one moment
+at least one sees the other: a sweeper is refused beside a driver, and a driver waits for a sweeper to end.
+
+How old a lease is, the store alone says: its time of change is compared with that of a file made just now,
+since clocks of machines differ. A lease that was not renewed for LEASE_S is taken to be its driver's last
+word. One that was, but whose process is gone from this very machine, has lapsed as well.
+"""
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from motionecho.errors import Transient, UserError
+from motionecho.runs import layout
+from motionecho.runs.files import HURRIED_S
+from motionecho.runs.folder import Folder
+from motionecho.runs.keys import digest
+from motionecho.runs.parallel import in_order
+
+LEASE_S = 900.0  # a driver renews its lease every 15 s; a store may be away for minutes
+LOOK_EVERY_S = 2.0  # at a sweeper that is waited for
+Role = Literal["driver", "sweeper"]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A manifest that a driver works on: where it is, and the keys of its rows, by digest and number."""
+
+    manifest: str
+    rows: str
+    total: int
+
+
+@dataclass(frozen=True)
+class Word:
+    """The last word of one driver or sweeper; `age` in seconds by the store's clock, None where it has none.
+
+    `sources` are the manifests of a driver. `says` is the whole of what it wrote: `driver.Progress` among it.
+    """
+
+    life: str
+    says: Mapping[str, Any]
+    age: float | None = None
+
+    @property
+    def role(self) -> Role:
+        return "sweeper" if self.says.get("role") == "sweeper" else "driver"
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.says.get("ended"))
+
+    @property
+    def live(self) -> bool:
+        """Tell whether its process has to be taken for one at work."""
+        lapsed = self.age is not None and self.age > LEASE_S
+        return not (self.ended or lapsed or _gone(self.says))
+
+    @property
+    def sources(self) -> list[Submitted]:
+        found = self.says.get("sources")
+        try:
+            return [Submitted(**each) for each in found or ()]
+        except TypeError:  # edited by hand: it still tells that someone is here
+            return []
+
+    def __str__(self) -> str:
+        """Name the process as a refusal does."""
+        who = f"{self.role} {self.life}"
+        who += f" (process {self.says['pid']} on {self.says.get('host')})" if self.says.get("pid") else ""
+        return who + ("" if self.age is None else f", heard {self.age:.0f} s ago")
+
+
+@dataclass
+class Lease:
+    """A lease that this process holds on a run's place; `say` renews it, `end` gives it back."""
+
+    folder: Folder
+    role: Role
+    sources: Sequence[Mapping[str, Any]] = ()
+    life: str = field(default_factory=lambda: f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}")
+    renewed: float | None = None
+    known: frozenset[str] = frozenset()  # lives that were here when it was taken
+    lost: str | None = None  # why what is unfinished may be gone
+
+    @classmethod
+    def take(
+        cls,
+        folder: Folder,
+        role: Role,
+        rows: Mapping[str, Iterable[str]] | None = None,
+        tell: Callable[[str], object] = lambda message: None,
+    ) -> Self:
+        """Write a lease, then look who else is here; `rows` are the keys of each manifest to work on.
+
+        A driver waits while a sweeper is at work, and says so; a sweeper is refused beside a driver, and
+        beside another sweeper, by a UserError that names it.
+        """
+        folder = folder.within(HURRIED_S)
+        sources = []
+        for manifest, keys in (rows or {}).items():
+            lines = "".join(f"{key}\n" for key in sorted(keys))
+            name = digest(lines)[:32]
+            folder.overwrite(layout.rows(name), lines.encode())
+            sources.append({"manifest": manifest, "rows": name, "total": lines.count("\n")})
+        lease = cls(folder, role, sources)
+        lease.say({})
+        try:
+            lease._wait_for_others(tell)
+        except BaseException:
+            lease.end({})
+            raise
+        return lease
+
+    def say(self, words: Mapping[str, Any], ended: bool = False) -> None:
+        """Write the words down, which renews the lease."""
+        now = _passed()
+        silent = 0.0 if self.renewed is None else now - self.renewed
+        about = {"schema_version": 2, "life": self.life, "role": self.role, "sources": self.sources}
+        body = {**about, **_here(), **words, "ended": ended}
+        self.folder.overwrite(layout.lease(self.life), json.dumps(body).encode())
+        self.renewed = now
+        if silent > LEASE_S / 2:  # others may have taken this process for dead
+            came = [word for word in self._others() if word.life not in self.known and self._minds(word)]
+            if came:
+                self.lost = f"{came[0]} came while this {self.role} was silent for {silent:.0f} s"
+
+    def end(self, words: Mapping[str, Any]) -> None:
+        self.say(words, ended=True)
+
+    def check(self) -> None:
+        """Raise Transient where what this process knows of the place may not hold any more.
+
+        That takes one that was silent for half a lease, as on a machine that was put to sleep.
+        """
+        if self.renewed is None or _passed() - self.renewed > LEASE_S / 2:
+            self.say({})
+        if self.lost:
+            raise Transient(f"{self.lost}: submit again; what is finished is kept")
+
+    def _minds(self, word: Word) -> bool:
+        """Tell whether this process cannot work beside that one."""
+        return "sweeper" in (self.role, word.role)
+
+    def _others(self) -> list[Word]:
+        words = read(self.folder, self.folder.clock(layout.PROGRESS))
+        return [word for word in words if word.life != self.life]
+
+    def _wait_for_others(self, tell: Callable[[str], object]) -> None:
+        told = False
+        while True:
+            others = self._others()
+            self.known = frozenset(word.life for word in others)
+            busy = [word for word in others if word.live and self._minds(word)]
+            if not busy:
+                return
+            if self.role == "sweeper":
+                what = "is at work" if busy[0].role == "driver" else "is deleting already"
+                raise UserError(
+                    f'nothing was deleted: {busy[0]} {what} on "{self.folder.url}"; wait until it has ended, '
+                    f"or stop it (one that was killed counts as ended {LEASE_S / 60:.0f} minutes later)"
+                )
+            if not told:
+                tell(f"waiting for {busy[0]}, which deletes leftovers here")
+            told = True
+            time.sleep(LOOK_EVERY_S)
+
+
+def read(folder: Folder, now: float | None) -> list[Word]:
+    """Return the word of everyone who was ever at work on a place, oldest first, with its age at `now`.
+
+    `now` is `Folder.clock` where a decision hangs on it.
+    """
+    listed = folder.listed(layout.PROGRESS)
+    changed = {path: file.changed for path, file in listed.items() if path.endswith(".json")}
+    old = folder.look(layout.OLD_PROGRESS)
+    if old is not None:
+        changed[layout.OLD_PROGRESS] = old.changed
+    found = []
+    for path, says in zip(changed, in_order(lambda path: _words(folder, path), changed), strict=True):
+        moment = changed[path]
+        age = None if now is None or moment is None else max(0.0, now - moment)
+        found.append(Word(layout.stem(path), says, age))
+    return sorted(found, key=lambda word: (-(word.age or 0.0), word.life))
+
+
+def _words(folder: Folder, path: str) -> dict[str, Any]:
+    """Read what someone wrote; nothing where it is damaged: that someone is here shows all the same."""
+    try:
+        words = json.loads(folder.read(path))
+    except FileNotFoundError:
+        return {"ended": True}
+    except ValueError:
+        return {}
+    return words if isinstance(words, dict) else {}
+
+
+def _here() -> dict[str, Any]:
+    """Say which process of which machine this is, and of which job."""
+    job = os.environ.get("MOTIONECHO_JOB")
+    return {"host": socket.gethostname(), "pid": os.getpid(), "machine": _machine(), "job": job}
+
+
+def _machine() -> str | None:
+    """Name this boot of this machine, or container, in which a process number means one process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # no Linux: only time tells
+        return None
+
+
+def _gone(says: Mapping[str, Any]) -> bool:
+    """Tell whether the process is one of this machine, and is no more."""
+    machine, pid = says.get("machine"), says.get("pid")
+    if machine is None or machine != _machine() or not isinstance(pid, int):
+        return False
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state in "ZX"  # dead, and not yet buried by its parent
+
+
+def _passed() -> float:
+    """Return seconds that go on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

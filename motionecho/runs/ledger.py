@@ -1,0 +1,221 @@
+"""The records of a run: committed once, never changed, counted by one listing; and parts, their cache.
+
+Nothing here deletes a record: a sample that is made again gets a record of the next generation, and the
+highest counts. Deleting a record by hand makes its sample run again.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+
+from motionecho.errors import Damaged
+from motionecho.runs import layout, results
+from motionecho.runs.folder import Folder
+from motionecho.runs.leases import Lease
+from motionecho.runs.notes import ErrorNote
+from motionecho.runs.parallel import in_order
+from motionecho.runs.records import Record, absolute, as_row
+from motionecho.runs.results import DAMAGED, Entry, Index
+
+
+class Ledger:
+    """A ledger of samples in a run's folder, at `url`; `lease` is that of the driver that commits here."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder, self.url = folder, folder.url
+        self.lease: Lease | None = None
+
+    def absolute(self, uri: str) -> str:
+        """Return a file's URI as other programs can open it; those of a run are relative to its folder."""
+        return absolute(self.url, uri)
+
+    def commit(self, record: Record) -> bool:
+        """Write the record, then drop its attempt notes. False where another attempt has committed before.
+
+        Raises Transient where its blobs may be gone, as this driver's lease had lapsed.
+        """
+        if self.lease is not None:
+            self.lease.check()
+        path = layout.record(record.key, record.generation)
+        won = self.folder.create_once(path, record.to_json().encode())
+        if record.strikes:
+            notes = self._list(layout.attempt_notes(record.key), ".json")
+            self.folder.remove_all(path for path in notes if layout.key_of(path) == record.key)
+        return won
+
+    def requeue(self, record: Record, why: ErrorNote) -> bool:
+        """Say that a record is void and its sample to be made again; False where someone has done so before.
+
+        Nothing is deleted: the next generation of the record says it, and the one after has the new sample.
+        """
+        void = Record(
+            key=record.key,
+            id=record.id,
+            status="requeued",
+            inputs=record.inputs,
+            reference=record.reference,
+            motion_key=record.motion_key,
+            error=why,
+            committed_at=why.at,
+            generation=record.generation + 1,
+        )
+        return self.commit(void)
+
+    def record(self, key: str) -> Record | None:
+        """Return a sample's latest record, None where it has none; raises Damaged where it cannot be read."""
+        paths = [path for path in self._list(layout.records_of(key), ".json") if layout.key_of(path) == key]
+        latest = max(map(layout.generation_of, paths), default=0)
+        return self._read(key, latest) if latest else None
+
+    def generations(self) -> dict[str, int]:
+        """Map the keys of all samples that have a record to its latest generation, by one listing."""
+        found: dict[str, int] = {}
+        for path in self._list(layout.RECORDS, ".json"):
+            key, generation = layout.key_of(path), layout.generation_of(path)
+            if generation > found.get(key, 0):
+                found[key] = generation
+        return found
+
+    def keys(self) -> set[str]:
+        """List the keys of all samples that have a record."""
+        return set(self.generations())
+
+    def still_there(self, generations: Mapping[str, int]) -> set[str]:
+        """Return those keys that have a record of that generation, whatever a listing that lags may say."""
+        keys = sorted(generations)
+        paths = [layout.record(key, generations[key]) for key in keys]
+        return {key for key, there in zip(keys, in_order(self.folder.exists, paths), strict=True) if there}
+
+    def index(self) -> Index:
+        """Look at what the run holds: the index columns of its parts, and the records in none of them."""
+        # Parts first: a record is there before any part names it. One that is missing from the listing then
+        # was deleted by someone, or the listing lags; its own name tells which.
+        rows: dict[str, list[Entry]] = {}
+        damaged: dict[str, str] = {}
+        for part in self._parts():
+            try:
+                rows[part] = list(results.read_entries(self.folder.read(part)))
+            except FileNotFoundError:
+                continue  # someone else has rebuilt it meanwhile
+            except Damaged as problem:
+                damaged[part] = f"{self.absolute(part)} is rebuilt from the records: {problem}"
+        latest = self.generations()
+        unlisted: dict[str, int] = {}
+        for row in chain.from_iterable(rows.values()):
+            if row.generation > max(latest.get(row.key, 0), unlisted.get(row.key, 0)):
+                unlisted[row.key] = row.generation
+        latest |= {key: unlisted[key] for key in self.still_there(unlisted)}
+
+        entries: dict[str, Entry] = {}
+        current: dict[str, frozenset[str]] = {}
+        outdated = set(damaged)
+        for part, found in rows.items():
+            its = [row for row in found if latest.get(row.key) == row.generation]
+            if len(its) < len(found):
+                outdated.add(part)
+            current[part] = frozenset(row.key for row in its if row.key not in entries)
+            entries |= {row.key: row for row in its}
+        loose = []
+        for key, read in self._each({key: latest[key] for key in sorted(latest) if key not in entries}):
+            if isinstance(read, Record):
+                loose.append(read)
+                entries[key] = Entry.of(read)
+            else:
+                entries[key] = Entry(key, "", DAMAGED, generation=latest[key])
+                damaged[key] = f"{read}; its sample is made again"
+        return Index(entries, current, tuple(loose), frozenset(outdated), tuple(damaged.values()))
+
+    def records(self, index: Index | None = None) -> Iterator[Record]:
+        """Yield the latest record of every finished sample, or of those that an `index` names.
+
+        A failed one is left out when its id has succeeded since (a mended row).
+        """
+        index = self.index() if index is None else index
+        failed = index.failed
+        wanted = {key: e.generation for key, e in index.items() if e.ok or (e.failed and e.id in failed)}
+        for part in index.parts:
+            try:
+                for record in results.read_records(self.folder.read(part)):
+                    if wanted.get(record.key) == record.generation:
+                        del wanted[record.key]
+                        yield record
+            except (FileNotFoundError, Damaged):
+                continue  # a cache: what it held is read below, record by record
+        for record in index.loose:
+            if wanted.pop(record.key, None):
+                yield record
+        yield from (read for _, read in self._each(wanted) if isinstance(read, Record))
+
+    def compact(self, records: Iterable[Record]) -> str | None:
+        """Write the records as one more results part; return its URI."""
+        rows = [as_row(record, self.url) for record in records]
+        if not rows:
+            return None
+        uri = layout.new_part()
+        self.folder.overwrite(uri, results.to_parquet(rows))
+        return uri
+
+    def tidy(self, index: Index) -> None:
+        """Take rows out of the parts whose records are not the latest, and parts out that cannot be read.
+
+        Parts are a cache of the records: what goes by mistake is read from its record the next time.
+        """
+        for part in sorted(index.outdated):
+            try:
+                rest = results.without_outdated(self.folder.read(part), index)
+            except FileNotFoundError:
+                continue
+            except Damaged:
+                self.folder.remove_all([part])
+            else:
+                self.folder.overwrite(part, rest)
+
+    # --- attempts
+
+    def note_strike(self, key: str, attempt: str, strike: ErrorNote) -> None:
+        """Persist a failed attempt, before anything is tried again."""
+        self.folder.overwrite(layout.attempt_note(key, attempt), json.dumps(strike.to_dict()).encode())
+
+    def strikes(self) -> dict[str, list[ErrorNote]]:
+        """Return failed attempts of unfinished samples, by key, oldest first."""
+        found: dict[str, list[ErrorNote]] = defaultdict(list)
+        paths = self._list(layout.ATTEMPTS, ".json")
+        for path, data in zip(paths, self.folder.read_all(paths), strict=True):
+            found[layout.key_of(path)].append(ErrorNote.from_dict(json.loads(data)))
+        return {key: sorted(notes, key=lambda note: note.at) for key, notes in found.items()}
+
+    # --- inside
+
+    def _list(self, folder: str, suffix: str) -> list[str]:
+        return [path for path in self.folder.find(folder) if path.endswith(suffix)]
+
+    def _parts(self) -> list[str]:
+        return self._list(layout.RESULTS, ".parquet")
+
+    def _read(self, key: str, generation: int) -> Record:
+        path = layout.record(key, generation)
+        try:
+            found = Record.from_json(self.folder.read(path))
+        except Damaged as problem:
+            raise Damaged(f"{self.absolute(path)} cannot be read: {problem}") from problem
+        if (found.key, found.generation) != (key, generation):
+            raise Damaged(
+                f"{self.absolute(path)} is the record of {found.key}, generation {found.generation}"
+            )
+        return found
+
+    def _each(self, generations: Mapping[str, int]) -> Iterator[tuple[str, Record | Damaged]]:
+        """Read those records, several at a time; Damaged in place of one that cannot be, none of one gone."""
+
+        def one(key: str) -> Record | Damaged | None:
+            try:
+                return self._read(key, generations[key])
+            except Damaged as problem:
+                return problem
+            except FileNotFoundError:
+                return None
+
+        for key, read in zip(generations, in_order(one, generations), strict=True):
+            if read is not None:
+                yield key, read

@@ -1,0 +1,67 @@
+"""How far a run is: its records, which are the truth, counted against the rows that its drivers name."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from motionecho.runs.leases import Submitted, Word
+from motionecho.runs.store import RunStore
+
+
+@dataclass(frozen=True)
+class State:
+    """A run at one moment; `total` counts the distinct rows of all its manifests, None where none is known.
+
+    drivers: the last words of those at work or, where none is, of the one heard last. silent_s: seconds since
+    any of them was heard. damaged: sentences on files of the run that cannot be read.
+    """
+
+    run: str
+    total: int | None
+    done: int
+    failed: int
+    finished: bool
+    ended: bool
+    silent_s: float | None
+    drivers: tuple[Mapping[str, Any], ...]
+    manifests: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+    @property
+    def eta_s(self) -> float | None:
+        """Return the longest time that a driver at work expects to take."""
+        return max((word["eta_s"] for word in self.drivers if word.get("eta_s")), default=None)
+
+
+def state_of(store: RunStore) -> State:
+    """Count a run's records and add up what its drivers said; reads only, by this machine's clock."""
+    index, words = store.index(), [w for w in store.words(time.time()) if w.role == "driver"]
+    sources = latest_sources(words)
+    rows = frozenset[str]().union(*(store.rows(source.rows) for source in sources.values()))
+    entries = [index[key] for key in rows if key in index] if rows else list(index.values())
+    done = sum(entry.ok for entry in entries)
+    failed = sum(entry.failed for entry in entries) if rows else len(index.failed)
+    total: int | None = len(rows)
+    if not rows:  # a driver of version 0.1 said no more than a number
+        said = [word.says["total"] for word in words if isinstance(word.says.get("total"), int)]
+        total = max(said[-1], done + failed) if said else None
+    live = [word for word in words if word.live]
+    heard = live or words[-1:]
+    return State(
+        run=store.url,
+        total=total,
+        done=done,
+        failed=failed,
+        finished=total is not None and done + failed >= total and not live,
+        ended=bool(words) and not live,
+        silent_s=min((round(word.age, 1) for word in heard if word.age is not None), default=None),
+        drivers=tuple(word.says for word in heard),
+        manifests=tuple(sources),
+        damaged=index.damaged,
+    )
+
+
+def latest_sources(words: list[Word]) -> dict[str, Submitted]:
+    """Map every manifest that was submitted to what the latest of its drivers says of it."""
+    return {source.manifest: source for word in words for source in word.sources}
