@@ -14,7 +14,7 @@ from torch import Tensor
 
 from motionecho.config import EchoConfig, ReferenceSettings
 from motionecho.denoiser import Denoiser
-from motionecho.errors import BadSample, UserError
+from motionecho.errors import BadSample, Damaged, UserError
 from motionecho.guidance.strategy import Carried, strategy_of
 from motionecho.models.pair import ModelPair
 from motionecho.runs.keys import differences
@@ -96,7 +96,7 @@ class Motion:
     def load(cls, path: str | Path, device: str | torch.device = "cpu", key: str | None = None) -> Self:
         """Read a file that `save` wrote, with `key` among its facts where one is given.
 
-        Raises BadSample where it is damaged, of an older version, or of another key.
+        Raises Damaged where it is not what was written, of an older version, or of another key.
         """
         try:
             data = Path(path).read_bytes()  # not mapped: a file cut short while it is in use ends the process
@@ -107,7 +107,7 @@ class Motion:
                 raise ValueError(f"it is of the motion {header.get('key')}, not of {key}")
             reference, pair = ReferenceSettings(**header["reference"]), header["pair"]
         except Exception as problem:  # a damaged file fails in many ways, and all of them mean the same here
-            raise BadSample(f'"{path}" is not a whole motion: {problem}; invert the clip again') from problem
+            raise Damaged(f'"{path}" is not a whole motion: {problem}; invert the clip again') from problem
         return cls.of({name: tensor.to(device) for name, tensor in tensors.items()}, reference, pair)
 
 

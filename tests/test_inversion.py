@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from motionecho.config import resolve_name
 from motionecho.echo import generate
-from motionecho.errors import BadSample, UserError
+from motionecho.errors import BadSample, Damaged, UserError
 from motionecho.guidance.strategy import Carried
 from motionecho.inversion import Motion, inversion, invert
 from motionecho.make import Maker
@@ -98,7 +98,7 @@ def test_no_bit_of_a_file_can_change_unnoticed(whole: Motion, tmp_path: Path) ->
         changed = bytearray(data)
         changed[offset] ^= 1 << n % 8
         file.write_bytes(changed)
-        with pytest.raises(BadSample, match=r"is not a whole motion: .*; invert the clip again"):
+        with pytest.raises(Damaged, match=r"is not a whole motion: .*; invert the clip again"):
             Motion.load(file, key="k" * 32)
     file.write_bytes(data)
     assert_equal(Motion.load(file, key="k" * 32), whole)
@@ -112,24 +112,22 @@ def test_a_file_cut_short_or_gone_is_one_sentence(motion: Motion, tmp_path: Path
     file.unlink()
     if length is not None:
         file.write_bytes(data[:length])
-    with pytest.raises(
-        BadSample, match=r"^\".*m.safetensors\" is not a whole motion: [^\n]*; invert the clip"
-    ):
+    with pytest.raises(Damaged, match=r"^\".*m.safetensors\" is not a whole motion: [^\n]*; invert the clip"):
         Motion.load(file)
 
 
 def test_a_file_of_another_motion_or_of_none_is_refused(motion: Motion, tmp_path: Path) -> None:
     file = tmp_path / "m.safetensors"
     motion.save(file, key="a" * 32)
-    with pytest.raises(BadSample, match=f"it is of the motion {'a' * 32}, not of {'b' * 32}"):
+    with pytest.raises(Damaged, match=f"it is of the motion {'a' * 32}, not of {'b' * 32}"):
         Motion.load(file, key="b" * 32)
     motion.save(file)
-    with pytest.raises(BadSample, match=f"it is of the motion None, not of {'b' * 32}"):
+    with pytest.raises(Damaged, match=f"it is of the motion None, not of {'b' * 32}"):
         Motion.load(file, key="b" * 32)
     before = {"motionecho": json.dumps({"inversion": "{}", "key": "b" * 32})}  # as it was without a digest
     for words in (before, {}):
         save_file({name: tensor.contiguous() for name, tensor in motion.tensors.items()}, file, words)
-        with pytest.raises(BadSample, match="it is no motion or one of an older version"):
+        with pytest.raises(Damaged, match="it is no motion or one of an older version"):
             Motion.load(file, key="b" * 32)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from motionecho.cache import Recent
 from motionecho.config import RunSettings
-from motionecho.errors import BadSample
+from motionecho.errors import BadSample, Damaged
 from motionecho.inversion import Motion
 from motionecho.make import Maker, Stopwatch, read_reference
 from motionecho.metrics import Item, Metric, load_metrics
@@ -77,7 +77,7 @@ class Common:
         """
         try:
             return self.cached(asked)
-        except BadSample:  # damaged, another's, of an older version, or swept away
+        except (Damaged, BadSample):  # of other bytes, another's, of an older version; or swept away
             return self.motions.get(asked.motion_key, lambda: self.invert(asked, self.store.put_blob)[0])
 
     def cached(self, asked: MakeSample) -> Motion:
