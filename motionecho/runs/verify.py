@@ -86,19 +86,19 @@ class Verified:
         """Count the findings of a kind."""
         return sum(finding.what == what for finding in self.findings)
 
-    def add(self, looks: Iterable["Look"]) -> None:
+    def add(self, inspected: Iterable["Inspected"]) -> None:
         """Take records into account whose files were looked at."""
-        for look in looks:
+        for each in inspected:
             self.records += 1
-            self.files += look.files
-            self.absent += look.absent
-            self.passed = _passed(self.passed, look.record)
-            self.findings += look.findings
+            self.files += each.files
+            self.absent += each.absent
+            self.passed = _passed(self.passed, each.record)
+            self.findings += each.findings
 
 
 @dataclass
-class Look:
-    """What a look at the files of one record has shown."""
+class Inspected:
+    """A record whose files were looked at, and what that has shown."""
 
     record: Record
     findings: list[Finding] = field(default_factory=list)
@@ -126,15 +126,15 @@ def verify(
     else:
         state, records, motions = _taken_up(store, index, Verified() if before.finished else before)
 
-    def look(asked: tuple[Record, Blob | None]) -> Look:
-        return _look(store, *asked, read_motion)
+    def inspect(asked: tuple[Record, Blob | None]) -> Inspected:
+        return _inspect(store, *asked, read_motion)
 
-    waiting: list[Look] = []  # each with a file that could not be read: taken into account once another could
+    waiting: list[Inspected] = []  # with files that could not be read; counted once those of another could
     kept = state.records
     tell(state, len(index))
     try:
         asked = ((record, _new_motion(record, motions)) for record in records)
-        for found in in_order(look, asked):
+        for found in in_order(inspect, asked):
             waiting.append(found)
             if found.unread and len(waiting) < GIVE_UP:
                 continue
@@ -207,7 +207,7 @@ def _blobs(record: Record) -> list[Blob]:
     return [blob for blob in (record.video, record.stats) if blob]
 
 
-def _look(store: RunStore, record: Record, motion: Blob | None, read_motion: ReadMotion) -> Look:
+def _inspect(store: RunStore, record: Record, motion: Blob | None, read_motion: ReadMotion) -> Inspected:
     """Look at the files of a record: its own and, where one is given, the motion that it shares."""
 
     def whole(path: str) -> None:
@@ -218,16 +218,16 @@ def _look(store: RunStore, record: Record, motion: Blob | None, read_motion: Rea
                 raise Damaged(MOTION) from problem
 
     own = [_wrong(store, blob.uri, partial(_compare, blob)) for blob in _blobs(record)]
-    look = Look(record, files=len(own))
+    seen = Inspected(record, files=len(own))
     for wrong in filter(None, own):
         again = "" if wrong.what == "unread" else record.key
-        look.findings.append(replace(wrong, id=record.id, key=again))
+        seen.findings.append(replace(wrong, id=record.id, key=again))
     if motion:
         shared = _wrong(store, motion.uri, whole)
-        look.absent = shared is not None and shared.what == "missing"
-        look.files += not look.absent
-        look.findings += [replace(shared, id=record.id)] if shared and not look.absent else []
-    return look
+        seen.absent = shared is not None and shared.what == "missing"
+        seen.files += not seen.absent
+        seen.findings += [replace(shared, id=record.id)] if shared and not seen.absent else []
+    return seen
 
 
 def _compare(blob: Blob, path: str) -> None:
