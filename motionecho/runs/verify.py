@@ -28,7 +28,7 @@ from motionecho.runs.store import RunStore
 VERIFIED = f"{layout.REPORT}/verify.json"
 EVERY = 200  # records between two notes of how far it is
 GIVE_UP = 32  # records in a row with files that could not be read: then it is the store, and not a file
-MOTION = "it is not whole; it is made again when it is next used, or delete it"
+MOTION = "it is not whole, or an older version made it; it is made again when it is next used, or delete it"
 
 ReadMotion = Callable[[str, str | None], object]  # given a motion's local file and key, raises Damaged
 Tell = Callable[["Verified", int], object]  # given the state, and how many records there are
