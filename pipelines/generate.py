@@ -5,7 +5,6 @@
 Submitting the same manifest to the same place continues the run: what has a record is done.
 """
 
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -94,7 +93,7 @@ def make_loop(
         if reporter.tell(loop):
             meters.tell(loop)
 
-    return Loop(jobs, pools, store, execution, secrets.token_hex(3), record, tell)
+    return Loop(jobs, pools, store, execution, record, tell)
 
 
 def _on(spec: PoolSpec, gpus: float, settings: RunSettings) -> RunSettings:

@@ -1,8 +1,8 @@
 """Leftovers in a run's place: files of attempts that died, to which nothing refers; and clearing a run.
 
-Deleting is done under a sweeper's lease (`leases.py`), so never beside a driver. A file goes if three looks
-agree: no record of the listing names it, its own sample has no record that the listing did not show, and it
-has not been changed for a while. Where the store tells no times nothing goes.
+Deleting is done under a sweeper's lease (`leases.py`), so never beside a driver. A file goes if all looks
+agree: no part names it, its own sample's record does not, there is no record of it that the listing did not
+show, and it has not been changed for a while. Where the store tells no times nothing goes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 from motionecho.runs import layout
 from motionecho.runs.folder import Listed
-from motionecho.runs.leases import Lease
+from motionecho.runs.leases import Lease, word_of
+from motionecho.runs.parallel import in_order
+from motionecho.runs.records import Record
 from motionecho.runs.results import Index
 from motionecho.runs.store import RunStore
 
 YOUNG_S = 3600.0  # younger files are left alone: whoever wrote them may not have a lease yet
+DAY_S = 86400.0  # leases are kept for so long, since one tells more than it costs
 BATCH = 500  # files between two looks at the lease
 
 
@@ -41,9 +44,9 @@ def orphans(store: RunStore, young_s: float = YOUNG_S) -> list[Orphan]:
     """List what can go, records before blobs, leaving alone what is younger than `young_s` seconds."""
     now = store.folder.clock(layout.PROGRESS)
 
-    def old(folder: str) -> dict[str, Listed]:
+    def old(folder: str, least_s: float = young_s) -> dict[str, Listed]:
         listed = store.folder.listed(folder)
-        return {uri: file for uri, file in listed.items() if _age(file, now) >= young_s}
+        return {uri: file for uri, file in listed.items() if _age(file, now) >= least_s}
 
     listed = {uri: file for folder in layout.FOLDERS for uri, file in old(folder).items()}
     index = store.index()
@@ -54,11 +57,23 @@ def orphans(store: RunStore, young_s: float = YOUNG_S) -> list[Orphan]:
     found = {uri: file for uri, file in listed.items() if _unneeded(uri, index, named, unread)}
     keys = {layout.key_of(uri) for uri in found}
     unlisted = store.still_there({key: index.next_generation(key) for key in keys})
-    found = {uri: file for uri, file in found.items() if layout.key_of(uri) not in unlisted}
+    named = _named_in_truth(store, index, keys)
+    found = {u: file for u, file in found.items() if u not in named and layout.key_of(u) not in unlisted}
+    refuse_beside_makers(store, found)
     needed = _words_needed(store)
-    found |= {uri: file for uri, file in old(layout.PROGRESS).items() if uri not in needed}
+    words = old(layout.PROGRESS, max(young_s, DAY_S))
+    found |= {uri: file for uri, file in words.items() if uri not in needed}
     first = sorted(found, key=lambda uri: (not uri.startswith(layout.RECORDS), uri))
     return [Orphan(uri, found[uri].bytes) for uri in first]
+
+
+def refuse_beside_makers(store: RunStore, uris: Iterable[str]) -> None:
+    """Raise UserError where a driver at work made one of the files, whose lease a listing did not show."""
+    now = store.folder.clock(layout.PROGRESS)
+    lives = sorted({layout.life_of(uri) for uri in uris if uri.startswith((*layout.BLOBS, layout.ATTEMPTS))})
+    for word in in_order(lambda life: word_of(store.folder, life, now), lives):
+        if word is not None and word.live:
+            raise word.refusal(store.url)
 
 
 def _unneeded(uri: str, index: Index, named: set[str], unread: set[str]) -> bool:
@@ -76,6 +91,16 @@ def _unneeded(uri: str, index: Index, named: set[str], unread: set[str]) -> bool
     if folder == layout.RECORDS:
         return key in index and 0 < layout.generation_of(uri) < index[key].generation
     return folder == layout.ATTEMPTS and key in index
+
+
+def _named_in_truth(store: RunStore, index: Index, keys: set[str]) -> set[str]:
+    """Name the blobs of those samples by their records themselves, as a part may have an older one's row.
+
+    That takes a person who deleted a record while two drivers were making its sample.
+    """
+    generations = {key: index[key].generation for key in sorted(keys) if key in index}
+    records = [record for _, record in store.read(generations) if isinstance(record, Record)]
+    return {blob.uri for record in records for blob in (record.video, record.stats) if blob}
 
 
 def _words_needed(store: RunStore) -> set[str]:
@@ -106,8 +131,10 @@ def clear(store: RunStore) -> int:
     run.json goes last: a clearing that was cut short is a run that can be cleared again.
     """
     with sweeping(store) as lease:
-        gone = sum(remove(store, lease, store.folder.listed(folder)) for folder in layout.OUTCOMES)
-        mine = layout.lease(lease.life)
-        words = [uri for uri in store.folder.listed(layout.PROGRESS) if uri != mine]
+        made = [list(store.folder.listed(folder)) for folder in layout.OUTCOMES]
+        for uris in made:
+            refuse_beside_makers(store, uris)
+        gone = sum(remove(store, lease, uris) for uris in made)
+        words = [uri for uri in store.folder.listed(layout.PROGRESS) if uri != layout.lease(lease.life)]
         remove(store, lease, [*words, layout.OLD_PROGRESS, layout.RUN])
         return gone

@@ -6,7 +6,7 @@ progress/<digest>.keys             the rows that a driver is to make, a key a li
 job.json                           the Ray job that drives it, if one does; inputs/: what it was sent
 canary.json                        what the first worker made of a fixed tiny task
 motions/<ab>/<key>.safetensors     inverted references, by content; may be a place shared between runs
-videos/<ab>/<key>-<attempt>.mp4    stats/<ab>/<key>-<attempt>.parquet
+videos/<ab>/<key>-<attempt>.mp4    stats/<ab>/<key>-<attempt>.parquet; an attempt is <number>-<life>
 features/<ab>/<name>.npz           what set metrics compare (places of scores only), by content
 attempts/<ab>/<key>-<attempt>.json failed attempts of samples that are not finished yet
 records/<ab>/<key>.json            the commit: written last, names the blobs with their sha256; a sample made
@@ -92,6 +92,11 @@ def new_part() -> str:
 def stem(path: str) -> str:
     """Return a file's name without folders and suffix: its key, or its key and attempt."""
     return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+def life_of(path: str) -> str:
+    """Return the life of the driver whose blob, attempt note or lease that is."""
+    return stem(path).rpartition("-")[2]
 
 
 def key_of(path: str) -> str:

@@ -73,6 +73,14 @@ class Word:
         except TypeError:  # edited by hand: it still tells that someone is here
             return []
 
+    def refusal(self, url: str) -> UserError:
+        """Say why nothing can be deleted at a place."""
+        what = "is at work" if self.role == "driver" else "is deleting already"
+        return UserError(
+            f'nothing was deleted: {self} {what} on "{url}"; wait until it has ended, or stop it (one that '
+            f"was killed counts as ended {LEASE_S / 60:.0f} minutes later)"
+        )
+
     def __str__(self) -> str:
         """Name the process as a refusal does."""
         who = f"{self.role} {self.life}"
@@ -87,7 +95,7 @@ class Lease:
     folder: Folder
     role: Role
     sources: Sequence[Mapping[str, Any]] = ()
-    life: str = field(default_factory=lambda: f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}")
+    life: str = field(default_factory=lambda: secrets.token_hex(4))  # which its attempts bear as well
     renewed: float | None = None
     known: frozenset[str] = frozenset()  # lives that were here when it was taken
     lost: str | None = None  # why what is unfinished may be gone
@@ -164,11 +172,7 @@ class Lease:
             if not busy:
                 return
             if self.role == "sweeper":
-                what = "is at work" if busy[0].role == "driver" else "is deleting already"
-                raise UserError(
-                    f'nothing was deleted: {busy[0]} {what} on "{self.folder.url}"; wait until it has ended, '
-                    f"or stop it (one that was killed counts as ended {LEASE_S / 60:.0f} minutes later)"
-                )
+                raise busy[0].refusal(self.folder.url)
             if not told:
                 tell(f"waiting for {busy[0]}, which deletes leftovers here")
             told = True
@@ -191,6 +195,16 @@ def read(folder: Folder, now: float | None) -> list[Word]:
         age = None if now is None or moment is None else max(0.0, now - moment)
         found.append(Word(layout.stem(path), says, age))
     return sorted(found, key=lambda word: (-(word.age or 0.0), word.life))
+
+
+def word_of(folder: Folder, life: str, now: float | None) -> Word | None:
+    """Return one word by its life, whatever a listing that lags may say; None where there is none."""
+    path = layout.lease(life)
+    file = folder.look(path)
+    if file is None:
+        return None
+    age = None if now is None or file.changed is None else max(0.0, now - file.changed)
+    return Word(life, _words(folder, path), age)
 
 
 def _words(folder: Folder, path: str) -> dict[str, Any]:

@@ -44,6 +44,11 @@ class Ledger:
             self.folder.remove_all(path for path in notes if layout.key_of(path) == record.key)
         return won
 
+    def standing(self, record: Record) -> Record:
+        """Return the record that was committed before this one could be; this one if that cannot be read."""
+        there = [read for _, read in self.read({record.key: record.generation}) if isinstance(read, Record)]
+        return there[0] if there else record
+
     def requeue(self, record: Record, why: ErrorNote) -> bool:
         """Say that a record is void and its sample to be made again; False where someone has done so before.
 
@@ -117,7 +122,7 @@ class Ledger:
             current[part] = frozenset(row.key for row in its if row.key not in entries)
             entries |= {row.key: row for row in its}
         loose = []
-        for key, read in self._each({key: latest[key] for key in sorted(latest) if key not in entries}):
+        for key, read in self.read({key: latest[key] for key in sorted(latest) if key not in entries}):
             if isinstance(read, Record):
                 loose.append(read)
                 entries[key] = Entry.of(read)
@@ -145,7 +150,22 @@ class Ledger:
         for record in index.loose:
             if wanted.pop(record.key, None):
                 yield record
-        yield from (read for _, read in self._each(wanted) if isinstance(read, Record))
+        yield from (read for _, read in self.read(wanted) if isinstance(read, Record))
+
+    def read(self, generations: Mapping[str, int]) -> Iterator[tuple[str, Record | Damaged]]:
+        """Read those records, several at a time; Damaged in place of one that cannot be, none of one gone."""
+
+        def one(key: str) -> Record | Damaged | None:
+            try:
+                return self._read(key, generations[key])
+            except Damaged as problem:
+                return problem
+            except FileNotFoundError:
+                return None
+
+        for key, read in zip(generations, in_order(one, generations), strict=True):
+            if read is not None:
+                yield key, read
 
     def compact(self, records: Iterable[Record]) -> str | None:
         """Write the records as one more results part; return its URI."""
@@ -204,18 +224,3 @@ class Ledger:
                 f"{self.absolute(path)} is the record of {found.key}, generation {found.generation}"
             )
         return found
-
-    def _each(self, generations: Mapping[str, int]) -> Iterator[tuple[str, Record | Damaged]]:
-        """Read those records, several at a time; Damaged in place of one that cannot be, none of one gone."""
-
-        def one(key: str) -> Record | Damaged | None:
-            try:
-                return self._read(key, generations[key])
-            except Damaged as problem:
-                return problem
-            except FileNotFoundError:
-                return None
-
-        for key, read in zip(generations, in_order(one, generations), strict=True):
-            if read is not None:
-                yield key, read

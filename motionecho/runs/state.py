@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from motionecho.runs import layout
+from motionecho.runs.files import HURRIED_S
 from motionecho.runs.leases import Submitted, Word
 from motionecho.runs.store import RunStore
 
@@ -35,8 +37,8 @@ class State:
 
 
 def state_of(store: RunStore) -> State:
-    """Count a run's records and add up what its drivers said; reads only, by this machine's clock."""
-    index, words = store.index(), [w for w in store.words(time.time()) if w.role == "driver"]
+    """Count a run's records and add up what its drivers said."""
+    index, words = store.index(), [word for word in _words(store) if word.role == "driver"]
     sources = latest_sources(words)
     rows = frozenset[str]().union(*(store.rows(source.rows) for source in sources.values()))
     entries = [index[key] for key in rows if key in index] if rows else list(index.values())
@@ -60,6 +62,20 @@ def state_of(store: RunStore) -> State:
         manifests=tuple(sources),
         damaged=index.damaged,
     )
+
+
+def _words(store: RunStore) -> list[Word]:
+    """Return the words of all, with ages where they matter: while one has not ended.
+
+    Those are by the store's clock, or by this machine's where nothing can be written.
+    """
+    words = store.words()
+    if all(word.ended for word in words):
+        return words
+    try:
+        return store.words(store.folder.within(HURRIED_S).clock(layout.PROGRESS))
+    except Exception:  # whoever only looks may have no leave to write
+        return store.words(time.time())
 
 
 def latest_sources(words: list[Word]) -> dict[str, Submitted]:

@@ -37,9 +37,10 @@ class Loop:
     """A loop that drives jobs through pools, first to last, and commits them. `run` ends when all is said."""
 
     def __init__(self, jobs: list[Job], pools: list[Pool], store: RunStore, execution: Execution,
-                 run_token: str, make_record: Callable[[Job, ErrorNote | None], Record],
+                 make_record: Callable[[Job, ErrorNote | None], Record],
                  on_change: Callable[["Loop"], object]) -> None:  # fmt: skip
-        self.pools, self.store, self.execution, self.run_token = pools, store, execution, run_token
+        self.pools, self.store, self.execution = pools, store, execution
+        self.life = store.lease.life if store.lease else "alone"  # names the attempts of this driver
         self.make_record, self.on_change = make_record, on_change
         self.queues: list[deque[Job]] = [deque(jobs), *(deque[Job]() for _ in pools[1:])]
         # a sample past this pool has a video to be committed; before it, an interrupted run loses nothing
@@ -117,7 +118,7 @@ class Loop:
                     continue
                 if any(stage.makes_film or stage.takes_film for stage in pool.spec.stages):
                     # it names the blobs that will be written
-                    attempt = f"{len(job.strikes) + job.infra + 1}-{self.run_token}"
+                    attempt = f"{len(job.strikes) + job.infra + 1}-{self.life}"
                     job.task = replace(job.task, attempt=attempt)
                 pool.give(seat, job, job.task, now, self._look_ahead(index, seat))
 
@@ -234,20 +235,24 @@ class Loop:
         if failure.kind == "infra":
             again()
         else:
-            name = f"{len(job.strikes)}-{self.run_token}"
+            name = f"{len(job.strikes)}-{self.life}"
             self._write(lambda: self.store.note_strike(job.task.key, name, note), again)
 
     def _commit(self, job: Job, error: ErrorNote | None) -> None:
         record = self.make_record(job, error)
 
-        def count_it(won: bool) -> None:
-            if won:
+        def publish() -> Record:
+            """Return the record that stands: another driver's where that was faster."""
+            return record if self.store.commit(record) else self.store.standing(record)
+
+        def count_it(standing: Record) -> None:
+            if standing is record:
                 self.fresh.append(record)
-            self.tally.records[record.key] = Entry.of(record)
-            self.tally.committed += record.ok
-            self.tally.failed += not record.ok
-            self.tally.last = record.video.uri if record.video else self.tally.last
-            if error:
+            self.tally.records[record.key] = Entry.of(standing)
+            self.tally.committed += standing.ok
+            self.tally.failed += not standing.ok
+            self.tally.last = standing.video.uri if standing.video else self.tally.last
+            if error and standing is record:
                 self.tally.failures[error.name] += 1
                 self.tally.examples.setdefault(error.name, f'"{record.id}": {shorten(error.message, 300)}')
                 self._guard()
@@ -255,7 +260,7 @@ class Loop:
                 records, self.fresh = self.fresh, []
                 self._write(lambda: self._compact(records), lambda _: None)
 
-        self._write(lambda: self.store.commit(record), count_it)
+        self._write(publish, count_it)
 
     def _guard(self) -> None:
         tally, limit = self.tally, self.execution.max_failure_rate

@@ -7,7 +7,6 @@ command continues; a metric added later reads the videos again but takes no figu
 """
 
 import dataclasses
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -222,7 +221,7 @@ def run(
     def loop(jobs: list[Job], reporter: Reporter) -> Loop:
         spec = pool_spec(ray.cluster_resources().get("GPU", 0), node_cores(), execution.workers)
         pool = Pool(spec, factory, scoring, store.url, execution.backoff_s)
-        return Loop(jobs, [pool], store, execution, secrets.token_hex(3), record, reporter.tell)
+        return Loop(jobs, [pool], store, execution, record, reporter.tell)
 
     identity = {"scoring": {"fit": scoring.fit}}
     summary = drive(work, store, identity, execution, loop, on_event)

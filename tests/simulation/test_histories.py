@@ -1,0 +1,32 @@
+"""Thousands of histories of drivers, stores, workers and people: no promise is broken in any of them."""
+
+import os
+
+import pytest
+
+from tests.simulation.history import History, Table
+
+SEEDS = int(os.environ.get("MOTIONECHO_HISTORIES", "2000"))
+BLOCK = 250
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Table]:
+    return Table.write(tmp_path_factory.mktemp("tables"))
+
+
+def tell(seed: int, tables: list[Table]) -> History:
+    """Let a history happen; one that breaks a promise is told in full."""
+    history = History(seed, tables)
+    try:
+        history.happen()
+    except BaseException as problem:
+        problem.add_note("\n".join([f"history {seed}:", *history.world.log[-200:]]))
+        raise
+    return history
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
+def test_no_promise_is_broken(first: int, tables: list[Table]) -> None:
+    for seed in range(first, min(first + BLOCK, SEEDS)):
+        tell(seed, tables)
