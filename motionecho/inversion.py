@@ -1,86 +1,114 @@
 """The motion of a reference clip: its inverted noise, and what student and teacher carry of it."""
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from motionecho.config import EchoConfig, ReferenceSettings
 from motionecho.denoiser import Denoiser
-from motionecho.errors import BadSample
-from motionecho.guidance.steering import stack
+from motionecho.errors import BadSample, Damaged, UserError
 from motionecho.guidance.strategy import Carried, strategy_of
 from motionecho.models.pair import ModelPair
+from motionecho.runs.keys import differences
+from motionecho.runs.local import replacing
 from motionecho.schedules import Level, Schedule, climb, eps_of, uniform
 
-ADAPTER = "adapter"  # beside the times in a file's names
+ADAPTER = "adapter"  # beside the times in a tensor's name
+HEADER = "motionecho"  # one entry of a file's metadata: several come in any order
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Inverted noise z_T [c, f, h, w] and what both models carry of a reference; of a batch, all with [b]."""
+    """Inverted noise z_T [c, f, h, w] and what both models carry of a reference; of a batch, all with [b].
+
+    `reference` are the settings and `pair` the name of the pair that it was made with, and serves.
+    """
 
     z_T: Tensor
     student: Carried
     teacher: Carried
+    reference: ReferenceSettings
+    pair: str
 
-    def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
-        """Write a safetensors file: z_T, <role>/<time>/<tensor>, <role>/adapter/<tensor>, and a header."""
-        tensors = {"z_T": self.z_T}
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by name: z_T, <role>/<time>/<tensor> and <role>/adapter/<tensor>."""
+        found = {"z_T": self.z_T}
         for role, carried in (("student", self.student), ("teacher", self.teacher)):
             for part, named in [*carried.targets.items(), (ADAPTER, carried.adapter)]:
-                tensors |= {f"{role}/{part}/{name}": tensor for name, tensor in named.items()}
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(whole, path, metadata=metadata or {})
+                found |= {f"{role}/{part}/{name}": tensor for name, tensor in named.items()}
+        return found
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
-        """Read a file that `save` wrote."""
+    def of(cls, tensors: Mapping[str, Tensor], reference: ReferenceSettings, pair: str) -> Self:
+        """Make a motion of named tensors, as `tensors` has them."""
         carried = {"student": Carried({}), "teacher": Carried({})}
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            for whole in file.keys():  # noqa: SIM118 - not a dict
-                role, _, rest = whole.partition("/")
-                if role not in carried:
-                    continue
-                part, _, name = rest.partition("/")
+        for whole, tensor in tensors.items():
+            if whole != "z_T":
+                role, part, name = whole.split("/", 2)
                 its = carried[role]
                 named = its.adapter if part == ADAPTER else its.targets.setdefault(float(part), {})
-                named[name] = file.get_tensor(whole)
-            return cls(file.get_tensor("z_T"), carried["student"], carried["teacher"])
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """Change every tensor alike."""
-
-        def changed(carried: Carried) -> Carried:
-            targets = {
-                t: {name: change(tensor) for name, tensor in named.items()}
-                for t, named in carried.targets.items()
-            }
-            return Carried(targets, {name: change(tensor) for name, tensor in carried.adapter.items()})
-
-        return type(self)(change(self.z_T), changed(self.student), changed(self.teacher))
+                named[name] = tensor
+        return cls(tensors["z_T"], carried["student"], carried["teacher"], reference, pair)
 
     @classmethod
-    def stack(cls, motions: Sequence["Motion"], device: str | torch.device) -> "Motion":
-        """Batch motions of one pair, [b, ...] each, on a device."""
+    def stack(cls, motions: Sequence["Motion"], device: str | torch.device) -> Self:
+        """Batch motions, [b, ...] each, on a device; UserError where they are not all alike."""
+        first, named = motions[0], [motion.tensors for motion in motions]
+        for motion, tensors in zip(motions, named, strict=True):
+            motion.refuse_other(first.pair, first.reference)
+            if _forms(tensors) != _forms(named[0]):
+                raise UserError(
+                    "the motions of a batch have to hold tensors of the same names, types and shapes"
+                )
+        batch = {name: torch.stack([tensors[name].to(device) for tensors in named]) for name in named[0]}
+        return cls.of(batch, first.reference, first.pair)
 
-        def together(carried: list[Carried]) -> Carried:
-            targets = {t: stack([each.targets[t] for each in carried]) for t in carried[0].targets}
-            return Carried(targets, stack([each.adapter for each in carried]))
+    def refuse_other(self, pair: str, reference: ReferenceSettings) -> None:
+        """Raise UserError where this was made with another pair, or other settings of a reference."""
+        mine = {"pair": self.pair} | self.reference.to_dict()
+        changed = differences(mine, {"pair": pair} | reference.to_dict())
+        if changed:
+            raise UserError(
+                f"the motion was made with other settings: {'; '.join(changed)}. Invert its clip again"
+            )
 
-        batch = cls(
-            torch.stack([m.z_T for m in motions]),
-            together([m.student for m in motions]),
-            together([m.teacher for m in motions]),
-        )
-        return batch.map(lambda tensor: tensor.to(device))
+    def save(self, path: str | Path, **facts: str) -> None:
+        """Write a safetensors file, whole or not at all; its header has `facts` and a sha256 of all it holds.
+
+        Raises UserError where there is no such folder, or it cannot be written.
+        """
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
+        header = {**facts, "pair": self.pair, "reference": self.reference.to_dict()}
+        header["sha256"] = _digest(header, whole)
+        with replacing(path) as temporary:
+            save_file(whole, temporary, {HEADER: json.dumps(header, sort_keys=True)})
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu", key: str | None = None) -> Self:
+        """Read a file that `save` wrote, with `key` among its facts where one is given.
+
+        Raises Damaged where it is not what was written, of an older version, or of another key.
+        """
+        try:
+            data = Path(path).read_bytes()  # not mapped: a file cut short while it is in use ends the process
+            header, tensors = _header(data), load(data)
+            if header.pop("sha256") != _digest(header, tensors):
+                raise ValueError("its contents are not those that were written")
+            if key not in (None, header.get("key")):
+                raise ValueError(f"it is of the motion {header.get('key')}, not of {key}")
+            reference, pair = ReferenceSettings(**header["reference"]), header["pair"]
+        except Exception as problem:  # a damaged file fails in many ways, and all of them mean the same here
+            raise Damaged(f'"{path}" is not a whole motion: {problem}; invert the clip again') from problem
+        return cls.of({name: tensor.to(device) for name, tensor in tensors.items()}, reference, pair)
 
 
 @torch.no_grad()
@@ -98,7 +126,7 @@ def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
         strategy_of(denoiser, reference).prepare(denoiser, schedule, z0, null)
         for denoiser in (pair.student, pair.teacher)
     )
-    return Motion(z_T[0], student, teacher)
+    return Motion(z_T[0], student, teacher, reference, pair.spec.name)
 
 
 @torch.no_grad()
@@ -118,6 +146,23 @@ def inversion(
         yield at, z
 
 
-def motion_metadata(config: EchoConfig, **facts: str) -> dict[str, str]:
-    """Header of a motion file: how it was made."""
-    return {"inversion": json.dumps(config.reference.to_dict(), sort_keys=True)} | facts
+def _forms(tensors: Mapping[str, Tensor]) -> dict[str, list[Any]]:
+    return {name: [str(tensor.dtype), *tensor.shape] for name, tensor in tensors.items()}
+
+
+def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of a header and of tensors on the CPU: their names, types, shapes and bytes."""
+    found = hashlib.sha256(json.dumps([header, _forms(tensors)], sort_keys=True).encode())
+    for name in sorted(tensors):
+        found.update(tensors[name].flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """Read what `save` wrote into a safetensors file's header: 8 bytes of length, then JSON."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    words = header.get("__metadata__", {}).get(HEADER)
+    found = json.loads(words) if words else {}
+    if "sha256" not in found:
+        raise ValueError("it does not say what it holds, so it is no motion or one of an older version")
+    return dict(found)

@@ -68,6 +68,8 @@ class Teacher:
     def bind(
         cls, pair: ModelPair, motion: Motion, text: Tensor, null: Tensor, config: EchoConfig
     ) -> "Teacher":
+        """Bind the pair's teacher; UserError where the motion was made with other settings than these."""
+        motion.refuse_other(pair.spec.name, config.reference)
         guided = ClassifierFree(pair.teacher, config.teacher.teacher_guidance_scale)
         energy = strategy_of(pair.teacher, config.reference).energy
         return cls(guided, energy, motion.teacher, text, null, config)

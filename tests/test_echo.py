@@ -1,5 +1,7 @@
 """The sampler against Algorithm 1: what it counts, decides and must never mix."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
@@ -184,7 +186,7 @@ def test_callback_sees_every_step_of_every_sample(pair, motions) -> None:
 
 
 def test_not_finite_latents_name_step_and_sample(pair, motions) -> None:
-    broken = Motion(torch.full_like(motions[1].z_T, float("nan")), motions[1].student, motions[1].teacher)
+    broken = replace(motions[1], z_T=torch.full_like(motions[1].z_T, float("nan")))
     with pytest.raises(BadSample, match=r"student step 0 \(t=999\), sample 1"):
         generate(
             pair, [motions[0], broken], PROMPTS[:2], SEEDS[:2], tiny.CONFIG.updated({"activation": "never"})

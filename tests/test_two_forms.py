@@ -120,8 +120,8 @@ def walked(
         probes = (observe(form, noised[k : k + 1], at, null[:1], [TAP]) for k in (0, 1))
         return Carried({400.0: stack([energy.target(probe) for probe in probes])})
 
-    motion = Motion(z_T * length(schedule.at(schedule.top)), carried(student), carried(teacher))
-    pair = replace(tiny.pair(student, teacher), schedule=schedule)
+    pair, top = replace(tiny.pair(student, teacher), schedule=schedule), length(schedule.at(schedule.top))
+    motion = Motion(z_T * top, carried(student), carried(teacher), config.reference, pair.spec.name)
     lines: list[list[StepTrace]] = []
     result = echo(pair, motion, text, null, [1, 2], config, lines.append)
     return [*student.answers, *teacher.answers, result], lines

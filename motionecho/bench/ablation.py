@@ -80,16 +80,12 @@ class AblationSet:
         null = pair.encode_text([""] * n)
         reference, schedule = config.reference, pair.schedule
         *_, (_, inverted) = inversion(pair.teacher, schedule, z0, null, reference)
-        motions = [
-            Motion(
-                z_T,
-                *(
-                    strategy_of(model, reference).prepare(model, schedule, one[None], null[:1])
-                    for model in (pair.student, pair.teacher)
-                ),
-            )
-            for z_T, one in zip(inverted, z0, strict=True)
-        ]
+        student, teacher = (
+            [strategy_of(model, reference).prepare(model, schedule, one[None], null[:1]) for one in z0]
+            for model in (pair.student, pair.teacher)
+        )
+        parts = zip(inverted, student, teacher, strict=True)
+        motions = [Motion(*each, reference, pair.spec.name) for each in parts]
         motion = Motion.stack(motions, pair.device)
         return cls(pair, scenes, clips, prompts, motion, pair.encode_text(prompts), null)
 

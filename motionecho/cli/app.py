@@ -21,6 +21,7 @@ from motionecho.cli import (
     retry,
     score,
     status,
+    verify,
 )
 from motionecho.cli.printing import put
 
@@ -39,6 +40,7 @@ batch.app.command(no_args_is_help=True)(status.failures)
 batch.app.command(no_args_is_help=True)(jobs.logs)
 batch.app.command(no_args_is_help=True)(jobs.cancel)
 batch.app.command(no_args_is_help=True)(finished.collect)
+batch.app.command(no_args_is_help=True)(verify.verify)
 batch.app.command(no_args_is_help=True)(retry.retry)
 batch.app.command(no_args_is_help=True)(finished.replay)
 batch.app.command(no_args_is_help=True)(finished.gc)

@@ -54,7 +54,10 @@ def collect(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Gather a run: its videos as <id>.mp4 beside one results.parquet, or just the table."""
+    """Gather a run: its videos as <id>.mp4 beside one results.parquet, or just the table.
+
+    A video that is not what its record says is left out, and the exit code is 3.
+    """
     from motionecho.runs import export as library
 
     store = open_run(run)
@@ -63,13 +66,24 @@ def collect(
         say(f"{count(rows, 'row')} in one table")
         put_json(run=store.url, table=out, rows=rows) if json else put(out)
         return
-    copied = there = 0
-    for name, fresh in library.collect_folder(store, out):
-        copied, there = copied + fresh, there + (not fresh)
-        if (copied + there) % 100 == 0:
-            say(f"{copied + there} videos, the last {name}")
+    copied, there, left_out = 0, 0, []
+    for number, video in enumerate(library.collect_folder(store, out), start=1):
+        if video.problem:
+            left_out.append(video)
+        else:
+            copied, there = copied + video.fresh, there + (not video.fresh)
+        if number % 100 == 0:
+            say(f"{number} videos, the last {video.name}")
     say(f"{count(copied, 'video')} copied, {there} already there; results.parquet is beside them")
-    put_json(run=store.url, folder=out, copied=copied, already_there=there) if json else put(out)
+    say(*(f"left out   {video.name}: {video.problem}" for video in left_out))
+    if json:
+        names = [{"file": video.name, "problem": video.problem} for video in left_out]
+        put_json(run=store.url, folder=out, copied=copied, already_there=there, left_out=names)
+    else:
+        put(out)
+    if left_out:
+        say(f"to have what was left out made again: motionecho batch verify {run} --requeue")
+        raise typer.Exit(Exit.FAILED_SAMPLES)
 
 
 def gc(

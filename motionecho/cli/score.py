@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from motionecho.cli.exits import Exit
 from motionecho.cli.options import (
     AddressOption,
     DeviceOption,
@@ -89,6 +90,8 @@ def score(
     conclude(summary, url)
     code = verdict(summary, allow_failures)
     distances = score_sets(sets, records, scoring, url, allow_small_fid)
+    if code is Exit.OK and any(row.get("status") == "damaged" for row in distances.values()):
+        code = Exit.FAILED_SAMPLES
     rows = gather([*found.records(), *records])
     means, statuses = summarize(rows), tally(rows)
     if json:

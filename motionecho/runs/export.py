@@ -1,10 +1,14 @@
 """A finished run as people hand it on: one folder of videos with readable names, or one table."""
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from motionecho.errors import BadSample
 from motionecho.runs.folder import Folder
 from motionecho.runs.keys import file_digest
 from motionecho.runs.notes import Blob
@@ -17,6 +21,15 @@ FILE = OUTCOME_PREFIX + "file"
 COPIES = 8  # at a time
 
 
+@dataclass(frozen=True)
+class Collected:
+    """A video of a collection: copied now or there before; left out, and why, where it is not whole."""
+
+    name: str
+    fresh: bool = False
+    problem: str = ""
+
+
 def collect_table(store: RunStore, path: str) -> int:
     """Write every record as one parquet table at `path` (a path or URL), whole; return the number of rows."""
     rows = [_row(record, store.url) for record in store.records()]
@@ -25,10 +38,11 @@ def collect_table(store: RunStore, path: str) -> int:
     return len(rows)
 
 
-def collect_folder(store: RunStore, folder: str) -> Iterator[tuple[str, bool]]:
-    """Copy finished videos to `folder` as <id>.mp4, then write results.parquet; yield (name, copied).
+def collect_folder(store: RunStore, folder: str) -> Iterator[Collected]:
+    """Copy finished videos to `folder` as <id>.mp4, then write results.parquet.
 
-    What is there already, whole, is not copied again, so that an interrupted collection continues.
+    What is there already, whole, is not copied again, so that an interrupted collection continues. A video
+    that is missing or not what its record says is left out, and nothing stays under its name.
     """
     target, index = Folder.at(folder), store.index()
     names = readable_names(entry for entry in index.values() if entry.ok)
@@ -41,16 +55,30 @@ def collect_folder(store: RunStore, folder: str) -> Iterator[tuple[str, bool]]:
             if name and record.video:
                 yield name, record.video
 
-    def copy(named: tuple[str, Blob]) -> tuple[str, bool]:
+    def copy(named: tuple[str, Blob]) -> Collected:
         name, video = named
         if _is_there(target, name, video):
-            return name, False
-        with store.fetch(video.uri) as local:
-            target.put_whole(name, local)
-        return name, True
+            return Collected(name)
+        try:
+            with store.fetch(video.uri) as local:
+                data = Path(local).read_bytes()  # what is hashed is what is written
+        except (BadSample, OSError) as problem:  # not there, or on a disk that cannot read it
+            return left_out(name, str(problem))
+        if video.sha256 not in (None, hashlib.sha256(data).hexdigest()):
+            return left_out(name, f'"{store.absolute(video.uri)}" is not what its record says')
+        target.overwrite(name, data)
+        return Collected(name, fresh=True)
 
-    yield from in_order(copy, videos(), COPIES)
-    target.overwrite("results.parquet", to_parquet(rows))
+    def left_out(name: str, problem: str) -> Collected:
+        target.remove_all([name])
+        return Collected(name, problem=problem)
+
+    missing = set()
+    for each in in_order(copy, videos(), COPIES):
+        missing |= {each.name} if each.problem else set()
+        yield each
+    there = [row if row[FILE] not in missing else row | {FILE: None} for row in rows]
+    target.overwrite("results.parquet", to_parquet(there))
 
 
 def readable_names(samples: Iterable[Entry]) -> dict[str, str]:

@@ -7,7 +7,7 @@ job.json                           the Ray job that drives it, if one does; inpu
 canary.json                        what the first worker made of a fixed tiny task
 motions/<ab>/<key>.safetensors     inverted references, by content; may be a place shared between runs
 videos/<ab>/<key>-<attempt>.mp4    stats/<ab>/<key>-<attempt>.parquet; an attempt is <number>-<life>
-features/<ab>/<name>.npy           what set metrics compare (places of scores only), by content
+features/<ab>/<name>.npz           what set metrics compare (places of scores only), by content
 attempts/<ab>/<key>-<attempt>.json failed attempts of samples that are not finished yet
 records/<ab>/<key>.json            the commit: written last, names the blobs with their sha256; a sample made
                                    again has <key>-2.json, -3, ... beside it, and the highest counts
@@ -76,7 +76,7 @@ def stats(key: str, attempt: str) -> str:
 
 
 def features(name: str) -> str:
-    return f"{FEATURES}/{name[:2]}/{name}.npy"
+    return f"{FEATURES}/{name[:2]}/{name}.npz"
 
 
 def sent(name: str) -> str:

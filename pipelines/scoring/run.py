@@ -166,7 +166,8 @@ def plan_scoring(
             continue
         item = _item_key(sample, video[0], reference[0], scoring.fit)
         key = digest([sample.id, *sorted(scoring.score_keys(item).values())])[:KEY_LENGTH]
-        tasks[key] = Task(key, reference[0], ScoreVideo(sample, *reference, item, tuple(scoring.metrics)))
+        asked = ScoreVideo(sample, *reference, video[0], item, tuple(scoring.metrics))
+        tasks[key] = Task(key, reference[0], asked)
 
     todo = to_do(tasks, index, retry_failed)
     known = _known(store, index) if todo and index else {}

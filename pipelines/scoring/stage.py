@@ -1,20 +1,24 @@
 """One video to its figures: read as it is, its reference brought to its frames and size, every metric run."""
 
 import dataclasses
+import io
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from motionecho.cache import Recent
-from motionecho.errors import UserError
+from motionecho.errors import BadSample, UserError
 from motionecho.metrics import Item, Scores, Shared, load_embedders, load_metrics
 from motionecho.metrics.protocol import Embedder
 from motionecho.metrics.registry import EMBEDDERS
 from motionecho.runs import files
-from motionecho.runs.keys import KEY_LENGTH, digest
+from motionecho.runs.keys import KEY_LENGTH, digest, file_digest
 from motionecho.runs.store import RunStore
 from motionecho.video import Clip
 from motionecho.video.whole import read_like, read_whole
@@ -33,6 +37,7 @@ def build(names: tuple[str, ...], scoring: "Scoring", url: str) -> dict[str, Sta
 class ScoreVideo(Payload):
     """A video to score, which its row names."""
 
+    video_sha256: str
     item_key: str  # names by content what the figures are of
     metrics: tuple[str, ...]  # those to take
 
@@ -64,7 +69,7 @@ class Scorer:
         if not asked.metrics:
             return {"scores": {}}
         sample = asked.sample
-        with files.fetch(sample.video or "") as path:
+        with _recorded(sample.video or "", asked.video_sha256) as path:
             video = read_whole(path, sample.video or "")
         reference = self._reference(asked, video) if sample.reference else None
         item = Item(video.frames, None if reference is None else reference.frames, sample.prompt, video.fps)
@@ -87,11 +92,11 @@ class Scorer:
 
     def _leave(self, embedder: Embedder, frames: NDArray[np.uint8], content: str) -> str:
         uri = self.store.features_uri(digest([content, embedder.version])[:KEY_LENGTH])
-        if not self.store.exists(uri):
+        if read_features(self.store, uri) is None:
             with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
-                local = os.path.join(folder, "features.npy")
-                np.save(local, embedder.embed(frames))
-                self.store.share_blob(uri, local)
+                local = os.path.join(folder, "features.npz")
+                np.savez(local, features=embedder.embed(frames))
+                self.store.put_blob(uri, local)
         return uri
 
     def _reference(self, asked: ScoreVideo, video: Clip) -> Clip:
@@ -99,7 +104,35 @@ class Scorer:
         sample, size = asked.sample, (len(video.frames), *video.frames.shape[1:3])
 
         def read() -> Clip:
-            with files.fetch(sample.reference) as path:
+            with _recorded(sample.reference, asked.reference_sha256) as path:
                 return read_like(path, size, sample.window, self.scoring.fit, sample.reference)
 
         return self.references.get((asked.reference_sha256, sample.window, size), read)
+
+
+def read_features(store: RunStore, uri: str) -> NDArray[np.float32] | None:
+    """Read features [f, d] that a place of scores keeps; None where they are not there, or damaged.
+
+    An npz has a checksum of what is in it; an npy, which older places have, shows only damage to its form.
+    """
+    try:
+        data = store.folder.read(uri)
+    except FileNotFoundError:
+        return None
+    try:
+        found = np.load(io.BytesIO(data), allow_pickle=False)
+        return np.asarray(found["features"] if isinstance(found, NpzFile) else found)
+    except Exception:  # a damaged file fails in many ways, and all of them mean the same here
+        return None
+
+
+@contextmanager
+def _recorded(uri: str, sha256: str) -> Iterator[str]:
+    """Give a local path with the bytes of `uri`; raises BadSample where they are not those of `sha256`."""
+    with files.fetch(uri) as path:
+        if file_digest(path) != sha256:
+            raise BadSample(
+                f'"{uri}" is not what was recorded of it, or has changed meanwhile; once it is mended (for a '
+                "run: motionecho batch verify), score again with --retry-failed"
+            )
+        yield path

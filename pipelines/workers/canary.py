@@ -47,10 +47,13 @@ def check(store: RunStore, pair: ModelPair, device: str) -> None:
     """Compare with the run's first trace, or leave it; raises CanaryMismatch where they disagree."""
     mine = canary(pair) | {"device": device}
     first = store.first_canary(mine)
-    reason = disagreement(first, mine)
+    try:
+        reason = disagreement(first, mine)
+    except (LookupError, TypeError, ValueError, AttributeError):  # a damaged file
+        reason = "what it left cannot be read"
     if reason:
         raise CanaryMismatch(
-            f"this worker ({device}) does not compute what the run's first did ({first['device']}): "
+            f"this worker ({device}) does not compute what the run's first did ({first.get('device')}): "
             f"{reason}; "
             "look for other weights, another dtype or a bad device. If the first one was wrong, delete "
             f"{store.absolute(store.canary_uri)}; --no-canary lets all work"

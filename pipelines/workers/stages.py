@@ -5,7 +5,6 @@ They read from and write to the store, so any of them may run in any process, an
 hands over something larger, the Film that Publish takes.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,12 +12,10 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
-from safetensors import SafetensorError
-
 from motionecho.cache import Recent
 from motionecho.config import RunSettings
-from motionecho.errors import BadSample
-from motionecho.inversion import Motion, motion_metadata
+from motionecho.errors import BadSample, Damaged
+from motionecho.inversion import Motion
 from motionecho.make import Maker, Stopwatch, read_reference
 from motionecho.metrics import Item, Metric, load_metrics
 from motionecho.models.registry import load_pair, pair_spec
@@ -76,32 +73,27 @@ class Common:
     def motion(self, asked: MakeSample) -> Motion:
         """Read the motion out of the store, to the pair's device; it is made anew where the file is damaged.
 
-        Left as it is, such a file would fail every sample of its reference, in every run that shares it.
+        Left as it is, such a file would spoil every sample of its reference, in every run that shares it.
         """
         try:
             return self.cached(asked)
-        except (SafetensorError, KeyError, ValueError, BadSample):  # cut short, another's file, or swept away
-            self.invert(asked, self.store.put_blob)
-            return self.cached(asked)
+        except (Damaged, BadSample):  # of other bytes, another's, of an older version; or swept away
+            return self.motions.get(asked.motion_key, lambda: self.invert(asked, self.store.put_blob)[0])
 
     def cached(self, asked: MakeSample) -> Motion:
         def read() -> Motion:
             with self.store.fetch(self.store.motion_uri(asked.motion_key)) as path:
-                return Motion.load(path, self.maker.pair.device)
+                return Motion.load(path, self.maker.pair.device, asked.motion_key)
 
         return self.motions.get(asked.motion_key, read)
 
-    def invert(self, asked: MakeSample, publish: Callable[[str, str], Blob]) -> Blob:
-        """Invert the reference, publish its motion, and say what was published."""
+    def invert(self, asked: MakeSample, publish: Callable[[str, str], Blob]) -> tuple[Motion, Blob]:
+        """Invert the reference and publish its motion; return it, and what was published."""
         motion = self.maker.motion(self.reference(asked), asked.config)
-        facts = motion_metadata(
-            asked.config, key=asked.motion_key, pair=self.spec.name, reference_sha256=asked.reference_sha256
-        )
-        header = {"motionecho": json.dumps(facts, sort_keys=True)}  # one entry: several come in any order
         with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
             local = os.path.join(folder, "motion.safetensors")
-            motion.save(local, header)
-            return publish(self.store.motion_uri(asked.motion_key), local)
+            motion.save(local, key=asked.motion_key, reference_sha256=asked.reference_sha256)
+            return motion, publish(self.store.motion_uri(asked.motion_key), local)
 
     def prefetch(self, names: tuple[str, ...], task: Task) -> None:
         """Read what a coming task needs; what fails here fails again, and is told, when its turn comes."""
@@ -127,7 +119,7 @@ class Invert:
         uri = common.store.motion_uri(asked.motion_key)
         if common.motions.has(asked.motion_key) or common.store.exists(uri):
             return {"motion": Blob(uri)}
-        return {"motion": common.invert(asked, common.store.share_blob)}
+        return {"motion": common.invert(asked, common.store.share_blob)[1]}
 
 
 class Generate:

@@ -16,8 +16,8 @@ from motionecho.sprites.judge import asked_for
 from motionecho.sprites.scenes import held_out_look
 
 ROWS: dict[str, Row] = {
-    "student": {"preset": "student", "steps": 1},
-    "teacher only": {"teacher_only": 2, "guided_fraction": 0.5},
+    "student": {"preset": "student", "steps": 1, "inversion_steps": 2},
+    "teacher only": {"teacher_only": 2, "guided_fraction": 0.5, "inversion_steps": 2},
 }
 
 

@@ -2,17 +2,26 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from motionecho.cli import verify as cli_verify
 from motionecho.cli.batch import start_over
 from motionecho.cli.exits import Exit
+from motionecho.config import ReferenceSettings
+from motionecho.errors import Transient
+from motionecho.guidance.strategy import Carried
+from motionecho.inversion import Motion
 from motionecho.runs.export import readable_names
-from motionecho.runs.notes import ErrorNote
+from motionecho.runs.notes import Blob, ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
@@ -62,6 +71,128 @@ def test_collecting_continues_where_it_stopped(cli: Cli, store: RunStore, tmp_pa
     }  # fmt: skip
     assert cli("batch", "collect", store.url, "-o", tmp_path / "t.parquet", "--json").json["rows"] == 3
     assert pq.read_table(tmp_path / "t.parquet").num_rows == 3
+
+
+def test_a_damaged_video_is_not_handed_on(cli: Cli, store: RunStore, tmp_path: Path) -> None:
+    uri = store.video_uri("a" * 32, "1-a")
+    store.folder.overwrite(uri, b"video of first/tbke")
+    done = cli("batch", "collect", store.url, "-o", tmp_path / "got")
+    assert (done.code, done.out) == (Exit.FAILED_SAMPLES, f"{tmp_path / 'got'}\n")
+    assert f'left out   first_take.mp4: "{store.absolute(uri)}" is not what its record says' in done.err
+    assert f"motionecho batch verify {store.url} --requeue" in done.err
+    assert sorted(path.name for path in (tmp_path / "got").iterdir()) == ["results.parquet", "second.mp4"]
+    again = cli("batch", "collect", store.url, "-o", tmp_path / "got", "--json")
+    assert (again.code, again.json["copied"], again.json["already_there"]) == (Exit.FAILED_SAMPLES, 0, 1)
+    assert [each["file"] for each in again.json["left_out"]] == ["first_take.mp4"]
+
+
+def test_a_run_that_is_whole_is_verified_in_a_line(cli: Cli, store: RunStore) -> None:
+    done = cli("batch", "verify", store.url)
+    assert (done.code, done.out, done.err) == (Exit.OK, "", "4 files of 3 records: 0 damaged, 0 missing\n")
+    assert cli("batch", "verify", store.url, "--json").json["findings"] == []
+    assert "there is no run at" in cli("batch", "verify", store.url + "-other").sentence()
+
+
+def test_what_is_damaged_or_missing_is_a_table_and_exit_code_3(cli: Cli, store: RunStore) -> None:
+    hurt, gone = store.video_uri("a" * 32, "1-a"), store.stats_uri("b" * 32, "1-a")
+    store.folder.overwrite(hurt, b"video")
+    store.folder.remove_all([gone])
+    record = store.record_uri("c" * 32)
+    store.folder.overwrite(record, b"{")
+    done = cli("batch", "verify", store.url)
+    assert done.code == Exit.FAILED_SAMPLES
+    heading, *lines = (line.split(None, 2) for line in done.out.splitlines())
+    assert heading == ["id", "file", "problem"]
+    assert lines[:2] == [
+        ["first/take", hurt, "damaged: it has 5 bytes and not 19"],
+        ["second", gone, "missing: it is not there"],
+    ]
+    assert lines[2][:2] == ["-", "-"]
+    assert f"damaged: {store.absolute(record)} cannot be read" in lines[2][2]
+    *ways_out, last = done.err.splitlines()
+    assert last == "4 files of 2 records: 2 damaged, 1 missing"
+    assert ways_out == [
+        "samples without a record that can be read are made again by submitting again",
+        f"to have 2 samples made again: motionecho batch verify {store.url} --requeue",
+    ]
+    found = cli("batch", "verify", store.url, "--json")
+    assert (found.code, found.json["exit_code"], found.json["damaged"], found.json["missing"]) == (3, 3, 2, 1)
+    assert [each["key"] for each in found.json["findings"]] == ["a" * 32, "b" * 32, ""]
+
+
+def test_requeueing_names_the_command_that_makes_them_again(cli: Cli, store: RunStore) -> None:
+    store.folder.overwrite(store.video_uri("a" * 32, "1-a"), b"video")
+    done = cli("batch", "verify", store.url, "--requeue")
+    assert done.code == Exit.FAILED_SAMPLES
+    assert f"1 sample requeued; to make them again: motionecho batch retry {store.url}" in done.err
+    assert {key for key, entry in store.index().items() if entry.to_do} == {"a" * 32}
+    assert cli("batch", "verify", store.url, "--requeue").code == Exit.OK, "it is void, and to be made again"
+
+
+def test_a_motion_s_own_digest_is_read(cli: Cli, store: RunStore) -> None:
+    """As it is of a real motion, whose maker may have been another run."""
+    motion = Motion(torch.zeros(2, 3), Carried({}), Carried({}), ReferenceSettings(), "toy")
+    file = Path(store.absolute(store.motion_uri("m" * 32)))
+    file.parent.mkdir(parents=True)
+    motion.save(file, key="m" * 32)
+    made = record(store, file.parent, "d", "fourth")
+    store.requeue(made, ErrorNote(name="X", at="now"))
+    blob = Blob(store.motion_uri("m" * 32))
+    store.commit(replace(made, generation=3, motion=blob, motion_key="m" * 32))
+    assert cli("batch", "verify", store.url, "--json").json["files"] == 7
+    motion.save(file, key="n" * 32)
+    found = cli("batch", "verify", store.url)
+    assert (found.code, "fourth" in found.out, "--requeue" in found.err) == (Exit.FAILED_SAMPLES, True, False)
+    assert "made again when it is next used" in found.out
+    file.unlink()
+    gone = cli("batch", "verify", store.url)
+    assert (gone.code, gone.out) == (Exit.OK, "")
+    assert "note: 1 motion not there" in gone.err
+
+
+def test_a_store_that_fails_is_told_from_damage(
+    cli: Cli, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, bad = RunStore.fetch, store.video_uri("a" * 32, "1-a")
+
+    @contextmanager
+    def failing(self: RunStore, uri: str) -> Iterator[str]:
+        if uri == bad:
+            raise Transient("the store kept failing for 180 s: 503")
+        with fetch(self, uri) as path:
+            yield path
+
+    monkeypatch.setattr(RunStore, "fetch", failing)
+    done = cli("batch", "verify", store.url)
+    assert (done.code, "unread: it could not be read: the store kept failing" in done.out) == (
+        Exit.UNEXPECTED,
+        True,
+    )
+    assert done.err.splitlines()[-1] == "4 files of 3 records: 0 damaged, 0 missing, 1 could not be read"
+    store.folder.remove_all([store.video_uri("b" * 32, "1-a")])
+    assert cli("batch", "verify", store.url).code == Exit.FAILED_SAMPLES
+
+
+def test_an_interrupted_verification_goes_on(
+    cli: Cli, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched, fetch = list[str](), RunStore.fetch
+
+    @contextmanager
+    def counted(self: RunStore, uri: str) -> Iterator[str]:
+        fetched.append(uri)
+        with fetch(self, uri) as path:
+            yield path
+
+    monkeypatch.setattr(RunStore, "fetch", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(cli_verify, "TELL_EVERY_S", 0.0)
+        patch.setattr(cli_verify, "say", Mock(side_effect=[None, None, KeyboardInterrupt]))
+        assert cli("batch", "verify", store.url).code == Exit.INTERRUPTED
+    fetched.clear()
+    done = cli("batch", "verify", store.url)
+    assert (done.code, done.err) == (Exit.OK, "4 files of 3 records: 0 damaged, 0 missing\n")
+    assert fetched == [], "both records were looked at before"
 
 
 def test_ids_that_collide_get_names_of_their_own() -> None:
@@ -160,6 +291,17 @@ def test_retry_and_replay(cli: Cli, tmp_path: Path, clip: Path) -> None:
         assert (retried.code, retried.json["committed"]) == (Exit.OK, 1), retried.err
         assert {r.id: r.committed_at for r in RunStore(str(run)).records()}["one"] == before["one"]
         assert "there is nothing to retry" in cli("batch", "retry", run).sentence()
+
+        late = next(made for made in RunStore(str(run)).records() if made.id == "late")
+        video = run / str(late.video and late.video.uri)
+        whole = video.read_bytes()
+        video.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        assert cli("batch", "verify", run, "--requeue", "--json").json["requeued"] == 1
+        again = cli("batch", "retry", run, "--json").json
+        assert (again["exit_code"], again["committed"], again["already_done"]) == (Exit.OK, 1, 1)
+        assert cli("batch", "verify", run).code == Exit.OK
+        assert cli("batch", "collect", run, "-o", tmp_path / "got").code == Exit.OK
+        assert (tmp_path / "got" / "late.mp4").read_bytes() == whole
     finally:
         import ray
 

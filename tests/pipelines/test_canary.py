@@ -1,5 +1,6 @@
 """The canary of a real pair: equal work agrees, and whatever would make other videos does not."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,3 +47,18 @@ def test_another_dtype_and_what_is_not_finite_disagree(pair: ModelPair) -> None:
     assert disagreement(first, half) == "dtype bfloat16 and not float32"
     broken: dict[str, Any] = first | {"parts": first["parts"] | {"student": [float("nan")] * 64}}
     assert "the student is nan% off" in (disagreement(first, broken) or "")
+
+
+@pytest.mark.parametrize("damage", ['{"dtype": "torch.float32"}', '{"parts": {}}', "text", "numbers"])
+def test_a_trace_that_cannot_be_read_is_named_with_the_way_out(
+    pair: ModelPair, tmp_path: Path, damage: str
+) -> None:
+    store, file = RunStore(str(tmp_path)), tmp_path / "canary.json"
+    check(store, pair, "cpu on one")
+    whole = json.loads(file.read_text())
+    worse = {"text": whole | {"parts": {"teacher": ["x"]}}, "numbers": whole | {"parts": {"teacher": 1}}}
+    file.write_text(json.dumps(worse[damage]) if damage in worse else damage)
+    with pytest.raises(CanaryMismatch, match=r"delete .*canary\.json; --no-canary"):
+        check(store, pair, "cpu on two")
+    file.unlink()
+    check(store, pair, "cpu on two")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from motionecho.errors import UserError
+from motionecho.errors import BadSample, UserError
 from motionecho.manifest import BadRow
 from motionecho.metrics.compare import gather, summarize, tally
 from motionecho.runs.notes import ErrorNote
@@ -16,7 +16,19 @@ from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
 from motionecho.video import write_video
 from pipelines.execution import Execution, Summary
-from pipelines.scoring.run import ScoredSource, Scoring, default_place, plan_scoring, read_source, run
+from pipelines.scoring import stage
+from pipelines.scoring.run import (
+    ScoredSource,
+    Scoring,
+    default_place,
+    make_record,
+    plan_scoring,
+    read_source,
+    run,
+)
+from pipelines.scoring.sets import score_sets
+from pipelines.scoring.stage import Scorer, read_features
+from pipelines.tasks import Job, Task
 
 EXECUTION = Execution(workers=1, max_failure_rate=1.0)
 
@@ -194,3 +206,83 @@ def test_figures_of_a_run_its_cost_and_what_no_metric_could_say(made: RunStore) 
     }, "the motion was in the store: no inversion"
     assert (means["x"].low, means["x"].n) == (None, 1)
     assert tally(rows) == {"x": {"ok": 1}}
+
+
+class Brightness:
+    """An embedding that a test can follow: the mean of each frame."""
+
+    name, version = "clip", "1 brightness"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def embed(self, frames: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        return frames.mean((1, 2)).astype(np.float32)
+
+
+@pytest.fixture
+def embedder(monkeypatch: pytest.MonkeyPatch) -> Brightness:
+    made = Brightness()
+    monkeypatch.setattr(stage, "load_embedders", lambda names, shared: ([made], {}))
+    return made
+
+
+def scored(folder: Path) -> tuple[list[Task], list[Record]]:
+    """Score what is left of three videos, two of them the same, here and not in an actor."""
+    rows = [{"id": name, "video": f"{video}.mp4", "reference": "reference.mp4"}
+            for name, video in (("one", "same"), ("two", "same"), ("three", "long"))]  # fmt: skip
+    place = RunStore(str(folder / "out"))
+    work, known = plan_scoring(read_source(table(folder / "t.csv", *rows)), SETS_ONLY, place.url)
+    scorer = Scorer(SETS_ONLY, place)
+    for task in work.todo:
+        place.commit(make_record(Job(task, result=scorer(task)), None, SETS_ONLY, known, {}))
+    return list(work.todo), list(place.records())
+
+
+SETS_ONLY = Scoring({"clip": Brightness.version}, {}, device="cpu")
+FLIPS: dict[str, int | None] = {"head": 40, "data": -200, "directory": -60, "end": -10, "cut": None}
+
+
+@pytest.mark.parametrize("flip", FLIPS.values(), ids=FLIPS.keys())
+def test_damaged_features_are_made_again(folder: Path, embedder: Brightness, flip: int | None) -> None:
+    (tasks, records), place = scored(folder), RunStore(str(folder / "out"))
+    whole = score_sets(["cmmd"], records, SETS_ONLY, place.url, False)
+    assert (whole["cmmd"]["status"], len(tasks)) == ("ok", 3)
+    assert (whole["cmmd"]["videos"], whole["cmmd"]["references"], embedder.calls) == (2, 2, 4)
+
+    file = folder / "out" / records[0].scores["clip"]["clip_video"]
+    before, data = read_features(place, records[0].scores["clip"]["clip_video"]), bytearray(file.read_bytes())
+    data[flip or 0] ^= 32
+    file.write_bytes(data if flip else data[: len(data) // 2])
+    lost = score_sets(["cmmd"], records, SETS_ONLY, place.url, False)["cmmd"]
+    assert (lost["status"], lost["reason"][:10]) == ("damaged", "1 of 4 fil")
+
+    tasks, again = scored(folder)
+    assert {task.payload.id for task in tasks} == {r.id for r in records if r.scores == records[0].scores}
+    np.testing.assert_array_equal(read_features(place, records[0].scores["clip"]["clip_video"]), before)
+    assert score_sets(["cmmd"], again, SETS_ONLY, place.url, False) == whole
+    assert scored(folder)[0] == []
+
+
+def test_features_of_an_older_place_are_read(folder: Path, embedder: Brightness) -> None:
+    place = RunStore(str(folder / "out"))
+    place.folder.overwrite("features/ab/x.npy", b"")
+    assert read_features(place, "features/ab/x.npy") is None
+    np.save(folder / "out/features/ab/x.npy", np.ones((2, 3)))
+    assert read_features(place, "features/ab/x.npy").shape == (2, 3)
+    assert read_features(place, "features/ab/gone.npy") is None
+
+
+@pytest.mark.parametrize("hurt", ["same.mp4", "reference.mp4"])
+def test_a_file_with_other_bytes_than_were_recorded_is_not_scored(
+    folder: Path, embedder: Brightness, hurt: str
+) -> None:
+    rows = [{"id": "one", "video": "same.mp4", "reference": "reference.mp4"}]
+    work, _ = plan_scoring(read_source(table(folder / "t.csv", *rows)), SETS_ONLY, str(folder / "out"))
+    data = bytearray((folder / hurt).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / hurt).write_bytes(data)
+    with pytest.raises(BadSample, match=rf"{hurt}\" is not what was recorded of it"):
+        Scorer(SETS_ONLY, RunStore(str(folder / "out")))(work.todo[0])
+    assert embedder.calls == 0 or hurt == "reference.mp4"

@@ -2,16 +2,18 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load, save
 
 from motionecho.cache import Recent
 from motionecho.config import Placement, RunSettings
 from motionecho.errors import BadSample, PoisonedDevice, Transient
+from motionecho.make import Maker
 from motionecho.models.registry import pair_spec
 from motionecho.runs.keys import file_digest
 from motionecho.runs.notes import Blob
@@ -80,26 +82,87 @@ def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: p
         again["invert"](changed)
 
 
-@pytest.mark.parametrize("damage", ["cut", "another's", "gone"])
-def test_a_damaged_motion_is_made_anew(tasks: list[Task], tmp_path: Path, damage: str) -> None:
-    torch.set_num_threads(1)
-    store = RunStore(str(tmp_path / "run"))
-    task = dataclasses.replace(tasks[0], attempt="1-a")
-    before = build(("invert", "generate"), SETTINGS, store.url)
-    whole = before["invert"](task)["motion"]
-    expected = before["generate"](task)["latent_sha256"]
-    file = Path(store.absolute(whole.uri))
-    if damage == "cut":
-        file.write_bytes(file.read_bytes()[:1000])
-    elif damage == "another's":
-        save_file({"weight": torch.zeros(1)}, file)
-    else:
-        file.unlink()
+class Kept:
+    """A run of two clips, and another that shares its motions: whose files are damaged in turn."""
 
-    stages = build(("generate",), SETTINGS, store.url)
-    stages["prefetch"](task)  # reads ahead, and leaves mending to whoever has the device
-    assert stages["generate"](task)["latent_sha256"] == expected
-    assert file_digest(file) == whole.sha256
+    def __init__(self, folder: Path) -> None:
+        table = folder / "m.csv"
+        rows = [f"{CLIPS}/{clip}.mp4,a red star on a blue background" for clip in ("arc", "bounce")]
+        table.write_text("\n".join(["reference,prompt", *rows]))
+        self.tasks = plan_generation(str(table), SETTINGS, str(folder / "run")).todo
+        self.other = RunStore(str(folder / "other"), motions=str(folder / "run" / "motions"))
+        self.other.create({}, {})
+        self.stages = build(("invert", "generate"), SETTINGS, str(folder / "run"))
+        self.common: Common = self.stages["generate"].common  # type: ignore[attr-defined]
+        motions = [self.stages["invert"](task)["motion"] for task in self.tasks]
+        self.files = [Path(self.common.store.absolute(motion.uri)) for motion in motions]
+        self.whole = [file.read_bytes() for file in self.files]
+        self.latents = [self.stages["generate"](task)["latent_sha256"] for task in self.tasks]
+
+    def made(self, monkeypatch: pytest.MonkeyPatch, clips: int = 1, store: RunStore | None = None) -> int:
+        """Make the videos in a process that remembers no motion: count inversions, check the latents."""
+        maker, inverted, tasks = self.common.maker, [], self.tasks[:clips]
+        with monkeypatch.context() as patch:
+            patch.setattr(self.common, "motions", Recent(8))
+            patch.setattr(self.common, "store", store or self.common.store)
+            patch.setattr(maker, "motion", lambda *a: inverted.append(a) or Maker.motion(maker, *a))
+            for task in tasks:
+                self.stages["prefetch"](task)  # reads ahead, and leaves mending to whoever has the device
+            assert not inverted
+            made = [self.stages[name](task) for task in tasks for name in ("invert", "generate")]
+        assert [result["latent_sha256"] for result in made[1::2]] == self.latents[:clips]
+        assert [file.read_bytes() for file in self.files] == self.whole
+        return len(inverted)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    torch.set_num_threads(1)
+    return Kept(tmp_path_factory.mktemp("kept"))
+
+
+def older(data: bytes) -> bytes:
+    """A motion as it was written before its header had a digest."""
+    return save(load(data), {"motionecho": json.dumps({"inversion": "{}", "pair": "toy"})})
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda data: data[:1000],
+    "empty": lambda data: b"",
+    "another's": lambda data: save({"weight": torch.zeros(1)}),
+    "older": older,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_motion_is_made_anew(
+    kept: Kept, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.files[0].write_bytes(damage(kept.whole[0]))
+    assert kept.made(monkeypatch) == 1
+
+
+def test_a_motion_that_is_gone_is_made_anew_once(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.files[0].unlink()
+    assert [kept.made(monkeypatch), kept.made(monkeypatch)] == [1, 0]
+
+
+def test_motions_in_each_other_s_place_are_made_anew(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a run of its own, and by one that shares its motions."""
+    for store in (kept.common.store, kept.other):
+        for file, data in zip(kept.files, reversed(kept.whole), strict=True):
+            file.write_bytes(data)
+        assert kept.made(monkeypatch, 2, store) == 2
+
+
+def test_no_flipped_bit_of_a_motion_reaches_a_video(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = kept.whole[0]
+    begin = 8 + int.from_bytes(data[:8], "little")
+    for n, offset in enumerate([3, 90, begin // 2, begin, begin + 3, -1]):
+        changed = bytearray(data)
+        changed[offset] ^= 1 << (n * 3) % 8
+        kept.files[0].write_bytes(changed)
+        assert kept.made(monkeypatch) == 1, f"a bit of byte {offset}"
 
 
 def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_path: Path) -> None:
