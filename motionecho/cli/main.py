@@ -28,7 +28,7 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-class Record(logging.LogRecord):
+class VisibleLog(logging.LogRecord):
     """A line of any library's log, made visible."""
 
     def getMessage(self) -> str:
@@ -48,7 +48,7 @@ def make_visible() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has every letter
     warnings.formatwarning = formatted
-    logging.setLogRecordFactory(Record)
+    logging.setLogRecordFactory(VisibleLog)
     sys.excepthook = shown
 
 
