@@ -92,7 +92,10 @@ def refusal(path: Path, frames: int = 16, **how: object) -> str:
     return sentence
 
 
-REPEATED = {"x264-params": "repeat-headers=1", "x265-params": "repeat-headers=1:log-level=none"}
+REPEATED = {
+    "x264-params": "repeat-headers=1:bframes=0",
+    "x265-params": "repeat-headers=1:bframes=0:log-level=none",
+}
 
 
 def joined(
