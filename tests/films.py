@@ -90,3 +90,39 @@ def refusal(path: Path, frames: int = 16, **how: object) -> str:
     assert "\n" not in sentence
     assert ";" in sentence  # the way out follows
     return sentence
+
+
+REPEATED = {
+    "x264-params": "repeat-headers=1:bframes=0",
+    "x265-params": "repeat-headers=1:bframes=0:log-level=none",
+}
+
+
+def joined(
+    path: Path, parts: Iterable[np.ndarray], codec: str = "libx264", header: tuple[int, int] | None = None
+) -> Path:
+    """Write parts, each coded on its own, one after the other; the header says `header` (height, width)."""
+    parts = list(parts)
+    options = {"libx264": REPEATED, "libx265": REPEATED, "libvpx-vp9": {"lag-in-frames": "0"}}.get(codec, {})
+    shown = 0
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=8, options=options)
+        stream.height, stream.width = header or parts[0].shape[1:3]
+        stream.pix_fmt = pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for frames in parts:
+            coder = av.CodecContext.create(codec, "w")
+            coder.height, coder.width = frames.shape[1:3]
+            coder.pix_fmt, coder.framerate, coder.time_base, coder.options = (
+                pixels,
+                8,
+                Fraction(1, 8),
+                options,
+            )
+            images = [av.VideoFrame.from_ndarray(image, format="rgb24") for image in frames]
+            for frame in [*images, None]:
+                if frame is not None:
+                    frame.pts, frame.time_base, shown = shown, Fraction(1, 8), shown + 1
+                for packet in coder.encode(frame and frame.reformat(format=pixels)):
+                    packet.stream, packet.time_base = stream, Fraction(1, 8)
+                    container.mux(packet)
+    return path

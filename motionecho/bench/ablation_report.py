@@ -22,11 +22,19 @@ NAMES = {
 }
 
 
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a spreadsheet computes a cell that begins so, and full-width ones too
+
+
 def write_samples(path: Path, samples: Samples) -> None:
-    with path.open("w", newline="") as file:
+    """Write CSV for spreadsheets, a line per sample; a text that would be a formula gets an apostrophe."""
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(samples[0]))
         writer.writeheader()
-        writer.writerows(samples)
+        writer.writerows({name: _shown_as_text(value) for name, value in row.items()} for row in samples)
+
+
+def _shown_as_text(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def table(samples: Samples) -> str:

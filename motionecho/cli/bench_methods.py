@@ -107,7 +107,7 @@ def _run(
     if json:
         put_json(folder=out, samples=samples)
     else:
-        put(text)
+        put(*text.split("\n"))
     say(f"in {out}: {name}.md, {name}.csv" + (f", {name}.png" if drawn else "; no plot without matplotlib"))
 
 

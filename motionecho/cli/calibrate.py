@@ -9,6 +9,7 @@ from motionecho.cli.flatten import flattened
 from motionecho.cli.options import JsonOption, ManifestArgument, PlacementOptions, SettingsOptions
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.errors import UserError
+from motionecho.report.visible import visible
 
 if TYPE_CHECKING:
     from motionecho.calibrate import Point, Run
@@ -113,5 +114,5 @@ def settings_text(resolved: "Resolved", best: "Point", manifest: str, samples: i
     own = resolved.spec.defaults.to_dict()
     always = ("activation", "threshold_unit", "activation_threshold", "truncation_threshold", "window")
     echo = {name: value for name, value in chosen.items() if name in always or value != own[name]}
-    head = f"# found by motionecho calibrate on {count(samples, 'sample')} of {manifest}\n"
+    head = f"# found by motionecho calibrate on {count(samples, 'sample')} of {visible(manifest)}\n"
     return head + yaml.safe_dump({"pair": resolved.spec.name, "echo": echo}, sort_keys=False)

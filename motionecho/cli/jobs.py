@@ -11,6 +11,7 @@ from motionecho.cli.options import ClusterOptions, EffortOptions, JobOptions, Js
 from motionecho.cli.printing import put, put_json, say
 from motionecho.cli.status import open_run
 from motionecho.errors import UserError
+from motionecho.report.visible import visible
 
 if TYPE_CHECKING:
     from motionecho.config import RunSettings
@@ -149,8 +150,8 @@ def without_login(address: str) -> str:
 
 
 def write(text: str, stream: Any = None) -> None:
-    """Pass a piece of log on as it is."""
-    (stream or sys.stderr).write(text)
+    """Pass a piece of log on, line by line as it is; what is no text of a line is made visible."""
+    (stream or sys.stderr).write(visible(text, keep="\n\t"))
     (stream or sys.stderr).flush()
 
 

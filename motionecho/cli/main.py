@@ -1,15 +1,21 @@
 """The end of a command: the one place where exceptions become a sentence and an exit code."""
 
+import io
+import logging
 import os
 import shlex
 import sys
+import traceback
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from motionecho.cli.exits import Exit
 from motionecho.cli.printing import say
 from motionecho.errors import BadSample, MotionEchoError, UserError
+from motionecho.report.visible import visible
 
 DEBUG = "--debug"
 
@@ -18,7 +24,32 @@ def main() -> None:
     """Run the console script."""
     # torch's threads spin while they wait: on cores that others use, a forward pass took 38 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads; Ray's processes inherit it
+    make_visible()
     sys.exit(run(sys.argv[1:]))
+
+
+class VisibleLog(logging.LogRecord):
+    """A line of any library's log, made visible."""
+
+    def getMessage(self) -> str:
+        return visible(super().getMessage())
+
+
+def make_visible() -> None:
+    """Have what others print in this process, warnings, logs and tracebacks, made visible as ours is."""
+    plain = warnings.formatwarning
+
+    def formatted(*about: Any, **more: Any) -> str:
+        return visible(plain(*about, **more), keep="\n")
+
+    def shown(*problem: Any) -> None:
+        say(*"".join(traceback.format_exception(*problem)).rstrip().split("\n"))
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has every letter
+    warnings.formatwarning = formatted
+    logging.setLogRecordFactory(VisibleLog)
+    sys.excepthook = shown
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,9 +72,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def _told(problem: Exception, arguments: Sequence[str]) -> Exit:
     """Say what went wrong in one sentence, and return the code for it."""
-    show = getattr(problem, "show", None)
-    if show is not None:  # the parser's own errors print themselves, with the usage line
-        show()
+    if hasattr(problem, "show"):  # the parser's own errors print themselves, with the usage line
+        said = io.StringIO()
+        problem.show(file=said)
+        say(*_typed(said.getvalue().rstrip(), problem, arguments).split("\n"))
         return Exit.USAGE
     if isinstance(problem, UserError):
         say(f"error: {problem}")
@@ -57,3 +89,11 @@ def _told(problem: Exception, arguments: Sequence[str]) -> Exit:
     say(f"unexpected {type(problem).__name__}: {problem or 'no message'}")
     say(f"for the traceback, run: {shlex.join(['motionecho', DEBUG, *arguments])}")
     return Exit.UNEXPECTED
+
+
+def _typed(said: str, problem: Any, arguments: Sequence[str]) -> str:
+    """Keep a line that was typed within an argument from being one of the parser's lines."""
+    if any("\n" in argument for argument in arguments):
+        told = problem.format_message()
+        said = said.replace(told, visible(told))
+    return said

@@ -1,4 +1,7 @@
-"""The printing of commands: sentences to stderr, data to stdout, tables that survive a pipe."""
+"""The printing of commands: sentences to stderr, data to stdout, tables that survive a pipe.
+
+Whatever is printed goes through here, and what a stranger wrote in it is shown as `visible` writes it.
+"""
 
 import json
 import sys
@@ -7,7 +10,15 @@ from typing import Any
 
 from rich.console import Console
 
+from motionecho.report.visible import visible, visible_json
+
 SCHEMA_VERSION = 1
+
+
+class Laid(str):
+    """A text that is laid out in lines already, with what is not ours made visible: printed as it is."""
+
+    __slots__ = ()
 
 
 def stderr() -> Console:
@@ -16,40 +27,44 @@ def stderr() -> Console:
 
 
 def say(*lines: str) -> None:
-    """Print lines of talk as they are."""
+    """Print lines of talk, each on one line."""
     for line in lines:
-        print(line, file=sys.stderr, flush=True)
+        print(_line(line), file=sys.stderr, flush=True)
 
 
-def put(text: str) -> None:
-    """Print data to stdout."""
-    print(text, flush=True)
+def put(*lines: str) -> None:
+    """Print lines of data to stdout, each on one line."""
+    for line in lines:
+        print(_line(line), flush=True)
 
 
 def put_json(**values: Any) -> None:
     """Print one JSON object on one line to stdout, with its schema_version first."""
     body = {"schema_version": SCHEMA_VERSION} | values
-    put(json.dumps(body, ensure_ascii=False, allow_nan=False, default=str))
+    ascii = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
+    put(visible_json(json.dumps(body, ensure_ascii=ascii, allow_nan=False, default=str)))
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, limit: int = 72) -> str:
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, limit: int = 72) -> Laid:
     """Lay rows out as aligned text, whatever the terminal's width; cells over `limit` characters are cut.
 
     Numbers are right-aligned. `columns` defaults to the first row's keys; no rows give an empty string.
     """
     if not rows:
-        return ""
+        return Laid()
     names = list(columns or rows[0])
     cells = [[_cell(row.get(name), limit) for name in names] for row in rows]
     numeric = [all(isinstance(row.get(n), int | float | None) for row in rows) for n in names]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
     lines = [[name.replace("_", " ") for name in names], *cells]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        ).rstrip()
-        for line in lines
+    return Laid(
+        "\n".join(
+            "  ".join(
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(line, widths, numeric, strict=True)
+            ).rstrip()
+            for line in lines
+        )
     )
 
 
@@ -85,5 +100,9 @@ def _cell(value: Any, limit: int) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = " ".join(str(value).split())
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    text = visible(str(value))
+    return text if len(text) <= limit else visible(text[: limit - 3] + "...")  # a joiner may end there
+
+
+def _line(text: str) -> str:
+    return text if isinstance(text, Laid) else visible(text)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from motionecho.cli.printing import count, duration
+from motionecho.report.visible import visible
 
 if TYPE_CHECKING:
     from pipelines.execution import Progress
@@ -54,13 +55,13 @@ class Display(AbstractContextManager["Display"]):
             self.live.update(panel(now, self.title, self.place, elapsed))
             return
         if now.message and now.message != self.message:
-            self.console.print(now.message, markup=False)
+            self.console.print(_text(now.message))
             self.message = now.message
         first = self.finished == 0 and now.done > 0 and now.last is not None
         due = self.spoke is None or self.clock() - self.spoke >= PLAIN_EVERY_S
         self.finished = now.done
         if first or due:
-            self.console.print(line(now, self.place, elapsed), markup=False)
+            self.console.print(_text(line(now, self.place, elapsed)))
             self.spoke = self.clock()
 
 
@@ -87,21 +88,26 @@ def panel(now: "Progress", title: str, place: str, elapsed: float) -> Renderable
     head.add_column(justify="right")
     head.add_row(ProgressBar(total=max(now.total, 1), completed=finished), f"{finished}/{now.total} samples")
     pools = "   ".join(f"{name} {busy} of {size} busy" for name, (busy, size) in now.pools.items())
-    grid.add_row("pools", Text(pools or "starting"))
-    grid.add_row("pace", Text(", ".join([f"{duration(elapsed)} so far", *_pace(now)])))
+    grid.add_row("pools", _text(pools or "starting"))
+    grid.add_row("pace", _text(", ".join([f"{duration(elapsed)} so far", *_pace(now)])))
     if now.running:
         more = len(now.running) - SHOWN_RUNNING
         names = ", ".join(now.running[:SHOWN_RUNNING]) + (f" and {more} more" if more > 0 else "")
-        grid.add_row("at work", Text(names, overflow="ellipsis", no_wrap=True))
+        grid.add_row("at work", _text(names, overflow="ellipsis", no_wrap=True))
     if now.failed:
-        grid.add_row("failed", Text(f"{now.failed}: {_classes(now.failures)}", style="red"))
+        grid.add_row("failed", _text(f"{now.failed}: {_classes(now.failures)}", style="red"))
     if now.last:
-        grid.add_row("last", Text(f"{place}/{now.last}", overflow="fold"))
+        grid.add_row("last", _text(f"{place}/{now.last}", overflow="fold"))
     if now.message:
-        grid.add_row("note", Text(now.message))
+        grid.add_row("note", _text(now.message))
     return Panel(
-        Group(head, grid), title=Text(title, overflow="ellipsis"), title_align="left", border_style="dim"
+        Group(head, grid), title=_text(title, overflow="ellipsis"), title_align="left", border_style="dim"
     )
+
+
+def _text(words: str, **how: Any) -> Text:
+    """Make a text of one line: what looks like markup stays as it is, what is not drawn is made visible."""
+    return Text(visible(words), **how)
 
 
 def _pace(now: "Progress") -> list[str]:

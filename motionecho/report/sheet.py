@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from motionecho.report.visible import visible
 from motionecho.runs.local import replacing
 
 LIMIT = 24  # samples on one sheet: beyond that nobody looks, and the image outgrows viewers
@@ -80,7 +81,7 @@ def contact_sheet(
 
 def fit_text(text: str, font: Font, width: int, lines: int) -> list[str]:
     """Break `text` at blanks into at most `lines` lines of `width` pixels; the rest becomes three dots."""
-    words, done = text[:LONGEST].split(), list[str]()
+    words, done = visible(text[:LONGEST], keep="\n\t")[:LONGEST].split(), list[str]()
     while words and len(done) < lines:
         taken = 1
         while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:
@@ -136,7 +137,7 @@ def _sample(
     for line in fit_text(row.caption, caption, width, CAPTION_LINES):
         draw.text((x, at), line, INK, caption)
         at += CAPTION_SIZE + LEADING
-    draw.text((x, at), _shorten(row.note.replace("\n", " "), small, width), GREY, small)
+    draw.text((x, at), _shorten(visible(row.note), small, width), GREY, small)
     top = y + height - 2 * layout.cell[1] - 2 * GAP
     for label, video, place in (
         ("reference", row.reference, top),

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from motionecho.errors import BadSample
-from motionecho.video.index import CODEC_OPTIONS, REENCODE, Source, open_video
+from motionecho.video.index import REENCODE, Source, check_size, codec_options, open_video
 
 # Where decord 0.6 gives PyAV's pixels bit for bit; its 10-bit colours differ by up to 87 levels.
 DECORD_FORMATS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuv444p"})
@@ -33,6 +33,8 @@ def decode(source: Source, indices: list[int], backend: str) -> Iterator[np.ndar
 
 
 def _decord(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
+    if not source.steady:  # it rescales frames of another size, in silence and however large they are
+        raise DecordUnable("only H.264 with one parameter set is sure to keep its size")
     if source.pixel_format not in DECORD_FORMATS:
         raise DecordUnable(f"it converts {source.pixel_format} differently")
     # a neighbour of the frame asked for: seen with open-GOP H.264 and HEVC, MPEG-2 and -4, H.264 in avi
@@ -62,6 +64,7 @@ def _pyav(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
     try:
         for seek in dict.fromkeys((_keyframe(source, indices[0]), None)):
             for index, frame in _from(source, seek):
+                check_size(source.name, source.stored, frame.width, frame.height, index)
                 if index > missing[0]:
                     break
                 if index == missing[0]:
@@ -71,7 +74,10 @@ def _pyav(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
                     if not missing:
                         return
     except av.FFmpegError as problem:
-        raise BadSample(f'"{source.name}" cannot be decoded ({problem.strerror}); {REENCODE}') from problem
+        raise BadSample(
+            f'"{source.name}" cannot be decoded ({problem.strerror}): a part is damaged, or its frames grow '
+            f"beyond what is read; {REENCODE}"
+        ) from problem
     raise BadSample(f'"{source.name}" does not give its frame {missing[0]}; {REENCODE}')
 
 
@@ -88,7 +94,7 @@ def _from(source: Source, seek: int | None) -> Iterator[tuple[int, Any]]:
     place = None if source.stamps is None else {stamp: k for k, stamp in enumerate(source.stamps)}
     with open_video(source.path) as container:
         stream = container.streams.best("video")
-        stream.codec_context.options = CODEC_OPTIONS
+        stream.codec_context.options = codec_options()
         stream.codec_context.thread_count = THREADS
         if seek is not None:
             container.seek(seek, stream=stream)

@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from motionecho.errors import BadSample
+from motionecho.video.parameter_sets import FILTERS, ParameterSets
 
 # Caps that keep one row of a manifest from holding a worker for minutes or filling its memory.
 MAX_SECONDS = 600.0  # a reference shows one motion: the models here look at one to six seconds of it
@@ -26,7 +27,6 @@ OPEN_OPTIONS = {
 }
 # PyAV 19 reads odd metadata without being asked to, and no longer takes the word.
 LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-CODEC_OPTIONS = {"max_pixels": str(MAX_FRAME_PIXELS)}
 CUT = "cut out and scale down what you need: ffmpeg -ss START -t SECONDS -i IN -vf scale=-2:720 OUT.mp4"
 REENCODE = "make it again or re-encode it: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4"
 
@@ -61,6 +61,8 @@ class Source:
     keyframes: tuple[int, ...]  # their stamps, ascending
     closed: bool  # no frame is shown before the keyframe that it follows in the file
     pixel_format: str
+    stored: tuple[int, int]  # width and height of frames before they are turned
+    steady: bool  # nothing in the file can be of another size or format; else only decoding tells
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,12 @@ class _Packet:
 
 
 def open_video(path: str, name: str | None = None) -> Any:
-    """Open a PyAV input, a plain container on the local disk; the caller closes it. Else raise BadSample."""
+    """Open a PyAV input, a plain container on the local disk; the caller closes it. Else raise BadSample.
+
+    The sizes in its header are those that memory is taken for: margins that a stream cuts off are in them.
+    """
     try:
-        return av.open(path, options=OPEN_OPTIONS, **LENIENT)
+        return av.open(path, options=OPEN_OPTIONS | codec_options(margins=True), **LENIENT)
     except av.FFmpegError as problem:
         raise BadSample(
             f'"{name or path}" is no mp4, mov, mkv, webm, avi or gif, whatever its name, or a part of one; '
@@ -82,12 +87,19 @@ def open_video(path: str, name: str | None = None) -> Any:
         ) from problem
 
 
+def codec_options(margins: bool = False) -> dict[str, str]:
+    """Make options for a decoder: none takes memory beyond the cap, which is for frames with `margins`."""
+    # FFmpeg applies max_pixels to what is left of a frame: 64x64 may be all that is shown of 16384x16384
+    return {"max_pixels": str(MAX_FRAME_PIXELS), "flags2": f"{'+' if margins else '-'}ignorecrop"}
+
+
 def inspect(path: str | os.PathLike[str], name: str | None = None) -> Source:
     """Index a local video file: read every packet, decode one frame.
 
     `name` is what messages call the file (default: its path). Raises BadSample, one sentence, where the
-    file is missing, empty, no regular file, not a video, cut short, beyond the caps above, or undecodable
-    at its first frame.
+    file is missing, empty, no regular file, not a video, cut short, beyond the caps above, of more than one
+    size, or undecodable at its first frame. Where H.264 or HEVC hold several parameter sets, all frames are
+    decoded to see their sizes; for codecs without any, `check_size` sees each frame that is asked for.
     """
     path = os.fspath(path)
     name = name or path
@@ -95,18 +107,21 @@ def inspect(path: str | os.PathLike[str], name: str | None = None) -> Source:
     try:
         with open_video(path, name) as container:
             stream = _video_stream(container, name)
-            packets = _packets(container, stream, name)
+            sets = ParameterSets(stream)
+            packets = _packets(container, stream, sets, name)
             times, end, stamps = _times(container, stream, packets)
             if end > MAX_SECONDS:
                 raise BadSample(_too_long(name, end))
             rate = float(stream.average_rate or 1)
             aspect = float(stream.sample_aspect_ratio or 1)
             tick = float(stream.time_base or 0) / 2
-        first = _first_frame(path)
+            steady = sets.single and len(container.streams.video) == 1
+            _check_area(stream.codec_context, len(packets), name)
+        for margins in (True, False) if sets.codec in FILTERS else (False,):
+            first = _first_frame(path, name, sets.several, margins)
+            _check_area(first, len(packets), name)
     except av.FFmpegError as problem:
         raise BadSample(f'"{name}" cannot be decoded ({problem.strerror}); {REENCODE}') from problem
-    if first is None:
-        raise BadSample(f'"{name}" holds no picture that can be decoded; {REENCODE}')
     if first.rotation % 90:
         raise BadSample(f'"{name}" asks to be shown turned by {first.rotation} degrees; {REENCODE}')
     turned = first.rotation % 180 == 90
@@ -121,8 +136,19 @@ def inspect(path: str | os.PathLike[str], name: str | None = None) -> Source:
         pixel_aspect=1 / aspect if turned else aspect,
     )
     keyframes = sorted(p.stamp for p in packets if p.keyframe and p.stamp is not None)
-    closed, pixel_format = _closed(packets), first.format.name
-    return Source(path, name, info, times, tick, stamps, tuple(keyframes), closed, pixel_format)
+    closed, stored = _closed(packets), (first.width, first.height)
+    return Source(
+        path, name, info, times, tick, stamps, tuple(keyframes), closed, first.format.name, stored, steady
+    )
+
+
+def check_size(name: str, first: tuple[int, int], width: int, height: int, number: int) -> None:
+    """Raise BadSample where frame `number` is not as wide and high as the first: no decoder rescales it."""
+    if (width, height) != first:
+        raise BadSample(
+            f'"{name}" changes its size from {first[0]}x{first[1]} to {width}x{height} at frame {number}; '
+            f"{REENCODE}"
+        )
 
 
 def check_file(path: str, name: str) -> None:
@@ -149,6 +175,8 @@ def _video_stream(container: Any, name: str) -> Any:
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > MAX_FRAME_PIXELS:
         raise BadSample(f'"{name}" has {width}x{height} frames, {MAX_FRAME_PIXELS} pixels are read; {CUT}')
+    if not width * height:  # all that FFmpeg leaves of a size beyond the cap where it looks at frames to tell
+        raise BadSample(f'"{name}" has frames of no size, or of more than {MAX_FRAME_PIXELS} pixels; {CUT}')
     duration = (container.duration or 0) / av.time_base
     if duration > MAX_SECONDS:
         raise BadSample(_too_long(name, duration))
@@ -159,10 +187,18 @@ def _too_long(name: str, seconds: float) -> str:
     return f'"{name}" lasts {seconds:.0f} s, and no more than {MAX_SECONDS:.0f} s are read; {CUT}'
 
 
-def _packets(container: Any, stream: Any, name: str) -> list[_Packet]:
+def _too_many(name: str, limit: int) -> str:
+    return f'"{name}" has more than {limit} frames, too many to read at its size; {CUT}'
+
+
+def _check_area(picture: Any, frames: int, name: str) -> None:
+    limit = MAX_PIXELS // max(1, picture.width * picture.height)
+    if frames > limit:
+        raise BadSample(_too_many(name, limit))
+
+
+def _packets(container: Any, stream: Any, sets: ParameterSets, name: str) -> list[_Packet]:
     """Read the shown frames' packets in decoding order; BadSample where some are missing or beyond caps."""
-    pixels = stream.codec_context.width * stream.codec_context.height
-    limit = min(MAX_FRAMES, MAX_PIXELS // max(1, pixels))
     packets: list[_Packet] = []
     hidden, whole = 0, True
     for packet in container.demux(stream):
@@ -171,10 +207,11 @@ def _packets(container: Any, stream: Any, name: str) -> list[_Packet]:
         whole &= not packet.is_corrupt
         if packet.is_discard:  # decoded but never shown: what an edit list leaves before a lossless cut
             hidden += 1
-            continue
-        packets.append(_Packet(packet.pts, packet.dts, packet.duration or 0, bool(packet.is_keyframe)))
-        if len(packets) > limit:
-            raise BadSample(f'"{name}" has more than {limit} frames, too many to read at its size; {CUT}')
+        else:
+            packets.append(_Packet(packet.pts, packet.dts, packet.duration or 0, bool(packet.is_keyframe)))
+        if len(packets) + hidden > MAX_FRAMES:
+            raise BadSample(_too_many(name, MAX_FRAMES))
+        sets.see(packet)
     if not packets:
         raise BadSample(f'"{name}" holds no frames; {REENCODE}')
     if not whole or len(packets) + hidden < stream.frames or _ends_early(container, stream, packets):
@@ -222,9 +259,27 @@ def _times(
     return times, end, tuple(known) if faithful else None
 
 
-def _first_frame(path: str) -> Any:
+def _first_frame(path: str, name: str, every: bool, margins: bool) -> Any:
+    """Decode the first frame, or `every` one to see that all are of its size; BadSample where one is not."""
+    first, begun, shown = None, 0, 0
     with open_video(path) as container:
         stream = container.streams.best("video")
-        stream.codec_context.options = CODEC_OPTIONS
-        stream.codec_context.thread_count = 1  # more would read ahead, one packet each
-        return next(container.decode(stream), None)
+        decoder = stream.codec_context
+        decoder.options = codec_options(margins)
+        decoder.thread_count = 1  # more would read ahead, one packet each
+        try:
+            for packet in container.demux(stream):
+                begun += 1
+                for frame in packet.decode():
+                    first = first or frame
+                    check_size(name, (first.width, first.height), frame.width, frame.height, shown)
+                    shown += 1
+                    if not every:
+                        return first
+        except av.FFmpegError:
+            if first and decoder.width:  # to a decoder a size beyond the cap is an error
+                check_size(name, (first.width, first.height), decoder.width, decoder.height, begun - 1)
+            raise
+    if first is None:
+        raise BadSample(f'"{name}" holds no picture that can be decoded; {REENCODE}')
+    return first

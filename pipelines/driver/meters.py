@@ -34,7 +34,7 @@ class Meters:
             "motionecho_stage_seconds", "seconds of a stage for one sample", SECONDS, ("run", "stage")
         )
         for meter in (self.done, self.failed, self.left, self.size, self.busy, self.retired, self.seconds):
-            meter.set_default_tags({"run": run})
+            meter.set_default_tags({"run": ascii(run)[1:-1]})  # Ray takes no other letters
 
     def tell(self, loop: "Loop") -> None:
         """Bring counters and gauges up to the loop's state."""

@@ -137,3 +137,12 @@ def test_a_tracker_says_what_it_saw(task: AblationSet) -> None:
     usable, _ = load_metrics(["motion_fidelity"])
     for measured in measure(task, ROWS["student"], 1, *usable):
         assert -1 <= measured["mf_traj"] <= 1 or np.isnan(measured["mf_traj"])
+
+
+def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path) -> None:
+    texts = ["+ teacher", "=1+1", "-2", "@x", "\tx", "\r=x", "＝1", "teacher - only", "a=b", ""]
+    write_samples(tmp_path / "t.csv", [{"row": text, "velocity": -0.5} for text in texts])
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["row"] for row in rows] == [*(f"'{text}" for text in texts[:7]), *texts[7:]]
+    assert {row["velocity"] for row in rows} == {"-0.5"}

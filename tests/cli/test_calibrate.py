@@ -13,13 +13,15 @@ from tests.cli.conftest import Cli
 
 @pytest.mark.slow
 def test_writes_settings_that_config_takes(cli: Cli, tmp_path: Path, clip: Path) -> None:
-    (tmp_path / "m.csv").write_text(f"reference,prompt\n{clip},a red star on a blue background\n")
+    manifest = tmp_path / "m\nmore: than a comment #.csv"
+    manifest.write_text(f"reference,prompt\n{clip},a red star on a blue background\n")
     quick = ("--set", "steps=2", "--set", "inversion_steps=2", "--limit", "1")
     out = tmp_path / "found.yaml"
-    done = cli("calibrate", tmp_path / "m.csv", "--out", out, "--json", *quick)
+    done = cli("calibrate", manifest, "--out", out, "--json", *quick)
     assert done.code == Exit.OK, done.err
     assert [point["candidate"]["name"] for point in done.json["points"]][0::4] == ["always", "student"]
     written = yaml.safe_load(out.read_text())
+    assert {*written} == {"pair", "echo"}
     assert (written["pair"], written["echo"]["steps"]) == ("toy", 2)
     shown = cli("config", "show", "--config", out, "--json").json
     for name, value in written["echo"].items():

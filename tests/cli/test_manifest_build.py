@@ -1,5 +1,6 @@
 """`motionecho manifest build`: from what people have to a manifest that runs, or one sentence."""
 
+import json
 from pathlib import Path
 
 import fsspec
@@ -127,3 +128,17 @@ def test_mistakes_are_one_sentence_and_write_nothing(
     assert said in done.sentence()
     assert not (folder / "m.csv").exists()
     assert (folder / "there.csv").read_text() == "old"
+
+
+def test_a_manifest_in_csv_is_read_back_to_the_letter(cli: Cli, tmp_path: Path) -> None:
+    """What a spreadsheet would compute stays as it is: an apostrophe before it would be another prompt."""
+    texts = ["=1+1", "+x", "-x", "@x", "'=x", 'a, "b"\nc', "海辺 👩\u200d🚀", "\x1b[31m", "＝1"]
+    rows = [{"id": f"{text} id", "reference": "a.mp4", "prompt": text, "note": text} for text in texts]
+    source = tmp_path / "m.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cli("manifest", "build", source, "-o", tmp_path / "m.csv").code == Exit.OK
+    assert cli("manifest", "build", tmp_path / "m.csv", "-o", tmp_path / "again.csv").code == Exit.OK
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "m.csv").read_bytes()
+    written = [(s.id, s.prompt, s.extra["note"], s.seed) for s in good(tmp_path / "m.csv")]
+    assert written == [(s.id, s.prompt, s.extra["note"], s.seed) for s in good(source)]
+    assert [prompt for _, prompt, _, _ in written] == texts

@@ -1,5 +1,10 @@
 """Tables, durations and counts as people read them."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 
 from motionecho.cli.printing import count, duration, put_json, table
@@ -15,7 +20,8 @@ def test_table_aligns_numbers_right_and_cuts_long_cells() -> None:
 
 
 def test_table_keeps_a_row_on_a_line() -> None:
-    assert table([{"a": "two\nlines"}]).splitlines() == ["a", "two lines"]
+    assert table([{"a": "two\nlines"}]).splitlines() == ["a", r"two\nlines"]
+    assert table([{"a": "👩\u200d🚀" * 4}], limit=5).splitlines() == ["a", r"👩\u200d..."]
     assert table([]) == ""
 
 
@@ -40,6 +46,20 @@ def test_duration(seconds: float, text: str) -> None:
 
 def test_count() -> None:
     assert (count(1, "row"), count(2, "row"), count(0, "row")) == ("1 row", "2 rows", "0 rows")
+
+
+def test_a_terminal_without_the_letters_gets_them_written_out(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    code = (
+        "from motionecho.cli.main import make_visible\n"
+        "from motionecho.cli.printing import put, put_json\n"
+        "make_visible(); put('é 海 👩'); put_json(text='é 海 👩')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    plain, written = capfdbinary.readouterr().out.decode("ascii").splitlines()
+    assert plain == r"\xe9 \u6d77 \U0001f469"
+    assert json.loads(written)["text"] == "é 海 👩"
 
 
 def test_json_never_holds_what_json_cannot() -> None:

@@ -1,6 +1,7 @@
 """What a run says of itself, on a terminal and elsewhere."""
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -97,6 +98,32 @@ def test_a_terminal_gets_the_panel_and_text_in_brackets_is_not_markup() -> None:
         display.update(replace(BUSY, last="videos/[x].mp4"))
     assert "a[red]b" in written.getvalue()
     assert "videos/[x].mp4" in written.getvalue()
+
+
+def test_nothing_in_ids_places_and_messages_steers_the_terminal() -> None:
+    hostile = "\x1b]0;owned\x07\x1b[2K\r\x9b31m\u202egnp\u2066\u200b\nx"
+    shown = r"\x1b]0;owned\x07\x1b[2K\r\x9b31m\u202egnp\u2066\u200b\nx"
+    now = replace(
+        BUSY,
+        running=(hostile,),
+        last=hostile,
+        message=hostile,
+        pools={hostile: (1, 2)},
+        failures={hostile: 2},
+    )
+    for terminal in (True, False):
+        written = io.StringIO()
+        console = Console(
+            file=written, force_terminal=terminal, width=400, legacy_windows=False, _environ={"TERM": "xterm"}
+        )
+        with Display(console, hostile, hostile) as display:
+            display.update(now)
+        text = re.sub(
+            r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue()
+        )  # what rich itself says to a terminal
+        assert {char for char in text if not char.isprintable()} <= {"\n", "\r"}
+        assert text.count("\r") == (written.getvalue().count("\r\x1b[") if terminal else 0)
+        assert text.count(shown) == (7 if terminal else 5)
 
 
 def test_a_run_without_samples_can_be_shown() -> None:

@@ -71,7 +71,8 @@ def test_two_samples_a_line_and_no_more_than_the_limit(tmp_path: Path) -> None:
     assert drawn(tmp_path / "s.png", [row()] * 2, total=500).shape == capped.shape
 
 
-@pytest.mark.parametrize("caption", ["word " * 4000, "x" * 50_000, "", "line\nbreak\ttab", "海辺を走る馬"])
+@pytest.mark.parametrize("caption", ["word " * 4000, "x" * 50_000, "", "line\nbreak\ttab", "海辺を走る馬",
+                                     "\x1b]0;x\x07\u202e\ud83d\x00\u2028\ufeff 👩\u200d🚀"])  # fmt: skip
 def test_captions_never_leave_the_page(tmp_path: Path, caption: str) -> None:
     sheet = drawn(tmp_path / "sheet.png", [row(caption, note=caption)] * 3)
     margin = 20
