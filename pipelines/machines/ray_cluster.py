@@ -2,11 +2,14 @@
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from motionecho.errors import UserError
 from pipelines.execution import Execution, is_job_server
@@ -15,6 +18,7 @@ from pipelines.machines.resources import PoolSpec
 from pipelines.tasks import STAGES
 
 HELPERS, HELPER_THREADS = 8, 4  # at most: processes for each worker with a GPU, and cores of each
+KNOCK_S = 10.0
 
 
 @contextmanager
@@ -36,15 +40,23 @@ def connected(execution: Execution) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(embedded(local_cores()) if address == "local" else _joined(address))
-        except (ConnectionError, OSError, ValueError, RuntimeError) as problem:
+        except (ConnectionError, OSError, ValueError, RuntimeError, AuthenticationError) as problem:
             first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-            where = "start Ray on this machine" if address == "local" else f'reach Ray at "{address}"'
-            raise UserError(f"cannot {where}: {first}") from problem
+            if address == "local":
+                raise UserError(f"cannot start Ray on this machine: {first}") from problem
+            if isinstance(problem, AuthenticationError):
+                first = "no token is set here"
+            raise UserError(
+                f'cannot reach Ray at "{address}": {first} (is it up, and is its token, if it has one, in '
+                "RAY_AUTH_TOKEN with RAY_AUTH_MODE=token?)"
+            ) from problem
         yield
 
 
 @contextmanager
 def _joined(address: str) -> Iterator[None]:
+    if place := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address):  # Ray itself would knock for five minutes
+        socket.create_connection((place[1], int(place[2])), KNOCK_S).close()
     with environment(defaults({"RAY_USAGE_STATS_ENABLED": "0"})):
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         try:
