@@ -2,28 +2,23 @@
 
 import logging
 import os
-import signal
+import re
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from motionecho.errors import UserError
 from pipelines.execution import Execution, is_job_server
+from pipelines.machines.embedded import defaults, embedded, environment
 from pipelines.machines.resources import PoolSpec
 from pipelines.tasks import STAGES
 
 HELPERS, HELPER_THREADS = 8, 4  # at most: processes for each worker with a GPU, and cores of each
-JOINED = {"RAY_USAGE_STATS_ENABLED": "0"}
-EMBEDDED = JOINED | {
-    # A token file left by another cluster would make this private one ask for tokens it cannot match.
-    "RAY_AUTH_MODE": "disabled",
-    # Workers are niced by 15 otherwise: on a busy machine the run then all but stands still.
-    "RAY_worker_niceness": "0",
-}
-# Films that wait to be published, a few for each GPU; more go to disk. Ray would take a third of the memory.
-OBJECT_STORE_BYTES = 512 * 2**20
+KNOCK_S = 10.0
 
 
 @contextmanager
@@ -31,7 +26,7 @@ def connected(execution: Execution) -> Iterator[None]:
     """Have Ray for the time of a block, and stop it afterwards if this started it.
 
     An address in `execution` or in RAY_ADDRESS is joined; otherwise, or for "local", Ray runs embedded.
-    Raises UserError where the address cannot be joined.
+    Raises UserError where Ray can be neither joined nor started.
     """
     if ray.is_initialized():
         yield
@@ -42,60 +37,32 @@ def connected(execution: Execution) -> Iterator[None]:
             f'"{address}" is the address of Ray\'s job server, which takes `motionecho batch submit` only: '
             "use --address auto on the head node, or --address ray://<head>:10001"
         )
-    with _environment(EMBEDDED if address == "local" else JOINED):
+    with ExitStack() as stack:
         try:
-            if address == "local":
-                _embedded()
-            else:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, OSError, ValueError, RuntimeError) as problem:
+            stack.enter_context(embedded(local_cores()) if address == "local" else _joined(address))
+        except (ConnectionError, OSError, ValueError, RuntimeError, AuthenticationError) as problem:
             first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-            raise UserError(f'cannot reach Ray at "{address}": {first}') from problem
+            if address == "local":
+                raise UserError(f"cannot start Ray on this machine: {first}") from problem
+            if isinstance(problem, AuthenticationError):
+                first = "no token is set here"
+            raise UserError(
+                f'cannot reach Ray at "{address}": {first} (is it up, and is its token, if it has one, in '
+                "RAY_AUTH_TOKEN with RAY_AUTH_MODE=token?)"
+            ) from problem
+        yield
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    if place := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address):  # Ray itself would knock for five minutes
+        socket.create_connection((place[1], int(place[2])), KNOCK_S).close()
+    with environment(defaults({"RAY_USAGE_STATS_ENABLED": "0"})):
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         try:
             yield
         finally:
             ray.shutdown()
-
-
-def _embedded() -> None:
-    with _terminate_spared():
-        ray.init(
-            address="local",
-            num_cpus=local_cores(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-        )
-
-
-@contextmanager
-def _terminate_spared() -> Iterator[None]:
-    """Have processes started within the block ignore SIGTERM, as Ray itself has them ignore Ctrl-C.
-
-    `timeout`, Slurm and supervisors signal the whole process group: without this, Ray's own processes die of
-    it and the driver has nothing left to drain with. A blocked signal stays blocked across fork and exec.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _environment(defaults: dict[str, str]) -> Iterator[None]:
-    """Set variables that are not set, for the time of a block; Ray's processes inherit them."""
-    added = {name: value for name, value in defaults.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
 
 
 def local_cores() -> int:

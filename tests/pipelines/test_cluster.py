@@ -22,7 +22,9 @@ FIELDS = {
         "entrypoint", "entrypointNumCpus", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished",
         "backoffLimit", "submissionMode", "rayClusterSpec",
     },
-    "RayCluster": {"rayVersion", "headGroupSpec", "workerGroupSpecs", "enableInTreeAutoscaling"},
+    "RayCluster": {
+        "rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs", "enableInTreeAutoscaling",
+    },
     "head": {"rayStartParams", "template", "serviceType"},
     "worker": {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"},
     "container": {"name", "image", "ports", "envFrom", "env", "resources", "volumeMounts"},
@@ -129,7 +131,7 @@ def test_the_batch_script_starts_a_head_and_workers_and_hands_on_the_exit_code(t
     tools.mkdir()
     for name, body in {
         "scontrol": 'printf "n1\\nn2\\nn3\\n"',
-        "srun": 'echo "srun $*" >> "$LOG"',
+        "srun": 'echo "srun $*" >> "$LOG"; echo "door $RAY_AUTH_MODE $RAY_AUTH_TOKEN" >> "$LOG.doors"',
         "ray": 'echo "ray $*" >> "$LOG"',
         "motionecho": 'until [ "$(grep -c ^srun "$LOG")" = 3 ]; do sleep 0.1; done\n'
         'echo "motionecho $*" >> "$LOG"\nexit 3',
@@ -161,6 +163,10 @@ def test_the_batch_script_starts_a_head_and_workers_and_hands_on_the_exit_code(t
     ] * 3
     assert all("--num-gpus=8" in line and "--num-cpus=64" in line for line in starts)
     assert all("--address=n1:20041" in line for line in starts[1:])
+    doors = (tmp_path / "log.doors").read_text().splitlines()
+    assert re.fullmatch("door token [0-9a-f]{64}", doors[0])
+    assert doors == doors[:1] * 3, "one token for all"
+    assert doors[0].split()[-1] not in log.read_text(), "and on no command line"
 
 
 def test_the_board_asks_for_metrics_that_exist() -> None:

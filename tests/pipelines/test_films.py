@@ -13,7 +13,7 @@ import ray
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.runs.store import RunStore
 from pipelines.generate import Execution, run
-from pipelines.machines.ray_cluster import EMBEDDED
+from pipelines.machines.embedded import DEFAULTS
 from pipelines.machines.resources import Resources
 
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
@@ -24,7 +24,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head without a GPU; nodes with one are for the tests to add."""
     from ray.cluster_utils import Cluster
 
-    for name, value in EMBEDDED.items():
+    for name, value in {**DEFAULTS, "RAY_AUTH_MODE": "disabled"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))

@@ -1,0 +1,55 @@
+"""An address that cannot be joined is one sentence, soon."""
+
+import os
+import socket
+from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import AuthenticationError
+
+from motionecho.errors import UserError
+from pipelines.execution import Execution
+from pipelines.machines.ray_cluster import connected
+
+
+def sentence(address: str) -> str:
+    with pytest.raises(UserError) as caught, connected(Execution(address=address)):
+        pass
+    return str(caught.value)
+
+
+def test_a_job_server_is_not_joined_in_silence() -> None:
+    assert "ray://" in sentence("http://head:8265")
+
+
+def test_an_address_where_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "init", lambda **words: pytest.fail("it would knock for minutes"))
+    with socket.socket() as held:  # bound, and not listening
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        assert f'cannot reach Ray at "127.0.0.1:{port}": [Errno' in sentence(f"127.0.0.1:{port}")
+    assert 'cannot reach Ray at "nowhere.invalid:6379"' in sentence("nowhere.invalid:6379")
+
+
+def test_a_cluster_whose_token_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**words: Any) -> None:
+        raise AuthenticationError("Token authentication is enabled but no authentication token was found")
+
+    monkeypatch.setattr(ray, "init", init)
+    said = sentence("auto")
+    assert "no token is set here" in said
+    assert "RAY_AUTH_TOKEN with RAY_AUTH_MODE=token" in said
+
+
+def test_the_users_own_token_is_what_joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their cluster is theirs: what they say of its door is left as it is."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of their cluster")
+    seen: dict[str, str] = {}
+    monkeypatch.setattr(ray, "init", lambda **words: seen.update(os.environ))
+    with connected(Execution(address="auto")):
+        pass
+    assert {name: seen[name] for name in seen if name.startswith("RAY_AUTH")} == {
+        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "of their cluster"
+    }  # fmt: skip
