@@ -16,8 +16,16 @@ class BadSample(MotionEchoError):
     """A sample that can never succeed as it stands: recorded with its reason, not retried."""
 
 
+class NotThere(BadSample):
+    """A file that is not where its row says it is, in a store that can be read."""
+
+
 class Transient(MotionEchoError):
     """A failure of the surroundings (storage, a lost node): the same sample may succeed elsewhere."""
+
+
+class Unreachable(Transient):
+    """A file that cannot be had now: forbidden, gone, asked to wait, no answer. Not its row's fault."""
 
 
 class PoisonedDevice(MotionEchoError):
