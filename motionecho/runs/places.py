@@ -142,11 +142,11 @@ def check(place: str) -> None:
 def bare(url: str) -> str:
     """Return a URL as it is stored and shown: without login, signature, and what is not known to name a file.
 
-    A path stays as it is.
+    A path stays as it is, but for a URL within it.
     """
     found = SCHEME.match(url)
     if found is None:
-        return told(url) if CHAIN.search(url) else url
+        return told(url)
     return found[0] + "".join(text for text, _ in _parts(url))
 
 
