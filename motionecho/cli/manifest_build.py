@@ -64,20 +64,30 @@ def build(
 def checked(rows: list[dict[str, Any]], source: str, out: str) -> "list[Sample]":
     """Return the rows as a manifest at `out`; UserError, with the first mistake, unless all are fine."""
     from motionecho.manifest import BadRow, check_rows
+    from motionecho.runs.places import Place
 
     parsed = check_rows(rows, out)
     bad = [row for row in parsed if isinstance(row, BadRow)]
     if bad:
         more = f" ({len(bad) - 1} more rows have mistakes)" if len(bad) > 1 else ""
         raise UserError(f'"{source}" row {bad[0].row}: {bad[0].reason}{more}; nothing was written')
-    return [row for row in parsed if not isinstance(row, BadRow)]
+    samples = [row for row in parsed if not isinstance(row, BadRow)]
+    for sample in samples:
+        for place in (Place(sample.reference), Place(sample.video or "")):
+            if place.is_secret:
+                raise UserError(
+                    f'"{source}" row {sample.row}: "{place}" has a login or a signature, which is not '
+                    "written into a manifest: use the table as it is; nothing was written"
+                )
+    return samples
 
 
 def _rows(source: str, prompts: str | None, join: str | None) -> list[dict[str, Any]]:
     from motionecho.manifest.build import from_folder, from_table
     from motionecho.manifest.tables import TABLES
+    from motionecho.runs.places import Place
 
-    if os.path.splitext(source)[1].lower() in TABLES:
+    if os.path.splitext(Place(source).name)[1].lower() in TABLES:
         if prompts or join:
             raise UserError(
                 f'"{source}" is a table with prompts of its own; --prompts and --join are for folders'

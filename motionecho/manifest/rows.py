@@ -89,6 +89,7 @@ def check_rows(
     raw: Sequence[RawRow], path: str, required: tuple[str, ...] = REQUIRED
 ) -> list[Sample | BadRow]:
     """Check rows as `read_manifest` does; `path` names the table, and relative references lie beside it."""
+    path = Place(path)
     columns = dict.fromkeys(name for row in raw if isinstance(row, dict) for name in row)
     names = column_names(path, list(columns), required)
     parse = partial(_parse, table=path, required=required, known_settings={})
@@ -146,7 +147,7 @@ def _parse(
             raise BadCell(name, f"{name} is empty: {MEANING[name]}")
     texts = {name: _text(name, cells[name]) for name in WORDS if name in cells}
     places = {name: _place(name, cells[name], table) for name in PLACES if name in cells}
-    written, reference = places.get("reference", ("", ""))
+    written = {name: cells[name].strip() for name in places}
     prompt, negative = texts.get("prompt", ""), texts.get("negative_prompt")
     times = {name: _seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
     given = {name: cells[name] for name in EchoConfig.names() if name in cells}
@@ -155,14 +156,13 @@ def _parse(
         known_settings[asked] = {name: _setting(name, value) for name, value in given.items()}
     overrides = known_settings[asked]
     seed = _seed(cells["seed"]) if "seed" in cells else None
-    written_down = {"reference": written, "prompt": prompt, "negative_prompt": negative}
-    content = written_down | {"seed": seed} | times | overrides
-    content |= {"video": places["video"][0]} if "video" in places else {}
+    content = {"reference": "", "prompt": prompt, "negative_prompt": negative, "seed": seed}
+    content |= written | times | overrides
     name = _text("id", str(cells["id"])) if "id" in cells else digest(content)[:ID_LENGTH]
     taken = {*REQUIRED, *OPTIONAL, *overrides}
     return Sample(
         id=name,
-        reference=reference,
+        reference=places.get("reference", ""),
         prompt=prompt,
         seed=seed_of(name) if seed is None else seed,
         row=number,
@@ -170,7 +170,7 @@ def _parse(
         window=Window(**times),
         overrides=overrides,
         extra={key: value for key, value in cells.items() if key not in taken},
-        video=places["video"][1] if "video" in places else None,
+        video=places.get("video"),
     )
 
 
@@ -208,11 +208,9 @@ def _cell(name: str, value: Any) -> Any:
         return value
     if name not in PLACES:
         return carried(value)
-    if isinstance(value, list):
-        return [_cell(name, item) for item in value]
-    return (
-        Place(value.strip() if is_url(value.strip()) else value) if isinstance(value, str) else carried(value)
-    )
+    if isinstance(value, str):
+        return Place(value.strip() if is_url(value.strip()) else value)
+    return [_cell(name, item) for item in value] if isinstance(value, list) else carried(value)
 
 
 def _plain(value: Any) -> Any:
@@ -234,14 +232,10 @@ def _text(name: str, value: Any) -> str:
     return value.strip()
 
 
-def _place(name: str, value: Any, table: str) -> tuple[str, Place]:
-    """Return what a cell says, as it is stored, and the place that it means; blanks around a path may be its."""
-    trimmed = _text(name, value)
+def _place(name: str, value: Any, table: str) -> Place:
+    _text(name, value)
     try:
-        place = resolve_reference(value, table)
-        if value == trimmed or (protocol_of(place) == "file" and os.path.exists(opened(place))):
-            return str(value), place
-        return trimmed, resolve_reference(trimmed, table)
+        return resolve_reference(value, table)
     except UserError as problem:
         raise BadCell(name, str(problem)) from problem
 
@@ -278,8 +272,16 @@ def _setting(name: str, value: Any) -> Any:
 def resolve_reference(reference: str, table: str) -> Place:
     """Return the place that a cell of a table names; a relative path lies beside the table.
 
-    Raises UserError where it is a URL that is not opened.
+    Blanks around a path are left out, unless there is a file whose name they belong to. Raises UserError where
+    it is a URL that is not opened.
     """
+    place = _resolved(reference, table)
+    if reference == reference.strip() or (protocol_of(place) == "file" and os.path.exists(opened(place))):
+        return place
+    return _resolved(reference.strip(), table)
+
+
+def _resolved(reference: str, table: str) -> Place:
     place = Place(reference)
     check(place)
     if is_url(place):
