@@ -147,7 +147,7 @@ def _parse(
             raise BadCell(name, f"{name} is empty: {MEANING[name]}")
     texts = {name: _text(name, cells[name]) for name in WORDS if name in cells}
     places = {name: _place(name, cells[name], table) for name in PLACES if name in cells}
-    written = {name: cells[name].strip() for name in places}
+    named = {name: cells[name].strip() for name in places}
     prompt, negative = texts.get("prompt", ""), texts.get("negative_prompt")
     times = {name: _seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
     given = {name: cells[name] for name in EchoConfig.names() if name in cells}
@@ -156,8 +156,8 @@ def _parse(
         known_settings[asked] = {name: _setting(name, value) for name, value in given.items()}
     overrides = known_settings[asked]
     seed = _seed(cells["seed"]) if "seed" in cells else None
-    content = {"reference": "", "prompt": prompt, "negative_prompt": negative, "seed": seed}
-    content |= written | times | overrides
+    written_down = {"reference": "", "prompt": prompt, "negative_prompt": negative} | named
+    content = written_down | {"seed": seed} | times | overrides
     name = _text("id", str(cells["id"])) if "id" in cells else digest(content)[:ID_LENGTH]
     taken = {*REQUIRED, *OPTIONAL, *overrides}
     return Sample(
@@ -272,8 +272,8 @@ def _setting(name: str, value: Any) -> Any:
 def resolve_reference(reference: str, table: str) -> Place:
     """Return the place that a cell of a table names; a relative path lies beside the table.
 
-    Blanks around a path are left out, unless there is a file whose name they belong to. Raises UserError where
-    it is a URL that is not opened.
+    Blanks around a path are left out, unless there is a file whose name they belong to. Raises UserError
+    where it is a URL that is not opened.
     """
     place = _resolved(reference, table)
     if reference == reference.strip() or (protocol_of(place) == "file" and os.path.exists(opened(place))):
