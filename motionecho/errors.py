@@ -25,7 +25,12 @@ class Transient(MotionEchoError):
 
 
 class Unreachable(Transient):
-    """A file that cannot be had now: forbidden, gone, asked to wait, no answer. Not its row's fault."""
+    """A file that cannot be had now: forbidden, gone, asked to wait, no answer. Not its row's fault.
+
+    `passing` tells that it may be had a moment later, and was waited for in vain.
+    """
+
+    passing = False
 
 
 class PoisonedDevice(MotionEchoError):

@@ -4,7 +4,7 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, ValidationError
+from pydantic import BeforeValidator, ConfigDict, ValidationError, WrapValidator
 from pydantic_core import PydanticKnownError
 
 from motionecho.errors import UserError, nearest
@@ -50,6 +50,10 @@ Number = Annotated[float, BeforeValidator(_number)]
 Truth = Annotated[bool, stripped]
 Maybe = Annotated[T | None, BeforeValidator(_or_none)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
+Kept = Annotated[str, WrapValidator(lambda text, check: text if isinstance(text, str) else check(text))]
+Places = Annotated[
+    tuple[Kept, ...], BeforeValidator(_list)
+]  # texts whose class says more, see runs/places.py
 
 
 def read_as(kind: type[T], data: Any, where: str) -> T:

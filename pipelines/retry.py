@@ -29,9 +29,10 @@ def only_failed(store: RunStore, manifest: str, settings: RunSettings) -> Work:
         raise UserError(f'no sample of "{store.url}" has failed: there is nothing to retry')
     work = plan_generation(manifest, settings, store.url, retry_failed=True, index=index)
     todo = tuple(task for task in work.todo if task.payload.id in failed)
-    if not todo:
+    unread = [row for row in work.unread if row.id in failed]
+    if not todo and not unread:
         raise UserError(
             f"none of the {len(failed)} failed samples can run: their rows are bad as they stand in "
             f'"{manifest}"; mend them there (ids kept), and retry'
         )
-    return dataclasses.replace(work, todo=todo)
+    return dataclasses.replace(work, todo=todo, unread=unread)

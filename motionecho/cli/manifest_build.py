@@ -8,6 +8,7 @@ import typer
 from motionecho.cli.options import JsonOption
 from motionecho.cli.printing import count, put, put_json, say
 from motionecho.errors import UserError
+from motionecho.runs.places import Place
 
 if TYPE_CHECKING:
     from motionecho.manifest import Sample
@@ -17,14 +18,31 @@ def build(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="Folder of videos, one video, or a table; path or URL.", show_default=False
+            parser=Place,
+            metavar="SOURCE",
+            help="Folder of videos, one video, or a table; path or URL.",
+            show_default=False,
         ),
     ],
     out: Annotated[
-        str, typer.Option("--out", "-o", help="The manifest: .parquet, .csv or .jsonl.", show_default=False)
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=Place,
+            metavar="FILE",
+            help="The manifest: .parquet, .csv or .jsonl.",
+            show_default=False,
+        ),
     ],
     prompts: Annotated[
-        str | None, typer.Option("--prompts", help="Text with a prompt a line, or a table; for a folder.")
+        str | None,
+        typer.Option(
+            "--prompts",
+            parser=Place,
+            metavar="FILE",
+            help="Text with a prompt a line, or a table; for a folder.",
+        ),
     ] = None,
     join: Annotated[
         str | None, typer.Option("--join", help="Column of the prompts' table that names the video.")
@@ -64,7 +82,6 @@ def build(
 def checked(rows: list[dict[str, Any]], source: str, out: str) -> "list[Sample]":
     """Return the rows as a manifest at `out`; UserError, with the first mistake, unless all are fine."""
     from motionecho.manifest import BadRow, check_rows
-    from motionecho.runs.places import Place
 
     parsed = check_rows(rows, out)
     bad = [row for row in parsed if isinstance(row, BadRow)]
@@ -85,7 +102,6 @@ def checked(rows: list[dict[str, Any]], source: str, out: str) -> "list[Sample]"
 def _rows(source: str, prompts: str | None, join: str | None) -> list[dict[str, Any]]:
     from motionecho.manifest.build import from_folder, from_table
     from motionecho.manifest.tables import TABLES
-    from motionecho.runs.places import Place
 
     if os.path.splitext(Place(source).name)[1].lower() in TABLES:
         if prompts or join:

@@ -18,6 +18,7 @@ from motionecho.cli.options import (
 from motionecho.cli.running import banner, execute, read_cluster
 from motionecho.cli.status import open_run
 from motionecho.errors import UserError
+from motionecho.runs.places import Place, lacks
 
 
 @flattened
@@ -26,7 +27,9 @@ def retry(
     cluster: ClusterOptions,
     manifest: Annotated[
         str | None,
-        typer.Argument(metavar="MANIFEST", help="Where its rows are now. [default: as it was submitted]"),
+        typer.Argument(
+            parser=Place, metavar="MANIFEST", help="Where its rows are now. [default: as it was submitted]"
+        ),
     ] = None,
     device: DeviceOption = None,
     offload: OffloadOption = None,
@@ -40,8 +43,10 @@ def retry(
 
     store = open_run(run)
     place = manifest or (store.progress() or {}).get("manifest")
-    if not place:
-        raise UserError(f'"{store.url}" does not say what manifest it was made of: name it after RUN')
+    if not place or lacks(place):
+        why = "was made of a manifest whose URL had a login or a signature, which is not stored"
+        why = why if place else "does not say what manifest it was made of"
+        raise UserError(f'"{store.url}" {why}: name it after RUN')
     if is_job_server(cluster.address):
         raise UserError(
             f"as a job: motionecho batch submit {place} --out {store.url} --retry-failed --address ..."

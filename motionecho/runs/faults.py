@@ -99,7 +99,9 @@ def _fault(place: Place, problem: Exception) -> MotionEchoError:
         return BadSample(f'"{place}" leads to "{told(str(problem))}", which is not opened')
     if isinstance(problem, ValueError) or getattr(problem, "errno", None) in PERMANENT_ERRNO - {errno.EROFS}:
         return BadSample(f'"{place}" names no file: {_words(place, problem)}')
-    return Unreachable(_why(place, problem))
+    fault = Unreachable(_why(place, problem))
+    fault.passing = not permanent(problem)
+    return fault
 
 
 def _why(place: Place, problem: Exception) -> str:
