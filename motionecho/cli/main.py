@@ -9,7 +9,8 @@ import typer
 
 from motionecho.cli.exits import Exit
 from motionecho.cli.printing import say
-from motionecho.errors import BadSample, MotionEchoError, UserError
+from motionecho.errors import BadSample, MotionEchoError, Unreachable, UserError
+from motionecho.runs.places import told
 
 DEBUG = "--debug"
 
@@ -45,15 +46,16 @@ def _told(problem: Exception, arguments: Sequence[str]) -> Exit:
     if show is not None:  # the parser's own errors print themselves, with the usage line
         show()
         return Exit.USAGE
+    said = told(str(problem))
     if isinstance(problem, UserError):
-        say(f"error: {problem}")
+        say(f"error: {said}")
         return Exit.USAGE
-    if isinstance(problem, BadSample):
-        say(f"error: {problem}")
+    if isinstance(problem, BadSample | Unreachable):
+        say(f"error: {said}")
         return Exit.FAILED_SAMPLES
     if isinstance(problem, MotionEchoError):
-        say(f"error: {problem}")
+        say(f"error: {said}")
         return Exit.UNEXPECTED
-    say(f"unexpected {type(problem).__name__}: {problem or 'no message'}")
-    say(f"for the traceback, run: {shlex.join(['motionecho', DEBUG, *arguments])}")
+    say(f"unexpected {type(problem).__name__}: {said or 'no message'}")
+    say(f"for the traceback, run: {told(shlex.join(['motionecho', DEBUG, *arguments]))}")
     return Exit.UNEXPECTED

@@ -209,7 +209,7 @@ def _cell(name: str, value: Any) -> Any:
     if name not in PLACES:
         return carried(value)
     if isinstance(value, str):
-        return Place(value.strip() if is_url(value.strip()) else value)
+        return Place(value if isinstance(value, Place) or not is_url(value.strip()) else value.strip())
     return [_cell(name, item) for item in value] if isinstance(value, list) else carried(value)
 
 

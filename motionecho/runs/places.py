@@ -174,31 +174,38 @@ def carried(value: Any) -> Any:
 def _parts(url: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the pieces of a URL behind its scheme as they are shown, each with what was left out of it."""
     protocol, rest = protocol_of(url), url.partition("://")[2]
-    web = protocol in WEB
-    host, rest = _host(rest, web)
-    if web and BROKEN_PORT.fullmatch(host):  # "user:pass/word@host", or as much of that as a text has
-        login, _, rest = (host + rest).rpartition("@") if "@" in rest else (host, "", rest)
-        host, rest = _host(rest, web)
-        yield f"{LEFT_OUT}@{host}", [login]
+    return _web(rest) if protocol in WEB else _other(rest, protocol != "file")
+
+
+def _web(rest: str) -> Iterator[tuple[str, list[str]]]:
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    tail = rest[len(host) :]
+    if BROKEN_PORT.fullmatch(host):  # "user:pass/word@host", or as much of that as a text has
+        login, at, rest = rest.rpartition("@") if "@" in tail else (host, "@", tail)
+        host = re.split("[/?#]", rest, maxsplit=1)[0]
+        tail = rest[len(host) :]
     else:
-        login, at, machine = host.rpartition("@")
-        secret = at and (web or ":" in unquote(login))
-        yield (f"{LEFT_OUT}@{machine}", [login, login.partition(":")[2]]) if secret else (host, [])
-    path, mark, query = (rest.split("#")[0] if web else rest).partition("?")
-    if web:
-        yield _path(path)
-        yield _query(query) if mark else ("", [])
-    elif protocol != "file" and _is_signed(query):
-        yield path, []
+        login, at, host = host.rpartition("@")
+    yield f"{LEFT_OUT}@{host}" if at else host, [login, login.partition(":")[2]]
+    path, mark, query = tail.split("#")[0].partition("?")
+    yield _path(path)
+    yield _query(query) if mark else ("", [])
+
+
+def _other(rest: str, queried: bool) -> Iterator[tuple[str, list[str]]]:
+    """Elsewhere a name alone is no login, and a question mark is the path's unless a signature follows."""
+    inner = SCHEME.search(rest)  # of a chain, which is not opened but shown
+    rest, nested = (rest[: inner.start()], rest[inner.start() :]) if inner else (rest, "")
+    host, slash, tail = rest.partition("/")
+    login, at, machine = host.rpartition("@")
+    secret = at and ":" in unquote(login)
+    yield (f"{LEFT_OUT}@{machine}", [login, login.partition(":")[2]]) if secret else (host, [])
+    path, _, query = tail.partition("?")
+    signed = queried and _is_signed(query)
+    yield slash + (path if signed else tail), []
+    if signed:
         yield _query(query)
-    else:
-        yield _path(rest) if "://" in rest and protocol != "file" else (rest, [])
-
-
-def _host(rest: str, web: bool) -> tuple[str, str]:
-    found = re.match("[^/?#]*" if web else "[^/]*", rest)
-    end = found.end() if found else 0
-    return rest[:end], rest[end:]
+    yield bare(nested), [nested] if bare(nested) != nested else []
 
 
 def _path(path: str) -> tuple[str, list[str]]:
