@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
+import fsspec
 from fsspec.implementations.dirfs import DirFileSystem
 
 from motionecho.errors import UserError
@@ -37,7 +38,7 @@ class Folder:
     @classmethod
     def at(cls, url: str, patience_s: float = PATIENCE_S) -> Self:
         """Make the folder of a URL or path; UserError where it is not opened, or has a login or signature."""
-        fs, path = open_url(_without_secrets(url))
+        fs, path = _open(url)
         text = path if is_local(fs) else str(url).rstrip("/")
         path = path if path == "/" else path.rstrip("/")
         return cls(text, DirFileSystem(path, fs, skip_instance_cache=True), patience_s)
@@ -45,7 +46,7 @@ class Folder:
     @classmethod
     def holding(cls, url: str, patience_s: float = PATIENCE_S) -> tuple[Self, str]:
         """Return the folder that a file's URL is in, and the file's name there."""
-        fs, path = open_url(_without_secrets(url))
+        fs, path = _open(url)
         parent, _, name = path.rpartition("/")
         scheme, _, rest = url.partition("://")
         text = (parent or "/") if is_local(fs) else f"{scheme}://{rest.rpartition('/')[0]}"
@@ -157,11 +158,12 @@ class Folder:
         self.fs.fs.invalidate_cache()  # DirFileSystem's own forgets the folder, and not what is below
 
 
-def _without_secrets(url: str) -> str:
-    """Return a folder's URL; many processes open it, by a name that is stored."""
+def _open(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Open a place that many processes open, by a name that is stored."""
+    fs, path = open_url(url)
     if Place(url).is_secret:
         raise UserError(
             f'"{Place(url)}" has a login or a signature; what is written or listed takes its credentials '
             "from the environment: name it without them"
         )
-    return url
+    return fs, path
