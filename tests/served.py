@@ -51,7 +51,7 @@ def served(answer: Callable[[str, str, str | None], Answer]) -> Iterator[Server]
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server = Server(f"127.0.0.1:{listening.server_port}")
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield server
     finally:
