@@ -127,3 +127,15 @@ def test_mistakes_are_one_sentence_and_write_nothing(
     assert said in done.sentence()
     assert not (folder / "m.csv").exists()
     assert (folder / "there.csv").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "reference", ['"https://me:word@host/a.mp4"', '["b.mp4", "https://host/a.mp4?sig=word"]']
+)
+def test_what_opens_a_file_is_not_written_into_a_manifest(cli: Cli, tmp_path: Path, reference: str) -> None:
+    (tmp_path / "old.jsonl").write_text(f'{{"reference": {reference}, "prompt": "a cat"}}\n')
+    done = cli("manifest", "build", tmp_path / "old.jsonl", "-o", tmp_path / "new.csv")
+    assert done.code == Exit.USAGE
+    assert "has a login or a signature, which is not written into a manifest" in done.sentence()
+    assert "word" not in done.err
+    assert not (tmp_path / "new.csv").exists()
