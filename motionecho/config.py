@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from motionecho.errors import UserError, nearest
-from motionecho.strict import STRICT, Maybe, Names, Number, Truth, Whole, mistake, read_as, stripped
+from motionecho.strict import STRICT, Maybe, Names, Number, Places, Truth, Whole, mistake, read_as, stripped
 
 # What follows a motion, by the word that settings choose it with: "module:function", imported when used.
 STRATEGIES = {"motionclone": "motionecho.guidance.motionclone:strategy"}
@@ -210,7 +210,7 @@ class Placement:
     """
 
     device: str = "auto"
-    weights: Names = ()
+    weights: Places = ()
     offload: bool = False
     eager: bool = False
 

@@ -16,6 +16,10 @@ class BadSample(MotionEchoError):
     """A sample that can never succeed as it stands: recorded with its reason, not retried."""
 
 
+class NotThere(BadSample):
+    """A file that is not where its row says it is, in a store that can be read."""
+
+
 class Transient(MotionEchoError):
     """A failure of the surroundings (storage, a lost node): the same sample may succeed elsewhere."""
 
@@ -26,6 +30,15 @@ class Damaged(MotionEchoError):
 
 class NewerVersion(UserError):
     """A file that a newer version of motionecho wrote: this one would misread it."""
+
+
+class Unreachable(Transient):
+    """A file that cannot be had now: forbidden, gone, asked to wait, no answer. Not its row's fault.
+
+    `passing` tells that it may be had a moment later, and was waited for in vain.
+    """
+
+    passing = False
 
 
 class PoisonedDevice(MotionEchoError):

@@ -37,7 +37,8 @@ def _list(value: Any) -> Any:
     if not isinstance(value, str | list | tuple):
         raise ValueError("is no list of names")
     parts = value.split(",") if isinstance(value, str) else value
-    return tuple(str(part).strip() for part in parts if str(part).strip())
+    texts = (part if isinstance(part, str) and part == part.strip() else str(part).strip() for part in parts)
+    return tuple(text for text in texts if text)
 
 
 def _word(value: Any) -> Any:
@@ -50,6 +51,7 @@ Number = Annotated[float, BeforeValidator(_number)]
 Truth = Annotated[bool, stripped]
 Maybe = Annotated[T | None, BeforeValidator(_or_none)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
+Places = Annotated[tuple[Any, ...], BeforeValidator(_list)]  # texts of a class that says more than they do
 
 
 def read_as(kind: type[T], data: Any, where: str) -> T:

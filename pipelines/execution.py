@@ -77,3 +77,4 @@ class Summary:
     seconds: float
     sheet: str | None
     failures: dict[str, int] = field(default_factory=dict)
+    unread: int = 0  # of those left, rows whose files could not be had

@@ -2,27 +2,31 @@
 
 import dataclasses
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from motionecho.config import EchoConfig, RunSettings
-from motionecho.errors import MotionEchoError, UserError
+from motionecho.errors import MotionEchoError, Transient, Unreachable, UserError
 from motionecho.manifest import BadRow, Sample, TakenId, read_manifest
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.runs import files
+from motionecho.runs.faults import fault_of
 from motionecho.runs.keys import KEY_LENGTH, digest, file_digest, motion_key, sample_key
+from motionecho.runs.places import is_url, opened, told
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
 from pipelines.tasks import MakeSample, Task
 
 HASHING_THREADS = 8
+Hashed = tuple[str, str] | MotionEchoError
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A manifest against a store, in numbers: rows = done + failed_before + todo + len(bad)."""
+    """A manifest against a store, in numbers: rows = done + failed_before + todo + len(bad) + len(unread)."""
 
     rows: int
     references: int  # distinct reference files
@@ -32,11 +36,15 @@ class Plan:
     failed_before: int
     todo: int
     bad: list[BadRow]
+    unread: list[BadRow]
 
 
 @dataclass(frozen=True)
 class Work:
-    """The plan with all that doing it needs: `tasks` are the good rows, `todo` those to run, in order."""
+    """The plan with all that doing it needs: `tasks` are the good rows, `todo` those to run, in order.
+
+    `unread` are rows whose files cannot be had now, through no fault of theirs: they stay to be done.
+    """
 
     tasks: dict[str, Task]
     todo: tuple[Task, ...]
@@ -45,6 +53,7 @@ class Work:
     retry_failed: bool
     motions: set[str]  # keys of the motions in the store
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # manifests, and their rows' keys
+    unread: list[BadRow] = field(default_factory=list)
 
     @property
     def given_up(self) -> list[str]:
@@ -54,7 +63,7 @@ class Work:
     @property
     def plan(self) -> Plan:
         return Plan(
-            rows=len(self.tasks) + len(self.bad),
+            rows=len(self.tasks) + len(self.bad) + len(self.unread),
             references=len({task.payload.reference_sha256 for task in self.tasks.values()}),
             motions=len({task.shares for task in self.todo}),
             motions_cached=len({task.shares for task in self.todo} & self.motions),
@@ -62,6 +71,7 @@ class Work:
             failed_before=0 if self.retry_failed else len(self.given_up),
             todo=len(self.todo),
             bad=self.bad,
+            unread=self.unread,
         )
 
 
@@ -73,27 +83,35 @@ def plan_generation(
     retry_failed: bool = False,
     motions: str | None = None,
     index: Index | None = None,
+    rows: Sequence[Sample | BadRow] | None = None,
 ) -> Work:
     """Read the manifest, hash its references and compare with the store. Writes nothing.
 
     `motions` is where inverted references are shared, unless the run says so itself. `index` is a look at the
-    store that was taken a moment ago, to save another.
+    store that was taken a moment ago, to save another. `rows` stand for those of the manifest.
 
     Raises UserError where the manifest as a whole, the pair or the store's address cannot be used.
     """
     spec = pair_spec(settings.pair, settings.placement.weights)
-    rows = read_manifest(manifest_path)[:limit]
+    rows = (read_manifest(manifest_path) if rows is None else rows)[:limit]
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]
     index, cached = what_is_there(store_url, motions, index)
-    hashed = hash_references({sample.reference for sample in samples}, index.values())
+    hashed = hash_references((sample.reference for sample in samples), index.values())
 
     tasks: dict[str, Task] = {}
-    keying = _Keying(settings, spec)
+    unread: list[BadRow] = []
+    keying, last = _Keying(settings, spec), _last_hashed(index.values())
     for sample in samples:
-        reference = hashed[sample.reference]
-        if isinstance(reference, str):
-            bad.append(BadRow(sample.row, sample.id, reference, sample.inputs()))
+        reference = hashed[opened(sample.reference)]
+        if isinstance(reference, Unreachable) and sample.reference in last:  # what is done needs it no more
+            task = keying.task(sample, *last[sample.reference])
+            if task.key in index and index[task.key].ok:
+                tasks.setdefault(task.key, task)
+                continue
+        if isinstance(reference, MotionEchoError):
+            row = BadRow(sample.row, sample.id, str(reference), sample.inputs(), "reference")
+            (unread if isinstance(reference, Transient) else bad).append(row)
             continue
         task = keying.task(sample, *reference)
         twin = tasks.setdefault(task.key, task)
@@ -102,7 +120,7 @@ def plan_generation(
             same = f'it is the same sample as row {first.row} (id "{first.id}")'
             bad.append(BadRow(sample.row, sample.id, f"{same}: give it another seed", sample.inputs()))
 
-    _refuse(manifest_path, bad, len(tasks))
+    _refuse(manifest_path, bad, len(tasks) + len(unread))
     return Work(
         tasks=tasks,
         todo=tuple(first_of_each_reference_first(to_do(tasks, index, retry_failed))),
@@ -110,7 +128,8 @@ def plan_generation(
         index=index,
         retry_failed=retry_failed,
         motions=cached,
-        sources={files.absolute(manifest_path): rows_of(tasks, bad)},
+        sources={files.absolute(manifest_path): rows_of(tasks, [*bad, *unread])},
+        unread=unread,
     )
 
 
@@ -122,6 +141,7 @@ def together(works: Sequence[Work]) -> Work:
         tasks={key: task for work in works for key, task in work.tasks.items()},
         todo=tuple(first_of_each_reference_first(todo.values())),
         bad=list({bad_row_key(row): row for work in works for row in work.bad}.values()),
+        unread=list({bad_row_key(row): row for work in works for row in work.unread}.values()),
         sources={name: keys for work in works for name, keys in work.sources.items()},
     )
 
@@ -135,9 +155,9 @@ def to_do(tasks: Mapping[str, Task], index: Index, retry_failed: bool) -> list[T
     ]
 
 
-def rows_of(tasks: Iterable[str], bad: Iterable[BadRow]) -> tuple[str, ...]:
+def rows_of(tasks: Iterable[str], others: Iterable[BadRow]) -> tuple[str, ...]:
     """Return the keys of all records that a manifest asks for."""
-    return (*tasks, *dict.fromkeys(map(bad_row_key, bad)))
+    return (*tasks, *dict.fromkeys(map(bad_row_key, others)))
 
 
 def bad_row_key(row: BadRow) -> str:
@@ -146,7 +166,7 @@ def bad_row_key(row: BadRow) -> str:
 
 
 def _refuse(path: str, bad: list[BadRow], good: int) -> None:
-    """Raise UserError where an id is taken twice or no row can run: mistakes of a table, not of a row."""
+    """Raise UserError where an id is taken twice or no row can ever run: mistakes of a table, not a row."""
     for row in bad:
         if isinstance(row, TakenId):
             raise UserError(f'row {row.row} of manifest "{path}": {row.reason}')
@@ -170,7 +190,7 @@ def what_is_there(
     except UserError:
         raise
     except Exception as problem:
-        raise UserError(f'cannot read "{store.url}": {problem}') from problem
+        raise UserError(f'cannot read "{store.url}": {told(str(problem))}') from problem
 
 
 def first_of_each_reference_first(tasks: Iterable[Task]) -> list[Task]:
@@ -184,29 +204,44 @@ def first_of_each_reference_first(tasks: Iterable[Task]) -> list[Task]:
     return first + rest
 
 
-def hash_references(uris: set[str], known: Iterable[Entry]) -> dict[str, tuple[str, str] | str]:
-    """Map each URI to (sha256, version), or to the reason why it cannot be read.
+def hash_references(places: Iterable[str], known: Iterable[Entry]) -> dict[str, Hashed]:
+    """Map what opens each place to (sha256, version), or to the error that says why it cannot be read.
 
-    A file that the store's records have hashed before, and whose version is unchanged, is not read again.
+    A file that the store's records have hashed before, and whose version is unchanged, is not read again; it
+    is where a sample of it failed: a file's size and time may be as before although its bytes are not.
     """
-    before = {(entry.reference, entry.version): entry.sha256 for entry in known if entry.sha256}
+    said: dict[tuple[str, str | None], set[str | None]] = defaultdict(set)
+    for entry in known:
+        said[entry.reference, entry.version].add(entry.sha256 if entry.ok and entry.version else None)
+    before = {key: next(iter(found)) for key, found in said.items() if len(found) == 1}
+    silent: set[str] = set()  # stores that were waited for in vain, once
 
-    def one(uri: str) -> tuple[str, str] | str:
+    def one(place: str) -> Hashed:
+        store = "/".join(opened(place).split("/")[:3]) if is_url(place) else ""
+        patience_s = 0.0 if store in silent else files.HURRIED_S
         try:
-            version = files.version_of(uri)
-            sha256 = before.get((uri, version))
+            version = files.version_of(place, patience_s)
+            sha256 = before.get((str(place), version))
             if sha256 is None:
-                with files.fetch(uri) as path:
+                with files.fetch(place, patience_s) as path:
                     sha256 = file_digest(path)
             return sha256, version
-        except MotionEchoError as problem:
-            return str(problem)
         except Exception as problem:  # whatever a remote driver raises concerns this reference only
-            return f'"{uri}" cannot be read: {type(problem).__name__}: {problem}'
+            fault = fault_of(place, problem)
+            if isinstance(fault, Unreachable) and fault.passing:
+                silent.add(store)
+            return fault
 
-    ordered = sorted(uris)
+    distinct = {opened(place): place for place in places}
     with ThreadPoolExecutor(HASHING_THREADS) as pool:
-        return dict(zip(ordered, pool.map(one, ordered), strict=True))
+        return dict(zip(distinct, pool.map(one, distinct.values()), strict=True))
+
+
+def _last_hashed(known: Iterable[Entry]) -> dict[str, tuple[str, str]]:
+    """Map references to what they were when a finished sample was made of them."""
+    return {
+        entry.reference: (entry.sha256, entry.version or "") for entry in known if entry.ok and entry.sha256
+    }
 
 
 class _Keying:

@@ -1,7 +1,6 @@
 """One sample made once more from its record, to be compared."""
 
 import dataclasses
-import json
 import os
 import tempfile
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from motionecho.errors import UserError
+from motionecho.manifest import check_rows
+from motionecho.manifest.lacking import completed
 from motionecho.runs.notes import Host
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
@@ -47,19 +48,24 @@ def find(store: RunStore, sample: str) -> Record:
     return ok[-1]
 
 
-def replay(store: RunStore, sample: str, device: str | None = None, out: str | None = None) -> Replay:
+def replay(
+    store: RunStore,
+    sample: str,
+    device: str | None = None,
+    out: str | None = None,
+    manifest: str | None = None,
+) -> Replay:
     """Make one sample again here, its inversion included, and compare the latents.
 
-    `out` keeps the new video. Raises UserError where the sample's row cannot run any more.
+    `out` keeps the new video; `manifest` has what opens the reference, where the record may not hold it.
+    Raises UserError where the sample's row cannot run any more.
     """
     record, settings = find(store, sample), settings_of(store, device)
     with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
-        manifest = os.path.join(folder, "one.jsonl")
-        with open(manifest, "w", encoding="utf-8") as stream:
-            stream.write(json.dumps(record.inputs) + "\n")
-        work = plan_generation(manifest, settings, os.path.join(folder, "run"))
+        rows = check_rows(completed([record.inputs], manifest), store.url)
+        work = plan_generation(store.url, settings, os.path.join(folder, "run"), rows=rows)
         if not work.todo:
-            raise UserError(f'cannot replay "{record.id}": {work.bad[0].reason}')
+            raise UserError(f'cannot replay "{record.id}": {[*work.bad, *work.unread][0].reason}')
         task = dataclasses.replace(work.todo[0], attempt="replay")
         _as_many_threads(record.where)
         made: dict[str, Any] = {}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from motionecho.config import RunSettings
 from motionecho.errors import UserError
+from motionecho.runs.places import lacks
 from motionecho.runs.state import latest_sources
 from motionecho.runs.store import RunStore
 from pipelines.plan import Work, plan_generation, together
@@ -24,11 +25,17 @@ def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
 
 
 def manifests_of(store: RunStore) -> list[str]:
-    """Return every manifest that was submitted to the run; UserError where none is noted."""
+    """Return every manifest that was submitted to the run; UserError where none can be opened by its note."""
     words = [word for word in store.words() if word.role == "driver"]
     found = list(latest_sources(words)) or [m for w in words if (m := w.says.get("manifest"))]
     if not found:
         raise UserError(f'"{store.url}" does not say what manifest it was made of: name it after RUN')
+    signed = next((manifest for manifest in found if lacks(manifest)), None)
+    if signed:
+        raise UserError(
+            f'"{store.url}" was made of "{signed}", whose login or signature is not stored: '
+            "name it in full after RUN"
+        )
     return found
 
 
@@ -42,12 +49,13 @@ def only_failed(store: RunStore, manifests: Sequence[str], settings: RunSettings
         plan_generation(manifest, settings, store.url, retry_failed=True, index=index)
         for manifest in manifests
     ]
-    work = together(works)
+    work, asked = together(works), {*failed, *(index[key].id for key in void)}
     todo = tuple(task for task in work.todo if task.payload.id in failed or task.key in void)
-    if not todo:
+    unread = [row for row in work.unread if row.id in asked]
+    if not todo and not unread:
         names = ", ".join(f'"{manifest}"' for manifest in manifests)
         raise UserError(
             f"none of the {len(failed) + len(void)} failed samples can run: their rows are bad as they stand "
             f"in {names}; mend them there (ids kept), and retry"
         )
-    return dataclasses.replace(work, todo=todo)
+    return dataclasses.replace(work, todo=todo, unread=unread)

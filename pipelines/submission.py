@@ -82,6 +82,7 @@ def drive(
         already_done=already_done,
         failed=failed,
         left=before.rows - committed - already_done - failed,
+        unread=len(before.unread),
         stopped=stopped,
         interrupted=interrupted,
         seconds=round(time.monotonic() - began, 3),

@@ -13,6 +13,7 @@ from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, PoisonedDevice, Transient, UserError
 from motionecho.manifest import Sample
 from motionecho.runs.notes import ErrorNote, Host
+from motionecho.runs.places import told
 from motionecho.runs.results import Entry
 
 Kind = Literal["bad", "strike", "infra", "poisoned"]
@@ -163,5 +164,5 @@ def failure_of(problem: BaseException, stage: str) -> Failure:
         kind = "infra"
     elif isinstance(problem, PoisonedDevice) or (broken and not out_of_memory):
         kind = "poisoned"
-    tail = "" if kind == "bad" else "".join(traceback.format_exception(problem))[-3000:]
-    return Failure(kind, name, (text or name)[:1000], stage, tail)
+    tail = "" if kind == "bad" else told("".join(traceback.format_exception(problem)))[-3000:]
+    return Failure(kind, name, (told(text) or name)[:1000], stage, tail)

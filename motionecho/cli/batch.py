@@ -23,6 +23,7 @@ from motionecho.cli.plan import put_plan
 from motionecho.cli.printing import count, say
 from motionecho.cli.running import banner, execute, read_cluster
 from motionecho.errors import UserError
+from motionecho.runs.places import Place
 
 app = typer.Typer(help="Run a manifest of samples, and look at runs.", no_args_is_help=True)
 
@@ -48,7 +49,7 @@ def submit(
     from motionecho.cli.settings import resolve
 
     resolved = resolve(settings, placement, gate, metric)
-    url = out or f"runs/{Path(manifest).stem}"
+    url = out or f"runs/{Path(Place(manifest).name).stem}"
 
     from pipelines.execution import is_job_server
 

@@ -7,12 +7,14 @@ import typer
 
 from motionecho.cli.exits import Exit
 from motionecho.cli.options import (
+    AgainOption,
     DeviceOption,
     JsonOption,
     RunArgument,
 )
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.cli.status import open_run
+from motionecho.runs.places import Place
 
 
 def replay(
@@ -20,12 +22,13 @@ def replay(
     sample: Annotated[str, typer.Argument(metavar="SAMPLE", help="Its id or key.", show_default=False)],
     out: Annotated[str | None, typer.Option("--out", "-o", help="Keep the new video there.")] = None,
     device: DeviceOption = None,
+    manifest: AgainOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make one sample again on this machine and compare it with its record; exit code 3 where it differs."""
     from pipelines import replay
 
-    result = replay.replay(open_run(run), sample, device, out)
+    result = replay.replay(open_run(run), sample, device, out, manifest)
     for note in result.notes:
         say(f"note: {note}")
     if json:
@@ -50,7 +53,13 @@ def collect(
     run: RunArgument,
     out: Annotated[
         str,
-        typer.Option("--out", "-o", metavar="DIR|FILE.parquet", help="A folder for videos, or one table."),
+        typer.Option(
+            "--out",
+            "-o",
+            parser=Place,
+            metavar="DIR|FILE.parquet",
+            help="A folder for videos, or one table.",
+        ),
     ],
     json: JsonOption = False,
 ) -> None:

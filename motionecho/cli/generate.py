@@ -10,7 +10,8 @@ import typer
 from motionecho.cli.flatten import flattened
 from motionecho.cli.options import GateOptions, JsonOption, PlacementOptions, SettingsOptions
 from motionecho.cli.printing import duration, put, put_json, say, table
-from motionecho.errors import BadSample, UserError
+from motionecho.errors import BadSample, Unreachable, UserError
+from motionecho.runs.places import Place
 
 if TYPE_CHECKING:
     from motionecho.trace import Trace
@@ -23,7 +24,8 @@ TRACE_COLUMNS = (
 @flattened
 def generate(
     reference: Annotated[
-        str, typer.Argument(metavar="REF", help="Reference clip, path or URL.", show_default=False)
+        str,
+        typer.Argument(parser=Place, metavar="REF", help="Reference clip, path or URL.", show_default=False),
     ],
     prompt: Annotated[
         str, typer.Argument(metavar="PROMPT", help="What the video shows.", show_default=False)
@@ -98,7 +100,7 @@ def _as_usage() -> Iterator[None]:
     """A reference that cannot be used is a mistake in the command here, not a failed row."""
     try:
         yield
-    except BadSample as problem:
+    except (BadSample, Unreachable) as problem:
         raise UserError(str(problem)) from problem
 
 

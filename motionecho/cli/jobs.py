@@ -68,8 +68,11 @@ def ship_command(
     """
     from motionecho.cli.settings import settings_file
     from motionecho.runs.files import absolute
-    from pipelines.machines.upload import ship, ship_engine, ship_settings
+    from motionecho.runs.places import Place
+    from pipelines.machines.upload import refuse_secret, ship, ship_engine, ship_settings
 
+    for place in (*settings.placement.weights, cluster.motions or ""):
+        refuse_secret(Place(place), "the weights" if place in settings.placement.weights else "the motions")
     there = replace(
         cluster,
         address="auto",

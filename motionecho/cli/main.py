@@ -14,8 +14,9 @@ import typer
 
 from motionecho.cli.exits import Exit
 from motionecho.cli.printing import say
-from motionecho.errors import BadSample, MotionEchoError, UserError
+from motionecho.errors import BadSample, MotionEchoError, Unreachable, UserError
 from motionecho.report.visible import visible
+from motionecho.runs.places import told
 
 DEBUG = "--debug"
 
@@ -73,27 +74,28 @@ def run(arguments: Sequence[str]) -> int:
 def _told(problem: Exception, arguments: Sequence[str]) -> Exit:
     """Say what went wrong in one sentence, and return the code for it."""
     if hasattr(problem, "show"):  # the parser's own errors print themselves, with the usage line
-        said = io.StringIO()
-        problem.show(file=said)
-        say(*_typed(said.getvalue().rstrip(), problem, arguments).split("\n"))
+        shown = io.StringIO()
+        problem.show(file=shown)
+        say(*told(_typed(shown.getvalue().rstrip(), problem, arguments)).split("\n"))
         return Exit.USAGE
+    said = told(str(problem))
     if isinstance(problem, UserError):
-        say(f"error: {problem}")
+        say(f"error: {said}")
         return Exit.USAGE
-    if isinstance(problem, BadSample):
-        say(f"error: {problem}")
+    if isinstance(problem, BadSample | Unreachable):
+        say(f"error: {said}")
         return Exit.FAILED_SAMPLES
     if isinstance(problem, MotionEchoError):
-        say(f"error: {problem}")
+        say(f"error: {said}")
         return Exit.UNEXPECTED
-    say(f"unexpected {type(problem).__name__}: {problem or 'no message'}")
-    say(f"for the traceback, run: {shlex.join(['motionecho', DEBUG, *arguments])}")
+    say(f"unexpected {type(problem).__name__}: {said or 'no message'}")
+    say(f"for the traceback, run: {told(shlex.join(['motionecho', DEBUG, *arguments]))}")
     return Exit.UNEXPECTED
 
 
 def _typed(said: str, problem: Any, arguments: Sequence[str]) -> str:
     """Keep a line that was typed within an argument from being one of the parser's lines."""
     if any("\n" in argument for argument in arguments):
-        told = problem.format_message()
-        said = said.replace(told, visible(told))
+        message = problem.format_message()
+        said = said.replace(message, visible(message))
     return said

@@ -11,7 +11,7 @@ from motionecho.cli.exits import Exit
 from motionecho.cli.manifest_build import build
 from motionecho.cli.options import FitOption, JsonOption, ManifestArgument, PairOption, SettingsOptions
 from motionecho.cli.printing import count, put, put_json, say, table
-from motionecho.errors import BadSample, MotionEchoError
+from motionecho.errors import BadSample, MotionEchoError, NotThere
 
 if TYPE_CHECKING:
     from motionecho.manifest import Sample
@@ -81,7 +81,7 @@ def clip_remark(sample: "Sample", spec: "PairSpec", fit: str) -> tuple[str, str]
         with fetch(sample.reference) as path:
             clip = read_clip(path, *size, sample.window, fit, name=sample.reference)
     except MotionEchoError as problem:
-        gone = "does not exist" in str(problem)
+        gone = isinstance(problem, NotThere)
         return "error", f"{problem}{'; mend the path, or leave the row out' if gone else ''}"
     remarks = list(outside_envelope(clip.info, clip.indices, spec))
     return ("warning", "; ".join(remarks)) if remarks else None

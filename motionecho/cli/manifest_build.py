@@ -8,6 +8,7 @@ import typer
 from motionecho.cli.options import JsonOption
 from motionecho.cli.printing import count, put, put_json, say
 from motionecho.errors import UserError
+from motionecho.runs.places import Place
 
 if TYPE_CHECKING:
     from motionecho.manifest import Sample
@@ -17,14 +18,31 @@ def build(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="Folder of videos, one video, or a table; path or URL.", show_default=False
+            parser=Place,
+            metavar="SOURCE",
+            help="Folder of videos, one video, or a table; path or URL.",
+            show_default=False,
         ),
     ],
     out: Annotated[
-        str, typer.Option("--out", "-o", help="The manifest: .parquet, .csv or .jsonl.", show_default=False)
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=Place,
+            metavar="FILE",
+            help="The manifest: .parquet, .csv or .jsonl.",
+            show_default=False,
+        ),
     ],
     prompts: Annotated[
-        str | None, typer.Option("--prompts", help="Text with a prompt a line, or a table; for a folder.")
+        str | None,
+        typer.Option(
+            "--prompts",
+            parser=Place,
+            metavar="FILE",
+            help="Text with a prompt a line, or a table; for a folder.",
+        ),
     ] = None,
     join: Annotated[
         str | None, typer.Option("--join", help="Column of the prompts' table that names the video.")
@@ -70,14 +88,22 @@ def checked(rows: list[dict[str, Any]], source: str, out: str) -> "list[Sample]"
     if bad:
         more = f" ({len(bad) - 1} more rows have mistakes)" if len(bad) > 1 else ""
         raise UserError(f'"{source}" row {bad[0].row}: {bad[0].reason}{more}; nothing was written')
-    return [row for row in parsed if not isinstance(row, BadRow)]
+    samples = [row for row in parsed if not isinstance(row, BadRow)]
+    for sample in samples:
+        for place in (Place(sample.reference), Place(sample.video or "")):
+            if place.is_secret:
+                raise UserError(
+                    f'"{source}" row {sample.row}: "{place}" has a login or a signature, which is not '
+                    "written into a manifest: use the table as it is; nothing was written"
+                )
+    return samples
 
 
 def _rows(source: str, prompts: str | None, join: str | None) -> list[dict[str, Any]]:
     from motionecho.manifest.build import from_folder, from_table
     from motionecho.manifest.tables import TABLES
 
-    if os.path.splitext(source)[1].lower() in TABLES:
+    if os.path.splitext(Place(source).name)[1].lower() in TABLES:
         if prompts or join:
             raise UserError(
                 f'"{source}" is a table with prompts of its own; --prompts and --join are for folders'

@@ -5,16 +5,32 @@ from typing import Annotated
 
 import typer
 
+from motionecho.runs.places import Place
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)
+    str, typer.Argument(parser=Place, metavar="RUN", help="Folder or URL of a run.", show_default=False)
 ]
 ManifestArgument = Annotated[
     str,
-    typer.Argument(metavar="MANIFEST", help="Parquet, CSV or JSON lines; path or URL.", show_default=False),
+    typer.Argument(
+        parser=Place, metavar="MANIFEST", help="Parquet, CSV or JSON lines; path or URL.", show_default=False
+    ),
+]
+AgainOption = Annotated[
+    str | None,
+    typer.Option(
+        "--manifest",
+        parser=Place,
+        metavar="MANIFEST",
+        help="What the run was made of, where its URLs had a login or a signature: these are not stored.",
+    ),
 ]
 OutOption = Annotated[
-    str | None, typer.Option("--out", "-o", help="Folder or URL of the run. [default: runs/<name>]")
+    str | None,
+    typer.Option(
+        "--out", "-o", parser=Place, metavar="PLACE", help="Folder or URL of the run. [default: runs/<name>]"
+    ),
 ]
 MetricOption = Annotated[
     list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
@@ -34,7 +50,12 @@ SetOption = Annotated[
 ]
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", metavar="FILE.yaml", help="Settings from a file; single options win over it."),
+    typer.Option(
+        "--config",
+        parser=Place,
+        metavar="FILE.yaml",
+        help="Settings from a file; single options win over it.",
+    ),
 ]
 FitOption = Annotated[
     str | None,
@@ -125,11 +146,18 @@ class ClusterOptions:
     workers: WorkersOption = None
     engine: Annotated[
         str | None,
-        typer.Option("--engine", metavar="FILE.yaml", help="What each stage asks of the cluster."),
+        typer.Option(
+            "--engine", parser=Place, metavar="FILE.yaml", help="What each stage asks of the cluster."
+        ),
     ] = None
     motions: Annotated[
         str | None,
-        typer.Option("--motions", help="Folder or URL that shares inverted references between runs."),
+        typer.Option(
+            "--motions",
+            parser=Place,
+            metavar="PLACE",
+            help="Folder or URL that shares inverted references between runs.",
+        ),
     ] = None
 
 

@@ -21,6 +21,7 @@ from motionecho.cli.options import (
 from motionecho.cli.printing import count, put, put_json, say, size, table
 from motionecho.cli.running import read_cluster
 from motionecho.errors import UserError
+from motionecho.runs.places import Place
 
 if TYPE_CHECKING:
     from pipelines.estimate import Cost, Forecast
@@ -41,7 +42,8 @@ def plan(
         bool, typer.Option("--retry-failed", help="As if failed samples ran again.")
     ] = False,
     like: Annotated[
-        str | None, typer.Option("--like", metavar="RUN", help="Take the costs of another run's samples.")
+        str | None,
+        typer.Option("--like", parser=Place, metavar="RUN", help="Take the costs of another run's samples."),
     ] = None,
     pilot: Annotated[
         int | None,
@@ -55,7 +57,7 @@ def plan(
     if like and pilot:
         raise UserError("--like and --pilot are two sources of the same figures; give one of them")
     resolved = resolve(settings, placement, gate, metric)
-    url = out or f"runs/{Path(manifest).stem}"
+    url = out or f"runs/{Path(Place(manifest).name).stem}"
 
     from pipelines import estimate, generate
 
@@ -91,6 +93,8 @@ def put_plan(work: "Work", manifest: str, url: str, cost: "Cost | None" = None, 
         lines["storage"] = size(expected.bytes)
     if facts.bad:
         lines["bad rows"] = f"{len(facts.bad)}; row {facts.bad[0].row}: {facts.bad[0].reason}"
+    if facts.unread:
+        lines["not read"] = f"{len(facts.unread)}; row {facts.unread[0].row}: {facts.unread[0].reason}"
     put(table([{"plan": name, "": text} for name, text in lines.items()], limit=200))
 
 

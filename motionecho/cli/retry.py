@@ -18,6 +18,7 @@ from motionecho.cli.options import (
 from motionecho.cli.running import banner, execute, read_cluster
 from motionecho.cli.status import open_run
 from motionecho.errors import UserError
+from motionecho.runs.places import Place
 
 
 @flattened
@@ -26,7 +27,11 @@ def retry(
     cluster: ClusterOptions,
     manifest: Annotated[
         str | None,
-        typer.Argument(metavar="MANIFEST", help="Where its rows are now. [default: all that were submitted]"),
+        typer.Argument(
+            parser=Place,
+            metavar="MANIFEST",
+            help="Where its rows are now. [default: what was submitted]",
+        ),
     ] = None,
     device: DeviceOption = None,
     offload: OffloadOption = None,

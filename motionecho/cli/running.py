@@ -54,7 +54,8 @@ def verdict(summary: "Summary", allow_failures: bool) -> Exit:
         return Exit.INTERRUPTED
     if summary.stopped:
         return Exit.GUARD
-    return Exit.FAILED_SAMPLES if summary.failed and not allow_failures else Exit.OK
+    short = summary.failed or summary.unread
+    return Exit.FAILED_SAMPLES if short and not allow_failures else Exit.OK
 
 
 def banner(plan: "Plan", manifest: str, url: str, pair: str) -> None:
@@ -69,6 +70,8 @@ def banner(plan: "Plan", manifest: str, url: str, pair: str) -> None:
     )
     if plan.bad:
         say(f"bad rows   {len(plan.bad)}; the first: {plan.bad[0].reason}")
+    if plan.unread:
+        say(f"not read   {len(plan.unread)}; the first: {plan.unread[0].reason}")
     say("resume     the same command again")
 
 
@@ -82,5 +85,8 @@ def conclude(summary: "Summary", url: str) -> None:
         say(f"look at    {summary.sheet}")
     if summary.failed:
         say(f"failures   motionecho batch failures {url}")
+    if summary.unread:
+        rows = count(summary.unread, "row")
+        say(f"not read   {rows} whose files could not be had now; the same command again tries them")
     if summary.interrupted:
         say("interrupted: what is finished is kept; the same command again continues")

@@ -9,6 +9,7 @@ import typer
 from motionecho.cli.exits import Exit
 from motionecho.cli.options import (
     AddressOption,
+    AgainOption,
     DeviceOption,
     FitOption,
     JsonOption,
@@ -19,6 +20,7 @@ from motionecho.cli.printing import count, put, put_json, say, stderr, table
 from motionecho.cli.progress import Display
 from motionecho.cli.running import conclude, verdict
 from motionecho.errors import UserError
+from motionecho.runs.places import Place
 
 if TYPE_CHECKING:
     from motionecho.metrics.compare import Comparison
@@ -30,6 +32,7 @@ def score(
     source: Annotated[
         str,
         typer.Argument(
+            parser=Place,
             metavar="SOURCE",
             help="A run, a results table, or any table with a video column; path or URL.",
             show_default=False,
@@ -37,7 +40,13 @@ def score(
     ],
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", help="Folder or URL of the scores. [default: RUN/scores, scores/<name>]"),
+        typer.Option(
+            "--out",
+            "-o",
+            parser=Place,
+            metavar="PLACE",
+            help="Folder or URL of the scores. [default: RUN/scores, scores/<name>]",
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -48,6 +57,7 @@ def score(
     address: AddressOption = None,
     workers: WorkersOption = None,
     limit: LimitOption = None,
+    manifest: AgainOption = None,
     deadline: Annotated[float, typer.Option("--deadline", min=1, help="Seconds a video may take.")] = 600.0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed videos again.")] = False,
     allow_failures: Annotated[
@@ -75,9 +85,9 @@ def score(
     from pipelines.scoring import run as pipeline
     from pipelines.scoring.sets import score_sets
 
-    found = pipeline.read_source(source)
+    found = pipeline.read_source(source, manifest)
     scoring = pipeline.Scoring.of(names, fit or found.fit or "crop", device or "auto")
-    url = out or pipeline.default_place(found, Path(source).stem)
+    url = out or pipeline.default_place(found, Path(Place(source).name).stem)
     _banner(found, scoring, source, url)
     if not scoring.metrics:
         raise UserError("none of the metrics can run here, for the reasons above")
@@ -115,8 +125,12 @@ def score(
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A run, scores or results.", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="The same of another.", show_default=False)],
+    a: Annotated[
+        str, typer.Argument(parser=Place, metavar="A", help="A run, scores or results.", show_default=False)
+    ],
+    b: Annotated[
+        str, typer.Argument(parser=Place, metavar="B", help="The same of another.", show_default=False)
+    ],
     json: JsonOption = False,
 ) -> None:
     """Compare B with A sample by sample: mean difference with its 95 % interval, how often B is higher."""

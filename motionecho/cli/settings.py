@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as strict
 from motionecho.cli.options import GateOptions, PlacementOptions, SettingsOptions
 from motionecho.cli.printing import say
 from motionecho.config import EchoConfig, Placement, RunSettings, resolve_name
-from motionecho.errors import BadSample, UserError, nearest
+from motionecho.errors import BadSample, Transient, UserError, nearest
 from motionecho.metrics import METRICS, usual_metrics
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.strict import STRICT, read_as
@@ -153,7 +153,7 @@ def _parsed(path: str) -> Any:
     try:
         with fetch(path, HURRIED_S) as local, open(local, encoding="utf-8") as stream:
             text = stream.read()
-    except (OSError, BadSample) as problem:
+    except (OSError, BadSample, Transient) as problem:
         raise UserError(f'cannot read config "{path}": {problem}') from problem
     except UnicodeDecodeError as problem:
         raise UserError(f'config "{path}" is not text: {problem}') from problem

@@ -8,16 +8,19 @@ Rows have absolute references and are not checked; `manifest.check_rows` does th
 """
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
-from motionecho.errors import BadSample, UserError, nearest
+from motionecho.errors import BadSample, Transient, UserError, nearest
 from motionecho.manifest.columns import column_names
 from motionecho.manifest.rows import resolve_reference
 from motionecho.manifest.tables import TABLES, read_table
 from motionecho.runs import files
 from motionecho.runs.folder import Folder
+from motionecho.runs.places import WEB, Place, is_url, protocol_of, told
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif")
 
@@ -27,9 +30,12 @@ Row = dict[str, Any]
 def from_table(path: str) -> list[Row]:
     """Read rows of a table under canonical column names; UserError where one cannot be read."""
     rows = _canonical(path, ("reference", "prompt"))
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         if isinstance(row.get("reference"), str):
-            row["reference"] = resolve_reference(row["reference"], os.path.dirname(path))
+            try:
+                row["reference"] = resolve_reference(row["reference"], path)
+            except UserError as problem:
+                raise UserError(f'"{path}" row {number}: {problem}') from problem
     return rows
 
 
@@ -41,7 +47,7 @@ def from_folder(folder: str, prompts: str, join: str | None = None) -> list[Row]
     within the folder, file name, or file name without suffix; without such a column it counts as a list.
     """
     videos = videos_in(folder)
-    if os.path.splitext(prompts)[1].lower() not in TABLES:
+    if os.path.splitext(Place(prompts).name)[1].lower() not in TABLES:
         if join:
             raise UserError(f'--join needs a table of prompts, and "{prompts}" is a text with one a line')
         return [{"reference": video, "prompt": text} for video in videos.values() for text in _lines(prompts)]
@@ -58,13 +64,13 @@ def from_folder(folder: str, prompts: str, join: str | None = None) -> list[Row]
 def videos_in(folder: str) -> dict[str, str]:
     """Map the path within the folder of every video below it to its address, sorted; UserError where none."""
     place = Folder.at(folder, files.HURRIED_S)
-    base = place.url if place.is_local else folder.rstrip("/")
+    base = place.url
     try:
         if place.fs.isfile(""):
             return {os.path.basename(base): base}
         found = place.find()
     except Exception as problem:  # whatever a remote driver raises
-        raise UserError(f'cannot list "{folder}": {problem}') from problem
+        raise UserError(f'cannot list "{folder}": {told(str(problem))}') from problem
     names = [path for path in found if path.lower().endswith(VIDEOS)]
     if not names:
         raise UserError(f'"{folder}" has no video in it: no file that ends in {", ".join(VIDEOS)}')
@@ -73,8 +79,12 @@ def videos_in(folder: str) -> dict[str, str]:
 
 def portable(reference: str, folder: str) -> str:
     """Name a reference as a manifest in `folder` does: relative where it lies beneath."""
-    base = folder if "://" in folder else os.path.abspath(folder)
-    return reference.removeprefix(base.rstrip("/") + "/")
+    base = (folder if is_url(folder) else os.path.abspath(folder)).rstrip("/") + "/"
+    if not reference.startswith(base) or Place(reference).is_secret:
+        return reference
+    within = reference.removeprefix(base)
+    web = protocol_of(base) in WEB  # where a path is written with %XX, and may have more behind it
+    return reference if web and re.search("[?#]", within) else unquote(within) if web else within
 
 
 class _Finder:
@@ -122,7 +132,7 @@ def _lines(path: str) -> list[str]:
     try:
         with files.fetch(path) as local, open(local, encoding="utf-8-sig") as stream:
             lines = [line.strip() for line in stream if line.strip()]
-    except (BadSample, OSError, ValueError) as problem:
+    except (BadSample, Transient, OSError, ValueError) as problem:
         raise UserError(f"cannot read the prompts: {problem}") from problem
     if not lines:
         raise UserError(f'"{path}" has no prompts: it wants one a line')

@@ -17,9 +17,10 @@ from typing import Any
 from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, UserError
 from motionecho.manifest.columns import OPTIONAL, REQUIRED, column_names
-from motionecho.manifest.grid import ID_LENGTH, TEXTS, expand, seed_of
+from motionecho.manifest.grid import ID_LENGTH, expand, seed_of
 from motionecho.manifest.tables import RawRow, read_table
 from motionecho.runs.keys import digest
+from motionecho.runs.places import Place, carried, check, is_url, opened, protocol_of, told
 from motionecho.video import Window
 
 MEANING = {
@@ -27,6 +28,7 @@ MEANING = {
     "prompt": "say what the video shows",
     "video": "name the video to score",
 }
+PLACES, WORDS = ("reference", "video"), ("prompt", "negative_prompt")
 LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed up
 
 
@@ -34,7 +36,8 @@ LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed u
 class Sample:
     """A row, checked: all that the user decides about it. `row`, from 1, is for messages only.
 
-    `video` is one that exists, to be scored; there `reference` and `prompt` may be empty.
+    `video` is one that exists, to be scored; there `reference` and `prompt` may be empty. Clip and
+    video are Places, and what is carried along in `extra` has no login or signature in its URLs.
     """
 
     id: str
@@ -50,8 +53,9 @@ class Sample:
 
     def inputs(self) -> dict[str, Any]:
         """Return the row as manifest columns; a table of these is the same manifest, wherever it is put."""
-        named = {"id": self.id, "reference": self.reference, "prompt": self.prompt, "seed": self.seed}
-        optional = {"negative_prompt": self.negative_prompt, **asdict(self.window), "video": self.video}
+        named = {"id": self.id, "reference": str(self.reference), "prompt": self.prompt, "seed": self.seed}
+        video = self.video and str(self.video)
+        optional = {"negative_prompt": self.negative_prompt, **asdict(self.window), "video": video}
         defaults = {"negative_prompt": None, **asdict(Window()), "video": None}
         given = {name: value for name, value in optional.items() if value != defaults[name]}
         return named | given | self.overrides | self.extra
@@ -85,9 +89,10 @@ def check_rows(
     raw: Sequence[RawRow], path: str, required: tuple[str, ...] = REQUIRED
 ) -> list[Sample | BadRow]:
     """Check rows as `read_manifest` does; `path` names the table, and relative references lie beside it."""
+    path = Place(path)
     columns = dict.fromkeys(name for row in raw if isinstance(row, dict) for name in row)
     names = column_names(path, list(columns), required)
-    parse = partial(_parse, folder=os.path.dirname(path), required=required, known_settings={})
+    parse = partial(_parse, table=path, required=required, known_settings={})
     numbered = enumerate(raw, start=1)
     return list(_unique(each for number, row in numbered for each in _rows(number, row, names, parse)))
 
@@ -101,7 +106,7 @@ def _rows(
     if isinstance(raw, str):
         yield BadRow(number, digest(["row", number, raw])[:ID_LENGTH], raw)
         return
-    cells = {names[column]: _plain(value) for column, value in raw.items() if column in names}
+    cells = {names[column]: _cell(names[column], value) for column, value in raw.items() if column in names}
     cells = {name: value for name, value in cells.items() if value not in (None, "", [])}
     try:
         swept = expand(cells)
@@ -118,7 +123,7 @@ def _rows(
 def _bad(number: int, cells: dict[str, Any], problem: BadSample) -> BadRow:
     inputs = json.loads(json.dumps(cells, default=str))
     name = str(cells.get("id") or digest(inputs)[:ID_LENGTH])
-    return BadRow(number, name, str(problem), inputs, getattr(problem, "column", None))
+    return BadRow(number, name, told(str(problem)), inputs, getattr(problem, "column", None))
 
 
 class BadCell(BadSample):
@@ -132,7 +137,7 @@ class BadCell(BadSample):
 def _parse(
     number: int,
     cells: dict[str, Any],
-    folder: str,
+    table: str,
     required: tuple[str, ...],
     known_settings: dict[str, dict[str, Any]],
 ) -> Sample:
@@ -140,9 +145,10 @@ def _parse(
     for name in required:
         if name not in cells:
             raise BadCell(name, f"{name} is empty: {MEANING[name]}")
-    texts = {name: _text(name, cells[name]) for name in TEXTS if name in cells}
-    written, prompt = texts.get("reference", ""), texts.get("prompt", "")
-    negative, video = texts.get("negative_prompt"), texts.get("video")
+    texts = {name: _text(name, cells[name]) for name in WORDS if name in cells}
+    places = {name: _place(name, cells[name], table) for name in PLACES if name in cells}
+    named = {name: cells[name].strip() for name in places}
+    prompt, negative = texts.get("prompt", ""), texts.get("negative_prompt")
     times = {name: _seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
     given = {name: cells[name] for name in EchoConfig.names() if name in cells}
     asked = json.dumps(given, sort_keys=True, default=str)
@@ -150,13 +156,13 @@ def _parse(
         known_settings[asked] = {name: _setting(name, value) for name, value in given.items()}
     overrides = known_settings[asked]
     seed = _seed(cells["seed"]) if "seed" in cells else None
-    written_down = {"reference": written, "prompt": prompt, "negative_prompt": negative}
-    content = written_down | {"seed": seed} | times | overrides | ({"video": video} if video else {})
+    written_down = {"reference": "", "prompt": prompt, "negative_prompt": negative} | named
+    content = written_down | {"seed": seed} | times | overrides
     name = _text("id", str(cells["id"])) if "id" in cells else digest(content)[:ID_LENGTH]
     taken = {*REQUIRED, *OPTIONAL, *overrides}
     return Sample(
         id=name,
-        reference=resolve_reference(written, folder) if written else "",
+        reference=places.get("reference", ""),
         prompt=prompt,
         seed=seed_of(name) if seed is None else seed,
         row=number,
@@ -164,7 +170,7 @@ def _parse(
         window=Window(**times),
         overrides=overrides,
         extra={key: value for key, value in cells.items() if key not in taken},
-        video=resolve_reference(video, folder) if video else None,
+        video=places.get("video"),
     )
 
 
@@ -180,7 +186,11 @@ def _unique(rows: Iterator[Sample | BadRow]) -> Iterator[Sample | BadRow]:
         else:
             first, name = others[0], f"{row.id}~{len(others) + 1}"
             if replace(row, row=first.row, extra=first.extra) == first:
-                reason = f'it repeats row {first.row} (id "{row.id}"): give it an id or a seed of its own'
+                same = opened(row.reference) == opened(first.reference)
+                how = "" if same else ", as far as a URL is stored"
+                reason = (
+                    f'it repeats row {first.row} (id "{row.id}"){how}: give it an id or a seed of its own'
+                )
                 yield BadRow(row.row, name, reason, row.inputs())
             else:
                 reason = f'its id "{row.id}" is that of row {first.row}: give it one of its own, or none'
@@ -189,6 +199,18 @@ def _unique(rows: Iterator[Sample | BadRow]) -> Iterator[Sample | BadRow]:
 
 
 # --- cells
+
+
+def _cell(name: str, value: Any) -> Any:
+    """Make a cell plain, and one that names a place a Place; no other keeps a login or a signature."""
+    value = _plain(value)
+    if name in WORDS:
+        return value
+    if name not in PLACES:
+        return carried(value)
+    if isinstance(value, str):
+        return Place(value if isinstance(value, Place) or not is_url(value.strip()) else value.strip())
+    return [_cell(name, item) for item in value] if isinstance(value, list) else carried(value)
 
 
 def _plain(value: Any) -> Any:
@@ -208,6 +230,14 @@ def _text(name: str, value: Any) -> str:
     if len(value) > LONGEST:
         raise BadCell(name, f"{name} has {len(value)} characters, more than {LONGEST}")
     return value.strip()
+
+
+def _place(name: str, value: Any, table: str) -> Place:
+    _text(name, value)
+    try:
+        return resolve_reference(value, table)
+    except UserError as problem:
+        raise BadCell(name, str(problem)) from problem
 
 
 def _seconds(name: str, value: Any) -> float:
@@ -239,10 +269,22 @@ def _setting(name: str, value: Any) -> Any:
         raise BadCell(name, str(problem)) from problem
 
 
-def resolve_reference(reference: str, folder: str) -> str:
-    """Make a relative reference absolute against the manifest's folder; URLs and absolute paths stay."""
-    if "://" in reference or "::" in reference or os.path.isabs(reference):
-        return reference
-    if "://" in folder:
-        return f"{folder}/{reference}"
-    return os.path.abspath(os.path.join(folder, os.path.expanduser(reference)))
+def resolve_reference(reference: str, table: str) -> Place:
+    """Return the place that a cell of a table names; a relative path lies beside the table.
+
+    Blanks around a path are left out, unless there is a file whose name they belong to. Raises UserError
+    where it is a URL that is not opened.
+    """
+    place = _resolved(reference, table)
+    if reference == reference.strip() or (protocol_of(place) == "file" and os.path.exists(opened(place))):
+        return place
+    return _resolved(reference.strip(), table)
+
+
+def _resolved(reference: str, table: str) -> Place:
+    place = Place(reference)
+    check(place)
+    if is_url(place):
+        return place
+    path = os.path.expanduser(opened(place))
+    return Place(path) if os.path.isabs(path) else Place(table).beside(path)

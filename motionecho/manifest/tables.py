@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from motionecho.errors import BadSample, UserError
+from motionecho.errors import BadSample, Transient, UserError
 from motionecho.runs.files import HURRIED_S, fetch
 from motionecho.runs.folder import Folder
+from motionecho.runs.places import Place, told
 from motionecho.runs.records import OUTCOME_PREFIX
 
 RawRow = dict[str, Any] | str
@@ -28,11 +29,12 @@ def read_table(path: str, outcomes: bool = False) -> list[RawRow]:
         ".jsonl": _jsonl,
         ".ndjson": _jsonl,
     }
+    path = Place(path)
     suffix = _suffix(path)
     try:
         with fetch(path, HURRIED_S) as local:
             rows = list(readers[suffix](local))
-    except BadSample as problem:
+    except (BadSample, Transient) as problem:
         raise UserError(f"cannot read the manifest: {problem}") from problem
     except (OSError, ValueError, csv.Error) as problem:
         raise UserError(f'cannot read manifest "{path}": {problem}') from problem
@@ -46,6 +48,7 @@ def write_table(path: str, rows: Sequence[dict[str, Any]], replace: bool = False
 
     Raises UserError where the place cannot be written or, unless `replace`, holds something already.
     """
+    path = Place(path)
     suffix = _suffix(path)
     folder, name = Folder.holding(path, HURRIED_S)
     try:
@@ -55,11 +58,11 @@ def write_table(path: str, rows: Sequence[dict[str, Any]], replace: bool = False
     except UserError:
         raise
     except Exception as problem:  # whatever a remote driver raises
-        raise UserError(f'cannot write "{path}": {problem}') from problem
+        raise UserError(f'cannot write "{path}": {told(str(problem))}') from problem
 
 
-def _suffix(path: str) -> str:
-    suffix = os.path.splitext(path)[1].lower()
+def _suffix(path: Place) -> str:
+    suffix = os.path.splitext(path.name)[1].lower()
     if suffix not in TABLES:
         raise UserError(f'manifest "{path}" has to end in .parquet, .csv or .jsonl')
     return suffix

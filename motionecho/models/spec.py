@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from motionecho.config import EchoConfig
 from motionecho.errors import UserError, nearest
-from motionecho.models.weights.sources import Place, Published, file_sha256, known_sha256
+from motionecho.models.weights.sources import Published, WeightPlace, file_sha256, known_sha256
+from motionecho.runs.places import Place, opened, told
 
 WEIGHTS_VARIABLE, RANDOM = "MOTIONECHO_WEIGHTS", "random"
 OVERRIDE = re.compile(r"([\w-]+)=(.+)")
@@ -51,7 +52,8 @@ class PairSpec:
                 raise UserError(f"pair {self.name} ships with its weights: leave out --weights {weights[0]}")
             return self
         default = os.environ.get(WEIGHTS_VARIABLE)
-        spec = replace(self, weights_at=tuple(weights) or ((default,) if default else ()))
+        texts = tuple(weights) or ((default,) if default else ())
+        spec = replace(self, weights_at=tuple(Place(text, told(text)) for text in texts))
         spec._places()
         return spec
 
@@ -125,13 +127,13 @@ class PairSpec:
         return (f"; copy hf://{published.hub}/{published.files[what][0]} there, "
                 "or name another place with --weights")  # fmt: skip
 
-    def _places(self) -> dict[str, Place]:
+    def _places(self) -> dict[str, WeightPlace]:
         """Find a place for every part: its own where one is given, else the general one or the published."""
-        general, own = "", {}
+        general, own = "", dict[str, str]()
         for text in self.weights_at:
-            named = OVERRIDE.fullmatch(text)
+            named = OVERRIDE.fullmatch(opened(text))
             if named is None:
-                general = text
+                general = opened(text)
             elif named[1] not in self.parts:
                 hint = nearest(named[1], self.parts)
                 raise UserError(f'--weights {text}: pair {self.name} has no part "{named[1]}"{hint}; '
@@ -142,7 +144,7 @@ class PairSpec:
             raise UserError("--weights random stands for all weights: give no other with it")
         for part, text in ({"": general} | own).items():
             several = not part or len(self.parts[part].files) > 1
-            if several and Place(text).is_file:
-                raise UserError(f"--weights {text} is one file, where several are needed; "
+            if several and WeightPlace(text).is_file:
+                raise UserError(f"--weights {Place(text)} is one file, where several are needed; "
                                 "name a folder, or the part that it is: --weights PART=FILE")  # fmt: skip
-        return {part: Place(own.get(part, general)) for part in self.parts}
+        return {part: WeightPlace(own.get(part, general)) for part in self.parts}

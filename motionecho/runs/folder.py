@@ -16,9 +16,11 @@ from typing import Any, Self, TypeVar
 import fsspec
 from fsspec.implementations.dirfs import DirFileSystem
 
+from motionecho.errors import UserError
 from motionecho.runs import local
 from motionecho.runs.files import PATIENCE_S, fetch, is_local, open_url, patiently
 from motionecho.runs.parallel import in_order
+from motionecho.runs.places import Place
 
 T = TypeVar("T")
 
@@ -45,20 +47,20 @@ class Folder:
 
     @classmethod
     def at(cls, url: str, patience_s: float = PATIENCE_S) -> Self:
-        """Make the folder of a URL or path; UserError where no driver for it is installed."""
-        return cls._on(*open_url(url), patience_s)
+        """Make the folder of a URL or path; UserError where it is not opened, or has a login or signature."""
+        fs, path = _open(url)
+        text = path if is_local(fs) else str(url).rstrip("/")
+        path = path if path == "/" else path.rstrip("/")
+        return cls(text, DirFileSystem(path, fs, skip_instance_cache=True), patience_s)
 
     @classmethod
     def holding(cls, url: str, patience_s: float = PATIENCE_S) -> tuple[Self, str]:
         """Return the folder that a file's URL is in, and the file's name there."""
-        fs, path = open_url(url)
+        fs, path = _open(url)
         parent, _, name = path.rpartition("/")
-        return cls._on(fs, parent or "/", patience_s), name
-
-    @classmethod
-    def _on(cls, fs: fsspec.AbstractFileSystem, path: str, patience_s: float) -> Self:
-        url = path if is_local(fs) else str(fs.unstrip_protocol(path))
-        return cls(url, DirFileSystem(path, fs, skip_instance_cache=True), patience_s)
+        scheme, _, rest = url.partition("://")
+        text = (parent or "/") if is_local(fs) else f"{scheme}://{rest.rpartition('/')[0]}"
+        return cls(text, DirFileSystem(parent or "/", fs, skip_instance_cache=True), patience_s), name
 
     def within(self, patience_s: float) -> Self:
         """Return this folder with another patience."""
@@ -200,3 +202,14 @@ def _changed(info: Mapping[str, Any]) -> float | None:
         if isinstance(value, int | float):
             return float(value)
     return None
+
+
+def _open(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Open a place that many processes open, by a name that is stored."""
+    fs, path = open_url(url)
+    if Place(url).is_secret:
+        raise UserError(
+            f'"{Place(url)}" has a login or a signature; what is written or listed takes its credentials '
+            "from the environment: name it without them"
+        )
+    return fs, path

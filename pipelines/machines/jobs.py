@@ -16,9 +16,11 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from motionecho.errors import UserError
 from motionecho.runs.keys import digest
+from motionecho.runs.places import Place
 
 # What finds the store's credentials and our own settings; the job's processes look for the same names.
-PASSED = ("AWS_", "AZURE_", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "MOTIONECHO_")
+PASSED = ("AWS_", "AZURE_", "FSSPEC_", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT",
+          "MOTIONECHO_")  # fmt: skip
 KEPT = ("MOTIONECHO_RAY_ADDRESS",)  # means another thing inside the cluster
 DRAIN_S = 60  # how long a stopped driver may take to finish what is under way
 LOST_FOR_S = 300.0  # a head that does not answer for so long is given up on
@@ -38,27 +40,29 @@ def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
 
 def connect(address: str) -> JobSubmissionClient:
     """Return a client of the job server; UserError in one sentence where that is not to be had."""
+    shown = Place(address)
     try:
         return JobSubmissionClient(address)
     except AuthenticationError as problem:
         raise UserError(
-            f"{address} wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<the cluster's token> "
+            f"{shown} wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<the cluster's token> "
             "and submit again"
         ) from problem
     except ConnectionError as problem:
         raise UserError(
-            f"cannot reach a Ray job server at {address}: is the head running with its dashboard, and is the "
+            f"cannot reach a Ray job server at {shown}: is the head running with its dashboard, and is the "
             "port forwarded to this machine?"
         ) from problem
     except (RuntimeError, ImportError) as problem:
         if "ray[default]" in str(problem):
             raise UserError("jobs need more of Ray: pip install 'ray[default]'") from problem
-        first = " ".join(str(problem).split())[:200]
+        first = " ".join(shown.told(str(problem)).split())[:200]
         raise UserError(
-            f'{address} does not take jobs: {first} (a head needs pip install "ray[default]")'
+            f'{shown} does not take jobs: {first} (a head needs pip install "ray[default]")'
         ) from problem
     except ValueError as problem:
-        raise UserError(f'"{address}" is no address of a job server: {problem}') from problem
+        why = shown.told(str(problem))
+        raise UserError(f'"{shown}" is no address of a job server: {why}') from problem
 
 
 def submit(

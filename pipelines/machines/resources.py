@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass as strict
 
-from motionecho.errors import BadSample, UserError, nearest
+from motionecho.errors import BadSample, Transient, UserError, nearest
 from motionecho.runs.files import fetch
 from motionecho.strict import STRICT, Number, Whole, read_as
 from pipelines.tasks import STAGES, StageSpec
@@ -106,7 +106,7 @@ def read_execution(path: str) -> dict[str, Any]:
     try:
         with fetch(path) as local, open(local, encoding="utf-8") as stream:
             data = yaml.safe_load(stream) or {}
-    except (OSError, BadSample) as problem:
+    except (OSError, BadSample, Transient) as problem:
         raise UserError(f'cannot read engine file "{path}": {problem}') from problem
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise UserError(f'engine file "{path}" is not YAML: {" ".join(str(problem).split())}') from problem

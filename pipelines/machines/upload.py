@@ -14,6 +14,7 @@ from motionecho.errors import UserError
 from motionecho.manifest import BadRow, Sample, read_manifest
 from motionecho.runs.files import is_local, open_url
 from motionecho.runs.keys import digest, file_digest
+from motionecho.runs.places import Place
 from motionecho.runs.store import RunStore
 
 PARALLEL = 8
@@ -23,7 +24,11 @@ def ship(manifest: str, store: RunStore) -> str:
     """Return a URL of the manifest that means the same on every machine; UserError where it is unreadable."""
     rows = read_manifest(manifest)
     if store.folder.is_local:
-        return os.path.abspath(manifest) if is_local(open_url(manifest)[0]) else manifest
+        refuse_secret(Place(manifest), "the manifest")
+        return _path(manifest)
+    for row in rows:
+        for place in (Place(row.reference), Place(row.video or "")) if isinstance(row, Sample) else ():
+            refuse_secret(place, f'row {row.row} of manifest "{manifest}"')
     clips = {row.reference for row in rows if isinstance(row, Sample)}
     with ThreadPoolExecutor(PARALLEL) as pool:
         places = dict(zip(sorted(clips), pool.map(lambda uri: _copy(uri, store), sorted(clips)), strict=True))
@@ -35,12 +40,13 @@ def ship(manifest: str, store: RunStore) -> str:
 
 def ship_engine(path: str | None, store: RunStore) -> str | None:
     """Return a URL or shared path of an engine file, as `ship` does of a manifest."""
-    if path is None or not is_local(open_url(path)[0]):
-        return path
-    if store.folder.is_local:
-        return os.path.abspath(path)
+    if path is None:
+        return None
+    refuse_secret(Place(path), "the engine file")
+    if store.folder.is_local or not is_local(open_url(path)[0]):
+        return _path(path)
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(_path(path), encoding="utf-8") as stream:
             text = stream.read()
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(f'cannot read engine file "{path}": {problem}') from problem
@@ -54,6 +60,21 @@ def ship_settings(text: str, store: RunStore) -> str:
     uri = f"inputs/settings-{digest(text)[:16]}.json"
     store.put_text(uri, text)
     return store.absolute(uri)
+
+
+def refuse_secret(place: Place, what: str) -> None:
+    """Raise UserError where a job would have to be told what opens a place: its words are shown to many."""
+    if place.is_secret:
+        raise UserError(
+            f'{what}: "{place}" has a login or a signature, which a job is not told: name it as the '
+            "cluster's own credentials open it, or copy it here and name the copy"
+        )
+
+
+def _path(place: str) -> str:
+    """Return a place as another process can open it."""
+    fs, path = open_url(place)
+    return path if is_local(fs) else str(place)
 
 
 def _copy(reference: str, store: RunStore) -> str:

@@ -13,15 +13,17 @@ from typing import Any
 
 import ray
 
-from motionecho.errors import UserError
+from motionecho.errors import MotionEchoError, Transient, UserError
 from motionecho.manifest import BadRow, Sample, check_rows
-from motionecho.manifest.tables import RawRow, read_table
+from motionecho.manifest.lacking import completed
+from motionecho.manifest.tables import TABLES, RawRow, read_table
 from motionecho.metrics import Shared, load_embedders, load_metrics
 from motionecho.metrics.sets import SETS
 from motionecho.runs.files import absolute
 from motionecho.runs.keys import KEY_LENGTH, digest, score_key
 from motionecho.runs.layout import SCORES
 from motionecho.runs.notes import ErrorNote
+from motionecho.runs.places import Place, opened
 from motionecho.runs.provenance import versions
 from motionecho.runs.records import OUTCOME_PREFIX, Record
 from motionecho.runs.results import Entry, Index
@@ -94,11 +96,14 @@ class ScoredSource:
         return [name for name in ("reference", "prompt") if not any(getattr(s, name) for s in samples)]
 
 
-def read_source(place: str) -> ScoredSource:
-    """Read a run, a results table or any table with a `video` column; UserError where it is none of these."""
-    if place.lower().endswith((".parquet", ".csv", ".jsonl", ".ndjson")):
+def read_source(place: str, manifest: str | None = None) -> ScoredSource:
+    """Read a run, a results table or any table with a `video` column; UserError where it is none of these.
+
+    `manifest` has what opens those files whose places are stored without it.
+    """
+    if Place(place).name.lower().endswith(TABLES):
         raw = read_table(place, outcomes=True)
-        rows = [_as_video_row(row) for row in raw if not _failed(row)]
+        rows = completed([_as_video_row(row) for row in raw if not _failed(row)], manifest)
         checked = check_rows(rows, place, REQUIRED) if rows else []
         return ScoredSource(checked, absolute(place), len(raw) - len(rows))
     store = RunStore(place)
@@ -114,6 +119,7 @@ def read_source(place: str) -> ScoredSource:
     made = [record for record in records if record.ok and record.video]
     videos = [(store.absolute(blob.uri), blob.sha256) for r in made if (blob := r.video)]
     rows = [record.inputs | {"video": uri} for record, (uri, _) in zip(made, videos, strict=True)]
+    rows = completed(rows, manifest)
     return ScoredSource(
         rows=check_rows(rows, place, REQUIRED) if rows else [],
         name=store.url,
@@ -151,18 +157,20 @@ def plan_scoring(
     samples = [row for row in rows if isinstance(row, Sample)]
     index, _ = what_is_there(store_url)
     store = RunStore(store_url)
-    uris = {s.reference for s in samples if s.reference}
-    uris |= {s.video for s in samples if s.video and s.video not in source.videos}
-    hashed = hash_references(uris, [*index.values(), *source.known])
+    places = [s.reference for s in samples if s.reference]
+    places += [s.video for s in samples if s.video and s.video not in source.videos]
+    hashed = hash_references(places, [*index.values(), *source.known])
     hashed |= {uri: (sha256, "") for uri, sha256 in source.videos.items()}
 
     tasks: dict[str, Task] = {}
+    unread: list[BadRow] = []
     for sample in samples:
-        video = hashed[sample.video or ""]
-        reference = hashed[sample.reference] if sample.reference else ("", "")
-        if isinstance(video, str) or isinstance(reference, str):
-            wrong = video if isinstance(video, str) else str(reference)
-            bad.append(BadRow(sample.row, sample.id, wrong, sample.inputs()))
+        video = hashed[opened(sample.video or "")]
+        reference = hashed[opened(sample.reference)] if sample.reference else ("", "")
+        if isinstance(video, MotionEchoError) or isinstance(reference, MotionEchoError):
+            wrong = video if isinstance(video, MotionEchoError) else reference
+            row = BadRow(sample.row, sample.id, str(wrong), sample.inputs())
+            (unread if isinstance(wrong, Transient) else bad).append(row)
             continue
         item = _item_key(sample, video[0], reference[0], scoring.fit)
         key = digest([sample.id, *sorted(scoring.score_keys(item).values())])[:KEY_LENGTH]
@@ -172,8 +180,9 @@ def plan_scoring(
     todo = to_do(tasks, index, retry_failed)
     known = _known(store, index) if todo and index else {}
     left = [_without_known(task, scoring, known) for task in todo]
-    named = {source.name: rows_of(tasks, bad)}
-    work = Work(tasks, tuple(left), sorted(bad, key=lambda row: row.row), index, retry_failed, set(), named)
+    bad.sort(key=lambda row: row.row)
+    named = {source.name: rows_of(tasks, [*bad, *unread])}
+    work = Work(tasks, tuple(left), bad, index, retry_failed, set(), named, unread)
     return work, known
 
 

@@ -12,20 +12,22 @@ from unittest.mock import Mock
 import pyarrow.parquet as pq
 import pytest
 import torch
+from served import served
 
 from motionecho.cli import verify as cli_verify
 from motionecho.cli.batch import start_over
 from motionecho.cli.exits import Exit
 from motionecho.config import ReferenceSettings
-from motionecho.errors import Transient
+from motionecho.errors import Transient, UserError
 from motionecho.guidance.strategy import Carried
 from motionecho.inversion import Motion
 from motionecho.runs.export import readable_names
 from motionecho.runs.notes import Blob, ErrorNote
+from motionecho.runs.places import Place
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
-from pipelines.machines.upload import ship
+from pipelines.machines.upload import ship, ship_engine
 from tests.cli.conftest import ROOT, Cli
 
 CLIP = ROOT / "manifests" / "clips" / "bounce.mp4"
@@ -339,3 +341,27 @@ def test_a_manifest_goes_to_a_remote_run_with_its_clips(tmp_path: Path) -> None:
         assert Path(path).read_text() == "clip a"
     assert ship(str(manifest), RunStore("memory://shipped/run")) == place
     assert ship(str(manifest), RunStore(str(tmp_path / "run"))) == str(manifest)
+
+
+@pytest.mark.parametrize("column", ["reference", "video"])
+def test_what_opens_a_file_is_not_written_where_a_job_reads(tmp_path: Path, column: str) -> None:
+    manifest, remote = tmp_path / "m.jsonl", RunStore("memory://shipped/signed")
+    url = "https://me:word@host/b.mp4?Signature=f00"
+    rows = [{"reference": "a.mp4", "video": "c.mp4", "prompt": prompt} for prompt in ("one", "two")]
+    rows[1][column] = url
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(
+        UserError, match=r'^row 2 of manifest ".*m.jsonl": "https://\*\*\*@host/b.mp4'
+    ) as said:
+        ship(str(manifest), remote)
+    assert "which a job is not told: name it as the cluster's own credentials open it" in str(said.value)
+    assert "word" not in str(said.value)
+    assert remote.folder.find() == []
+    assert ship(str(manifest), RunStore(str(tmp_path / "run"))) == str(manifest), (
+        "a shared disk has it as it is"
+    )
+    for what, send in (("the manifest", ship), ("the engine file", ship_engine)):
+        with served(lambda method, path, login: (200, {}, manifest.read_bytes())) as web:
+            place = Place(f"http://me:word@{web.host}/m.jsonl")
+            with pytest.raises(UserError, match=f"^{what}: .* which a job is not told"):
+                send(place, RunStore(str(tmp_path / "run")))

@@ -142,3 +142,15 @@ def test_a_manifest_in_csv_is_read_back_to_the_letter(cli: Cli, tmp_path: Path) 
     written = [(s.id, s.prompt, s.extra["note"], s.seed) for s in good(tmp_path / "m.csv")]
     assert written == [(s.id, s.prompt, s.extra["note"], s.seed) for s in good(source)]
     assert [prompt for _, prompt, _, _ in written] == texts
+
+
+@pytest.mark.parametrize(
+    "reference", ['"https://me:word@host/a.mp4"', '["b.mp4", "https://host/a.mp4?sig=word"]']
+)
+def test_what_opens_a_file_is_not_written_into_a_manifest(cli: Cli, tmp_path: Path, reference: str) -> None:
+    (tmp_path / "old.jsonl").write_text(f'{{"reference": {reference}, "prompt": "a cat"}}\n')
+    done = cli("manifest", "build", tmp_path / "old.jsonl", "-o", tmp_path / "new.csv")
+    assert done.code == Exit.USAGE
+    assert "has a login or a signature, which is not written into a manifest" in done.sentence()
+    assert "word" not in done.err
+    assert not (tmp_path / "new.csv").exists()

@@ -1,12 +1,16 @@
 """Weights are found in folders, in the hub's cache and behind URLs, fetched once, and hashed once."""
 
+import json
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import fsspec
 import pytest
+from served import Answer, served
 
+from motionecho.config import Placement
 from motionecho.errors import UserError
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.models.weights import sources
@@ -103,6 +107,34 @@ def test_weights_behind_a_url_are_copied_once(spec: PairSpec, memory: str) -> No
     with pytest.raises(UserError, match=r"missing at memory://nowhere/model\.safetensors"):
         spec.at(("memory://nowhere",)).pull()
     assert not list(sources.cache_folder("").rglob(".part-*"))
+
+
+def test_a_login_or_a_signature_opens_weights_and_names_none(spec: PairSpec) -> None:
+    def answer(method: str, path: str, login: str | None) -> Answer:
+        name, _, query = path.partition("?")
+        known = login is not None or query == "sv=2022-11-02&sig=secret%2Bword"
+        there = name in ("/w/model.bin", "/w/unet/a.safetensors", "/w/vae/a.safetensors")
+        return (200 if known and there else 404 if known else 403), {}, name.encode()
+
+    with served(answer) as web:
+        signed = f"{web.url}/w/?sv=2022-11-02&sig=secret%2Bword"
+        file = f"http://me:secretword@{web.host}/w/model.bin"
+        with pytest.raises(UserError, match=r"cannot fetch the weights: .* is forbidden") as refused:
+            spec.at((signed.replace("secret", "secret-past"),)).pull()
+        with pytest.raises(UserError, match=r"missing at .* on this machine") as missing:
+            spec.at((signed,)).paths()
+        assert "secret" not in f"{refused.value}{missing.value}"
+        pulled = spec.at((signed, f"teacher={file}")).pull()
+        assert pulled["teacher"].read_bytes() == b"/w/model.bin"
+        assert "secret" not in str(sorted(sources.cache_folder("weights").rglob("*")))
+    placement = Placement(weights=spec.at((signed, f"teacher={file}")).weights_at)
+    assert json.loads(json.dumps(placement.weights)) == [
+        f"{web.url}/w/?***", f"teacher=http://***@{web.host}/w/model.bin"
+    ]  # fmt: skip
+    assert pickle.loads(pickle.dumps(placement)).weights[1].full == f"teacher={file}", (
+        "a worker may pull, too"
+    )
+    assert spec.at(tuple(map(str, placement.weights))).pull() == pulled, "what is here needs no login"
 
 
 def test_random_weights_are_said_to_be_random(spec: PairSpec) -> None:

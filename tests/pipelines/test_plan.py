@@ -1,17 +1,26 @@
 """Planning: what a manifest means against a store, counted before anything is spent."""
 
 import dataclasses
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
+from served import Answer, Server, served
 
 from motionecho.config import EchoConfig, RunSettings
-from motionecho.errors import UserError
+from motionecho.errors import BadSample, Unreachable, UserError
+from motionecho.make import read_reference
+from motionecho.models.registry import pair_spec
+from motionecho.runs import files
 from motionecho.runs.keys import file_digest
+from motionecho.runs.places import Place, opened
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
+from pipelines.driver.outcomes import commit_bad_rows
 from pipelines.machines.ray_cluster import pool_specs
 from pipelines.plan import hash_references, plan_generation
 from pipelines.tasks import Task
@@ -82,6 +91,165 @@ def test_a_reference_hashed_before_is_not_read_again(tmp_path: Path) -> None:
     assert hash_references({str(path)}, [known])[str(path)] == ("remembered", version)
     path.write_bytes(b"another")
     assert hash_references({str(path)}, [known])[str(path)][0] == file_digest(str(path))
+
+
+def test_a_version_that_failed_once_or_says_two_things_is_not_trusted(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"clip")
+    uri, (sha256, version) = str(path), hashed(str(path))
+    ok, other = Entry("k", "i", True, uri, version, "remembered"), Entry("l", "j", True, uri, version, "too")
+    failed = Entry("m", "h", False, uri, version, "remembered")
+    assert hashed(uri, ok, ok) == ("remembered", version)
+    for known in ((failed,), (ok, failed), (failed, ok), (ok, other), (other, ok)):
+        assert hashed(uri, *known) == (sha256, version)
+    unsaid = Entry("k", "i", True, uri, "", "remembered")  # a server that tells nothing but a size
+    assert hashed(uri, unsaid) == (sha256, version)
+
+
+def hashed(uri: str, *known: Entry) -> tuple[str, str]:
+    found = hash_references([uri], known)[opened(uri)]
+    assert isinstance(found, tuple), found
+    return found
+
+
+def test_submitting_again_sees_bytes_that_size_and_time_hide(manifest: Manifest, tmp_path: Path) -> None:
+    table, store = manifest(("one", "a.mp4"), ("two", "a.mp4")), RunStore(str(tmp_path / "out"))
+    clip = tmp_path / "a.mp4"
+    before = clip.stat()
+    one, two = plan_generation(table, SETTINGS, store.url).todo
+    store.commit(record_of(one))
+    clip.write_text(clip.read_text()[::-1])
+    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (left,) = plan_generation(table, SETTINGS, store.url).todo
+    assert left.key == two.key, "nothing tells that the file is another"
+    with pytest.raises(BadSample, match="changed while the run went on; submit again"):
+        read_reference(left.payload.sample.reference, pair_spec("toy"), sha256=left.payload.reference_sha256)
+    store.commit(record_of(left, "failed"))
+    again = plan_generation(table, SETTINGS, store.url).todo
+    assert [task.payload.reference_sha256 for task in again] == [file_digest(str(clip))] * 2
+    for task in again:
+        store.commit(record_of(task))
+    assert plan_generation(table, SETTINGS, store.url).todo == ()
+
+
+# --- whose fault it is
+
+
+class Clips:
+    """A server of clips that asks for a signature, which expires; without words it is in order."""
+
+    def __init__(self) -> None:
+        self.status = dict[str, int]()
+
+    def __call__(self, method: str, path: str, login: str | None) -> Answer:
+        name, _, query = path.strip("/").partition("?")
+        status = self.status.get(name, 200 if "Signature=now" in query else 403)
+        more = {200: {"ETag": f'"{name}"'}, 429: {"Retry-After": "600"}}
+        return status, more.get(status, {}), name.encode()
+
+
+@pytest.fixture
+def clips() -> Clips:
+    return Clips()
+
+
+@pytest.fixture
+def web(clips: Clips) -> Iterator[Server]:
+    with served(clips) as server:
+        yield server
+
+
+def signed(tmp_path: Path, web: Server, *names: str, signature: str = "now") -> str:
+    rows = [{"id": n, "reference": f"{web.url}/{n}?Signature={signature}", "prompt": "a cat"} for n in names]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return str(tmp_path / "m.jsonl")
+
+
+def test_rows_whose_files_cannot_be_had_now_stay_to_be_done(
+    tmp_path: Path, web: Server, clips: Clips
+) -> None:
+    store = RunStore(str(tmp_path / "out"))
+    names = ("fine", "forbidden", "gone", "busy", "missing")
+    clips.status = {"forbidden": 403, "gone": 410, "busy": 429, "missing": 404}
+    work = plan_generation(signed(tmp_path, web, *names), SETTINGS, store.url)
+    assert [task.payload.id for task in work.todo] == ["fine"]
+    assert [(row.id, row.row, row.column) for row in work.unread] == [
+        ("forbidden", 2, "reference"), ("gone", 3, "reference"), ("busy", 4, "reference")
+    ]  # fmt: skip
+    assert [row.reason.split(maxsplit=1)[1].split(" (status")[0].split(":")[0] for row in work.unread] == [
+        "is forbidden", "is gone", "cannot be had now"
+    ]  # fmt: skip
+    assert [row.id for row in work.bad] == ["missing"]
+    plan = work.plan
+    assert plan.rows == plan.done + plan.failed_before + plan.todo + len(plan.bad) + len(plan.unread) == 5
+    assert [record.id for record in commit_bad_rows(store, work)] == ["missing"], "no record of the others"
+    clips.status = {}
+    later = plan_generation(signed(tmp_path, web, *names), SETTINGS, store.url)
+    assert [task.payload.id for task in later.todo] == [*names]
+
+
+def test_a_table_of_which_nothing_can_be_had_now_is_no_mistake(tmp_path: Path, web: Server) -> None:
+    table = signed(tmp_path, web, "one", "two", signature="past")
+    work = plan_generation(table, SETTINGS, str(tmp_path / "out"))
+    assert (len(work.unread), work.todo, work.bad) == (2, (), [])
+
+
+def test_what_is_done_stays_done_when_its_signature_has_expired(tmp_path: Path, web: Server) -> None:
+    store = RunStore(str(tmp_path / "out"))
+    one, _ = plan_generation(signed(tmp_path, web, "one", "two"), SETTINGS, store.url).todo
+    store.commit(record_of(one))
+    later = plan_generation(signed(tmp_path, web, "one", "two", signature="past"), SETTINGS, store.url)
+    assert (later.plan.done, later.todo, [row.id for row in later.unread]) == (1, (), ["two"])
+
+
+def test_what_is_signed_again_is_not_read_again(tmp_path: Path, web: Server) -> None:
+    store = RunStore(str(tmp_path / "out"))
+    (one,) = plan_generation(signed(tmp_path, web, "one"), SETTINGS, store.url).todo
+    store.commit(record_of(one))
+    web.asked.clear()
+    again = plan_generation(signed(tmp_path, web, "one", signature="now&Expires=2"), SETTINGS, store.url)
+    assert (again.plan.done, again.todo) == (1, ())
+    assert {method for method, _, _ in web.asked} == {"HEAD"}
+    assert "now" not in json.dumps([record.to_dict() for record in store.records()])
+
+
+def test_two_files_whose_urls_are_stored_alike_are_two(tmp_path: Path) -> None:
+    with served(lambda method, path, login: (200, {}, path.encode())) as web:
+        places = [Place(f"{web.url}/get?token={n}") for n in "ab"]
+        assert places[0] == places[1]
+        found = hash_references(places, [])
+    assert len(found) == len({sha256 for sha256, _ in found.values()}) == 2
+
+
+def test_a_silent_store_is_waited_for_once(
+    clips: Clips, web: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr("pipelines.plan.HASHING_THREADS", 1)
+    monkeypatch.setattr(files.patiently, "__defaults__", (180.0, naps.append, None))
+    clips.status = {f"{n}": 503 for n in range(20)}
+    places = [f"{web.url}/{n}" for n in range(20)]
+    found = hash_references(places, [])
+    assert all(isinstance(each, Unreachable) for each in found.values())
+    assert 0 < sum(naps) <= files.HURRIED_S
+
+
+def test_a_driver_that_is_missing_here_is_not_the_row_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError("Please install gcsfs to access Google Storage")
+
+    monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
+    problem = hash_references(["gs://bucket/a.mp4"], [])["gs://bucket/a.mp4"]
+    assert isinstance(problem, Unreachable)
+    assert str(problem) == 'cannot open "gs://bucket/a.mp4": Please install gcsfs to access Google Storage'
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_not_the_row_s_fault(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch(0)
+    problem = hash_references([str(tmp_path / "a.mp4")], [])[str(tmp_path / "a.mp4")]
+    assert isinstance(problem, Unreachable)
+    assert "no permission to read" in str(problem)
 
 
 def test_a_pair_that_does_not_exist_is_said_before_anything(manifest: Manifest, tmp_path: Path) -> None:

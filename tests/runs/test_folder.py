@@ -104,7 +104,7 @@ def test_a_disk_without_hard_links_takes_files_too(tmp_path: Path, monkeypatch: 
 
 
 def test_patience_is_the_folder_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="cannot open"):
+    with pytest.raises(UserError, match="which is not opened"):
         Folder.at("gopher://old/run")
     folder = Folder.at(str(tmp_path))
     hurried = folder.within(0)

@@ -47,7 +47,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot write to"):
         RunStore(str(tmp_path / "file" / "run")).create(IDENTITY, {})
-    with pytest.raises(UserError, match="cannot open"):
+    with pytest.raises(UserError, match="which is not opened"):
         RunStore("gopher://old/run")
 
 

@@ -1,21 +1,22 @@
 """Weights from where they are published to this node's disk, once however many processes ask.
 
-A place is a Hugging Face repository (its cache is the hub's own, shared with diffusers), any other fsspec URL
-(cached below `cache_folder`), or a folder on this node, which is used as it lies.
+A place is a Hugging Face repository (its cache is the hub's own, shared with diffusers), any other URL
+(cached below `cache_folder`, by its name alone), or a folder on this node, which is used as it lies.
 """
 
 import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
-from motionecho.errors import UserError
+from motionecho.errors import NotThere, Unreachable, UserError
 from motionecho.runs.local import replacing
+from motionecho.runs.places import Place, local_path, opened, protocol_of
 
 LARGE = 1 << 28  # bytes above which a file's sha256 is remembered
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # of a place that is one file
@@ -39,39 +40,39 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Place:
+class WeightPlace:
     """A place where the files of one part are looked for; an empty `text` is where they are published."""
 
     text: str = ""
 
     @property
     def is_file(self) -> bool:
-        return self.text.endswith(SUFFIXES)
+        return Place(self.text).name.endswith(SUFFIXES)
 
     def candidates(self, part: Published, what: str) -> Iterator["WeightFile"]:
         """Yield the file under each name that it may have, in the order in which they are tried."""
-        base = self.text.rstrip("/") or f"{HUB}{part.hub}"
+        base = (self.text if "?" in self.text else self.text.rstrip("/")) or f"{HUB}{part.hub}"
         if not base.startswith(HUB) and ORGANISATION.fullmatch(base) and not Path(base).exists():
             base = HUB + base
         if self.is_file:
-            yield WeightFile(base)
+            yield WeightFile(Place(base))
             return
         at_home = base == f"{HUB}{part.hub}"
         for name in part.files[what]:
-            yield WeightFile(f"{base}/{name}")
+            yield WeightFile(Place(base).within(name))
             if not at_home:  # a folder may mirror several repositories
-                yield WeightFile(f"{base}/{part.hub}/{name}")
+                yield WeightFile(Place(base).within(f"{part.hub}/{name}"))
 
 
 @dataclass(frozen=True)
 class WeightFile:
     """A file at one place."""
 
-    url: str
+    url: Place
 
     @property
     def is_remote(self) -> bool:
-        return "://" in self.url and not self.url.startswith("file://")
+        return protocol_of(self.url) != "file"
 
     def path(self) -> Path | None:
         """Return where the file lies on this node, None where it does not; asks no network."""
@@ -80,7 +81,7 @@ class WeightFile:
 
             cached = try_to_load_from_cache(*self._on_hub())
             return Path(cached) if isinstance(cached, str) else None
-        path = self._cached() if self.is_remote else Path(self.url.removeprefix("file://")).expanduser()
+        path = self._cached() if self.is_remote else Path(local_path(opened(self.url)))
         return path if path.is_file() else None
 
     def fetch(self) -> Path | None:
@@ -98,7 +99,7 @@ class WeightFile:
 
     def _cached(self) -> Path:
         place = hashlib.sha256(self.url.encode()).hexdigest()[:12]
-        return cache_folder("weights") / place / self.url.rsplit("/", 1)[-1]
+        return cache_folder("weights") / place / self.url.name
 
     def _from_hub(self) -> Path | None:
         from huggingface_hub import hf_hub_download
@@ -116,6 +117,7 @@ class WeightFile:
             raise UserError(f"{self.url} cannot be fetched: {said[-1]}") from problem
 
     def _from_url(self) -> Path | None:
+        from motionecho.runs.faults import fault_of
         from motionecho.runs.files import open_url, patiently
 
         path = self._cached()
@@ -125,19 +127,17 @@ class WeightFile:
             if path.is_file():
                 return path
             fs, remote = open_url(self.url)
+            fault = partial(fault_of, self.url)
             try:
                 with replacing(path) as temporary:
-                    _permitted(self.url, lambda: patiently(lambda: fs.get_file(remote, temporary)))
-            except FileNotFoundError:
+                    patiently(lambda: fs.get_file(remote, temporary), fault=fault)
+            except NotThere:
                 return None
+            except Unreachable as problem:
+                if problem.passing:
+                    raise
+                raise UserError(f"cannot fetch the weights: {problem}") from problem
         return path
-
-
-def _permitted(url: str, action: Callable[[], object]) -> None:
-    try:
-        action()
-    except PermissionError as problem:
-        raise UserError(f"no permission to read the weights at {url}: check the credentials") from problem
 
 
 def cache_folder(name: str) -> Path:
