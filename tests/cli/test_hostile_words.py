@@ -110,8 +110,8 @@ def test_of_a_manifest(cli: Cli, manifest: Path, command: tuple[str, ...], monke
     [
         ("status",),
         ("failures",),
-        ("gc",),
-        ("gc", "--yes"),
+        ("gc", "--older-than", "0"),
+        ("gc", "--older-than", "0", "--yes"),
         ("collect", "-o", f"got {HOSTILE}"),
         ("replay", HOSTILE),
         ("retry",),

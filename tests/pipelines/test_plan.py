@@ -97,12 +97,12 @@ def test_a_version_that_failed_once_or_says_two_things_is_not_trusted(tmp_path: 
     path = tmp_path / "a.mp4"
     path.write_bytes(b"clip")
     uri, (sha256, version) = str(path), hashed(str(path))
-    ok, other = Entry("k", "i", True, uri, version, "remembered"), Entry("l", "j", True, uri, version, "too")
-    failed = Entry("m", "h", False, uri, version, "remembered")
+    ok, other = Entry("k", "i", "ok", uri, version, "remembered"), Entry("l", "j", "ok", uri, version, "too")
+    failed = Entry("m", "h", "failed", uri, version, "remembered")
     assert hashed(uri, ok, ok) == ("remembered", version)
     for known in ((failed,), (ok, failed), (failed, ok), (ok, other), (other, ok)):
         assert hashed(uri, *known) == (sha256, version)
-    unsaid = Entry("k", "i", True, uri, "", "remembered")  # a server that tells nothing but a size
+    unsaid = Entry("k", "i", "ok", uri, "", "remembered")  # a server that tells nothing but a size
     assert hashed(uri, unsaid) == (sha256, version)
 
 

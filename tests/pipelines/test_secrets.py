@@ -135,8 +135,8 @@ def test_no_byte_that_is_written_or_printed_opens_a_file(
     for command in ("status", "failures", "gc"):
         cli("batch", command, out, "--json")
     code, said = cli("batch", "retry", out)
-    assert (code, "manifest whose URL had a login or a signature" in said) == (2, True)
-    assert "name it after RUN" in said
+    assert (code, "whose login or signature is not stored" in said) == (2, True)
+    assert "name it in full after RUN" in said
     cli("batch", "retry", out, manifest, "--engine", tmp_path / "engine.yaml")
     cli("batch", "collect", out, "-o", tmp_path / "collected")
     assert planted(tmp_path) == []

@@ -109,6 +109,7 @@ def in_world(world: World, ray: Ray, store: Store) -> Iterator[None]:
     Files.store, Threads.world = store, world
     token = lambda n: f"{world.chance.getrandbits(8 * n):0{2 * n}x}"  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTIONECHO_PROTOCOLS", "sim")
         for module in (loop, leases, progress, submission, state):
             patch.setattr(module, "time", clock)
         for module in (loop, files):
@@ -119,7 +120,7 @@ def in_world(world: World, ray: Ray, store: Store) -> Iterator[None]:
             patch.setattr(module, "ThreadPoolExecutor", Threads)
         for module in (parallel, plan, outcomes):
             patch.setattr(module, "ThreadPoolExecutor", InTurn)
-        patch.setattr(files.patiently, "__defaults__", (files.PATIENCE_S, clock.sleep))
+        patch.setattr(files.patiently, "__defaults__", (files.PATIENCE_S, clock.sleep, None))
         patch.setattr(secrets, "token_hex", token)
         part = lambda: f"{layout.RESULTS}/part-{world.now:09.1f}-{token(3)}.parquet"  # noqa: E731
         patch.setattr(layout, "new_part", part)
