@@ -20,6 +20,10 @@ class NotThere(BadSample):
     """A file that is not where its row says it is, in a store that can be read."""
 
 
+class Changed(MotionEchoError):
+    """A file that has other bytes than it had when the run was planned, or than this machine should see."""
+
+
 class Transient(MotionEchoError):
     """A failure of the surroundings (storage, a lost node): the same sample may succeed elsewhere."""
 

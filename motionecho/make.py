@@ -24,7 +24,7 @@ from torch import Tensor
 
 from motionecho.config import EchoConfig
 from motionecho.echo import generate
-from motionecho.errors import BadSample, UserError
+from motionecho.errors import Changed, UserError
 from motionecho.gate import Gate
 from motionecho.inversion import Motion, invert
 from motionecho.metrics import Item, Metric, Scores
@@ -162,11 +162,12 @@ def read_reference(
 ) -> Clip:
     """Read a clip, path or URL, at a pair's size and length, without the pair.
 
-    Raises BadSample where it cannot be read, or its bytes are no longer those of `sha256`.
+    Raises BadSample where it cannot be read, Unreachable where it cannot be had now, and Changed where its
+    bytes are no longer those of `sha256`.
     """
     with fetch(uri) as path:
         if sha256 not in (None, file_digest(path)):
-            raise BadSample(f'"{uri}" changed while the run went on; submit again')
+            raise Changed(f'"{uri}" changed while the run went on; submit again')
         return read_clip(path, spec.frames, spec.height, spec.width, window, fit, name=uri)
 
 

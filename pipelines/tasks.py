@@ -1,5 +1,8 @@
 """The small values of a run: tasks and failures travel between driver and workers, jobs do not."""
 
+import errno
+import os
+import socket
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from motionecho.config import EchoConfig
-from motionecho.errors import BadSample, PoisonedDevice, Transient, UserError
+from motionecho.errors import BadSample, NotThere, PoisonedDevice, Transient, UserError
 from motionecho.manifest import Sample
 from motionecho.runs.notes import ErrorNote, Host
 from motionecho.runs.places import told
@@ -136,7 +139,12 @@ class Job:
     handed: Any = None  # a reference to the film that waits to be published
     where: Host | None = None
     avoid: tuple[int, int] | None = None  # (pool, seat) that failed it last
+    shunned: set[str] = field(default_factory=set)  # nodes whose surroundings failed it
     ahead: tuple[int, int] | None = None  # (pool, seat) that reads what it needs already
+
+    def dislikes(self, pool: int, seat: int, node: str) -> int:
+        """Count what speaks against a seat of a pool, on a node."""
+        return (self.avoid == (pool, seat)) + (node in self.shunned)
 
 
 @dataclass
@@ -153,16 +161,21 @@ class Tally:
 
 
 def failure_of(problem: BaseException, stage: str) -> Failure:
-    """Tell the kinds of failure apart; our own errors say it by class, the accelerator's by name and text."""
-    text, name = str(problem), type(problem).__name__
+    """Tell the kinds of failure apart; our own errors say it by class, the accelerator's by name and text.
+
+    What a worker reads was there when it was planned or made: a file that is missing is its machine's fault.
+    """
+    text, name = told(str(problem)) or type(problem).__name__, type(problem).__name__
     out_of_memory = "OutOfMemory" in name or "out of memory" in text
     broken = name == "AcceleratorError" or "CUDA error" in text or "cuDNN error" in text
     kind: Kind = "strike"
-    if isinstance(problem, BadSample | UserError):
+    if isinstance(problem, NotThere):
+        kind, text = "infra", f"{text} on {socket.gethostname()}, and did when the run was planned"
+    elif isinstance(problem, BadSample | UserError):
         kind = "bad"
-    elif isinstance(problem, Transient):
+    elif isinstance(problem, Transient | OSError) or os.strerror(errno.ENOSPC) in text:
         kind = "infra"
     elif isinstance(problem, PoisonedDevice) or (broken and not out_of_memory):
         kind = "poisoned"
     tail = "" if kind == "bad" else told("".join(traceback.format_exception(problem)))[-3000:]
-    return Failure(kind, name, (told(text) or name)[:1000], stage, tail)
+    return Failure(kind, name, text[:1000], stage, tail)

@@ -22,6 +22,7 @@ from motionecho.runs.notes import ErrorNote, Host
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
+from pipelines.driver.nodes import Nodes
 from pipelines.driver.pool import Pool, Seat, result_of
 from pipelines.execution import Execution
 from pipelines.tasks import Failure, Job, Tally, Task
@@ -40,6 +41,9 @@ class Loop:
                  make_record: Callable[[Job, ErrorNote | None], Record],
                  on_change: Callable[["Loop"], object]) -> None:  # fmt: skip
         self.pools, self.store, self.execution = pools, store, execution
+        self.nodes = Nodes()
+        for pool in pools:
+            pool.nodes = self.nodes
         self.life = store.lease.life if store.lease else "alone"  # names the attempts of this driver
         self.make_record, self.on_change = make_record, on_change
         self.queues: list[deque[Job]] = [deque(jobs), *(deque[Job]() for _ in pools[1:])]
@@ -135,14 +139,16 @@ class Loop:
         pool, queue = self.pools[index], self.queues[index]
         sharing = any(stage.shared for stage in pool.spec.stages)
         under_way = {s.job.task.shares for s in pool.busy()} if sharing else set()
-        alone = sum(each.where is not None for each in pool.seats) == 1  # others may stay pending
         first: int | None = None
         second: int | None = None
         for position, job in enumerate(queue):
             if position >= LOOK_AHEAD:
                 break
-            if job.avoid == (index, seat.number) and not alone:
-                continue
+            against = job.dislikes(index, seat.number, seat.node)
+            if against and any(
+                job.dislikes(index, s.number, s.node) < against for s in pool.seats if s.where
+            ):
+                continue  # another will take it; those that have not started may stay pending
             if job.task.shares in under_way:
                 second = position if second is None else second
             elif job.ahead == (index, seat.number):
@@ -201,6 +207,11 @@ class Loop:
             job.where = here
         if isinstance(result, Failure):
             job.avoid = (index, seat.number)
+            if here:
+                job.shunned |= {here.node} if result.kind == "infra" else set()
+                self.nodes.failing(here, job.task.key, result)
+                if self.nodes.suspect(here):
+                    pool.ask_elsewhere({here.node})
             if dismiss or result.kind == "poisoned" or result.name in GONE:
                 pool.dismiss(seat)
             self._failed(job, result, here)
@@ -208,6 +219,8 @@ class Loop:
         seconds = job.result.get("seconds", {}) | result.get("seconds", {})
         job.result |= result | {"seconds": seconds}
         job.avoid, job.handed = None, handed
+        if here:
+            self.nodes.worked(here, job.task.key)
         if "video" in result:
             job.task = replace(job.task, video=result["video"].uri)
         job.group += 1
@@ -217,22 +230,24 @@ class Loop:
             self._commit(job, None)
 
     def _failed(self, job: Job, failure: Failure, where: Host | None) -> None:
-        execution = self.execution
+        execution, infra = self.execution, failure.kind == "infra"
         note = failure.note(job.task.attempt, where)
-        if failure.kind == "infra":
+        if infra:
             job.infra += 1
         else:
             job.strikes.append(note)
         if failure.name == "FilmLost":  # with the node that kept it: it has to be made again
             job.group, job.handed = self.maker, None
-        worn_out = len(job.strikes) >= execution.max_attempts or job.infra >= execution.infra_attempts
+        worn_out = (
+            job.infra >= execution.infra_attempts if infra else len(job.strikes) >= execution.max_attempts
+        )
         if failure.kind == "bad" or worn_out:
             self._commit(job, note)
             return
-        tries = job.infra if failure.kind == "infra" else len(job.strikes)
+        tries = job.infra if infra else len(job.strikes)
         due = min(60.0, execution.backoff_s * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
         again = lambda _=None: heapq.heappush(self.later, (time.monotonic() + due, next(self.order), job))  # noqa: E731
-        if failure.kind == "infra":
+        if infra:
             again()
         else:
             name = f"{len(job.strikes)}-{self.life}"

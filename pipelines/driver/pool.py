@@ -5,7 +5,7 @@ pool starts another. Nothing here waits for an actor, since one may stay pending
 is full.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -14,11 +14,14 @@ import ray
 from ray.exceptions import ActorUnavailableError, ObjectLostError, RayActorError, RayError
 
 from motionecho.runs.notes import Host
+from pipelines.driver.nodes import Nodes, living
 from pipelines.machines.resources import PoolSpec
 from pipelines.tasks import Failure, Task, failure_of
 from pipelines.workers.worker import Worker
 
-START_ATTEMPTS = 3  # actors that fail to load, one after another, before the pool is given up
+START_ATTEMPTS = 3  # actors that fail to load on a node, one after another, before it is given up
+# What a failed start counts: a mistake stays one, and the surroundings may be as they should be in a while.
+WEIGHS = {"bad": 3.0, "infra": 0.25}
 
 
 @dataclass(eq=False)
@@ -37,12 +40,17 @@ class Seat:
     def idle(self) -> bool:
         return self.ref is None
 
+    @property
+    def node(self) -> str:
+        return self.where.node if self.where else ""
+
 
 @dataclass(eq=False)
 class Pool:
     """A set of actors of one kind; `trouble` says why none can be had, once that is certain.
 
-    An actor whose canary disagrees is retired: its seat stays empty, and `retired` has the reasons.
+    `misstarts` counts starts that failed by node, or under "" where the actor died before it said where. An
+    actor whose canary disagrees is retired: its seat stays empty, and `retired` has the reasons.
     """
 
     spec: PoolSpec
@@ -53,26 +61,58 @@ class Pool:
     canary: bool = True
     seats: list[Seat] = field(default_factory=list)
     trouble: Failure | None = None
-    misstarts: int = 0
+    nodes: Nodes = field(default_factory=Nodes)
+    shunned: Set[str] = frozenset()  # nodes beside which an actor is wanted, to compare them with
+    misstarts: dict[str, float] = field(default_factory=dict)
     retired: list[str] = field(default_factory=list)
     next_start: float = 0.0
     numbers: Iterator[int] = field(default_factory=count)
 
     def tend(self, now: float, wanted: int) -> None:
-        """Start as many actors as the work asks for, with a pause after one that would not start."""
+        """Start as many actors as the work asks for, with a pause after one that would not start.
+
+        Those that are idle on nodes set aside are let go, to be had on others.
+        """
+        for seat in self.idle():
+            if seat.node in self.nodes.aside:
+                self.dismiss(seat)
         size = self.spec.size - len(self.retired)
         while len(self.seats) < min(size, wanted) and now >= self.next_start and not self.trouble:
-            spec, actor = self.spec, ray.remote(Worker)
-            handle: Any = actor.options(
-                num_cpus=spec.num_cpus,
-                num_gpus=spec.num_gpus,
-                memory=spec.memory,
-                resources=dict(spec.resources),
-                max_restarts=0,
-                max_task_retries=0,
-                max_concurrency=1,
-            ).remote(self.factory, spec.stages, self.settings, self.url, spec.threads, self.canary)
-            self.seats.append(Seat(next(self.numbers), handle, handle.load.remote(), began=now))
+            self._start(now)
+        if self.shunned and self._spare(size):
+            self._start(now, self.shunned)
+            self.shunned = frozenset()
+
+    def _start(self, now: float, shunned: Set[str] = frozenset()) -> None:
+        spec, actor = self.spec, ray.remote(Worker)
+        handle: Any = actor.options(
+            num_cpus=spec.num_cpus,
+            num_gpus=spec.num_gpus,
+            memory=spec.memory,
+            resources=dict(spec.resources),
+            label_selector=dict(self.nodes.selector(shunned)),
+            max_restarts=0,
+            max_task_retries=0,
+            max_concurrency=1,
+        ).remote(self.factory, spec.stages, self.settings, self.url, spec.threads, self.canary)
+        self.seats.append(Seat(next(self.numbers), handle, handle.load.remote(), began=now))
+
+    def ask_elsewhere(self, shunned: Set[str]) -> None:
+        """Want an actor on another node than these, where there are none and could be."""
+        elsewhere = any(seat.where and seat.node not in shunned for seat in self.seats)
+        if not elsewhere and self.nodes.others(self.spec, shunned):
+            self.shunned = frozenset(shunned)
+
+    def _spare(self, size: int) -> bool:
+        """Tell whether one more actor may start; an idle one on these nodes makes room, if need be."""
+        if any(seat.where is None for seat in self.seats):
+            return False  # where it will be is not known yet
+        if len(self.seats) >= size:
+            for seat in self.idle():
+                if seat.node in self.shunned:
+                    self.dismiss(seat)
+                    break
+        return len(self.seats) < size
 
     def idle(self) -> list[Seat]:
         return [seat for seat in self.seats if seat.idle]
@@ -86,19 +126,23 @@ class Pool:
 
     def started(self, seat: Seat, now: float) -> None:
         """Take note that an actor's load ended, one way or the other."""
-        result: Host | Failure = result_of(seat, "load")
-        if isinstance(result, Host):
-            seat.where, seat.ref, self.misstarts = result, None, 0
+        result = result_of(seat, "load")
+        where, failure = (None, result) if isinstance(result, Failure) else result
+        if where and failure is None:
+            seat.where, seat.ref = where, None
+            for known in (where.node, ""):
+                self.misstarts.pop(known, None)
             return
         self.dismiss(seat)
-        if result.name == "CanaryMismatch":
-            self.retired.append(result.message)
-            self.trouble = result if len(self.retired) >= self.spec.size else None
+        if failure.name == "CanaryMismatch":
+            self.retired.append(failure.message)
+            self.trouble = failure if len(self.retired) >= self.spec.size else None
             return
-        self.misstarts += result.kind != "infra"
-        self.next_start = now + min(60.0, self.backoff_s * 2**self.misstarts)
-        if result.kind == "bad" or self.misstarts >= START_ATTEMPTS:
-            self.trouble = result
+        node = where.node if where else ""
+        count = self.misstarts[node] = self.misstarts.get(node, 0.0) + WEIGHS.get(failure.kind, 1.0)
+        self.next_start = now + min(60.0, self.backoff_s * 2**count)
+        if count >= START_ATTEMPTS and not (where and self.nodes.cannot_start(where, failure, self.spec)):
+            self.trouble = failure
 
     def dismiss(self, seat: Seat) -> None:
         """Kill the actor and let its seat go; the next `tend` fills it."""
@@ -127,8 +171,7 @@ def result_of(seat: Seat, stage: str) -> Any:
 
 
 def _node_alive(seat: Seat) -> bool:
-    node = seat.where.node if seat.where else None
-    return not node or any(n["NodeID"] == node and n["Alive"] for n in ray.nodes())
+    return not seat.node or seat.node in living()
 
 
 def _first_line(problem: Exception) -> str:

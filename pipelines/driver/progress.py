@@ -118,9 +118,11 @@ def _message(loop: "Loop", seconds: float) -> str | None:
         return loop.stopped or f"finishing {len(loop.running())} under way; Ctrl-C again gives them up"
     for pool in loop.pools:
         if pool.misstarts and not any(seat.where for seat in pool.seats):
-            return f"a worker did not start, trying again ({pool.misstarts})"
+            return "a worker did not start, trying again"
         if pool.retired:
             return f"{len(pool.retired)} retired: {pool.retired[-1]}"
+    if loop.nodes.aside:
+        return "; ".join(loop.nodes.aside.values())
     if seconds > PATIENT_FOR_S and not any(seat.where for pool in loop.pools for seat in pool.seats):
         spec = loop.pools[0].spec
         wanted = [f"{n:g} {kind}" for n, kind in ((spec.num_cpus, "CPU"), (spec.num_gpus, "GPU")) if n]

@@ -13,7 +13,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from motionecho.cache import Recent
-from motionecho.errors import BadSample, UserError
+from motionecho.errors import Changed, UserError
 from motionecho.metrics import Item, Scores, Shared, load_embedders, load_metrics
 from motionecho.metrics.protocol import Embedder
 from motionecho.metrics.registry import EMBEDDERS
@@ -128,10 +128,10 @@ def read_features(store: RunStore, uri: str) -> NDArray[np.float32] | None:
 
 @contextmanager
 def _recorded(uri: str, sha256: str) -> Iterator[str]:
-    """Give a local path with the bytes of `uri`; raises BadSample where they are not those of `sha256`."""
+    """Give a local path with the bytes of `uri`; raises Changed where they are not those of `sha256`."""
     with files.fetch(uri) as path:
         if file_digest(path) != sha256:
-            raise BadSample(
+            raise Changed(
                 f'"{uri}" is not what was recorded of it, or has changed meanwhile; once it is mended (for a '
                 "run: motionecho batch verify), score again with --retry-failed"
             )

@@ -40,32 +40,30 @@ class Worker:
         self.stages: dict[str, Callable[..., Any]] = {}
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
 
-    def load(self) -> Host | Failure:
-        """Make the stages; return where this is, or why it cannot work."""
+    def load(self) -> tuple[Host, Failure | None]:
+        """Make the stages; return where this is, and why it cannot work, if so."""
+        context, names = ray.get_runtime_context(), tuple(spec.name for spec in self.specs)
+        host = Host(
+            name=socket.gethostname(),
+            node=context.get_node_id(),
+            pid=os.getpid(),
+            gpus=context.get_assigned_resources().get("GPU") or None,
+            stages=names,
+        )
         try:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning steals shared cores
             if self.threads:
                 os.environ["OMP_NUM_THREADS"] = str(self.threads)
             module, function = self.factory.split(":")
             factory: Factory = getattr(importlib.import_module(module), function)
-            names = tuple(spec.name for spec in self.specs)
             self.stages = factory(names, self.settings, self.url)
-            context = ray.get_runtime_context()
             device, threads = _device(self.threads)
-            host = Host(
-                name=socket.gethostname(),
-                node=context.get_node_id(),
-                pid=os.getpid(),
-                device=device,
-                threads=threads,
-                gpus=context.get_assigned_resources().get("GPU") or None,
-                stages=names,
-            )
+            host = replace(host, device=device, threads=threads)
             if self.canary and "canary" in self.stages:
                 self.stages["canary"](f"{host.computes_on or 'cpu'} on {host.name}")
-            return host
+            return host, None
         except Exception as problem:
-            return failure_of(problem, "load")
+            return host, failure_of(problem, "load")
 
     def run(
         self, task: Task, ahead: Task | None = None, handed: Any = None

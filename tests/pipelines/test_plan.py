@@ -11,7 +11,7 @@ import pytest
 from served import Answer, Server, served
 
 from motionecho.config import EchoConfig, RunSettings
-from motionecho.errors import BadSample, Unreachable, UserError
+from motionecho.errors import Changed, Unreachable, UserError
 from motionecho.make import read_reference
 from motionecho.models.registry import pair_spec
 from motionecho.runs import files
@@ -122,7 +122,7 @@ def test_submitting_again_sees_bytes_that_size_and_time_hide(manifest: Manifest,
     os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
     (left,) = plan_generation(table, SETTINGS, store.url).todo
     assert left.key == two.key, "nothing tells that the file is another"
-    with pytest.raises(BadSample, match="changed while the run went on; submit again"):
+    with pytest.raises(Changed, match="changed while the run went on; submit again"):
         read_reference(left.payload.sample.reference, pair_spec("toy"), sha256=left.payload.reference_sha256)
     store.commit(record_of(left, "failed"))
     again = plan_generation(table, SETTINGS, store.url).todo

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from motionecho.errors import BadSample, UserError
+from motionecho.errors import Changed, UserError
 from motionecho.manifest import BadRow
 from motionecho.metrics.compare import gather, summarize, tally
 from motionecho.runs.notes import ErrorNote
@@ -283,6 +283,6 @@ def test_a_file_with_other_bytes_than_were_recorded_is_not_scored(
     data = bytearray((folder / hurt).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / hurt).write_bytes(data)
-    with pytest.raises(BadSample, match=rf"{hurt}\" is not what was recorded of it"):
+    with pytest.raises(Changed, match=rf"{hurt}\" is not what was recorded of it"):
         Scorer(SETS_ONLY, RunStore(str(folder / "out")))(work.todo[0])
     assert embedder.calls == 0 or hurt == "reference.mp4"

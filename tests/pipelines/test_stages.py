@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 
 from motionecho.cache import Recent
 from motionecho.config import Placement, RunSettings
-from motionecho.errors import BadSample, PoisonedDevice, Transient
+from motionecho.errors import BadSample, Changed, NotThere, PoisonedDevice, Transient, Unreachable
 from motionecho.make import Maker
 from motionecho.models.registry import pair_spec
 from motionecho.runs.keys import file_digest
@@ -78,7 +78,7 @@ def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: p
 
     other = dataclasses.replace(tasks[0].payload, reference_sha256="0" * 64, motion_key="f" * 32)
     changed = dataclasses.replace(tasks[0], payload=other)
-    with pytest.raises(BadSample, match="changed while the run went on"):
+    with pytest.raises(Changed, match="changed while the run went on"):
         again["invert"](changed)
 
 
@@ -191,9 +191,15 @@ def test_a_gate_makes_it_again_and_names_another_sample(tasks: list[Task], tmp_p
 def test_failures_are_told_apart() -> None:
     kinds: dict[str, list[Exception]] = {
         "bad": [BadSample("x")],
-        "infra": [Transient("x")],
+        "infra": [
+            Transient("x"),
+            Unreachable("a.mp4 is forbidden"),
+            NotThere("a.mp4 does not exist"),
+            OSError(28, "full"),
+            RuntimeError("I/O error: No space left on device (os error 28)"),
+        ],
         "poisoned": [PoisonedDevice("x"), RuntimeError("CUDA error: an illegal memory access")],
-        "strike": [ValueError("x"), torch.OutOfMemoryError("CUDA out of memory"), OSError(28, "full")],
+        "strike": [ValueError("x"), torch.OutOfMemoryError("CUDA out of memory"), Changed("x")],
     }
     for kind, problems in kinds.items():
         assert [failure_of(problem, "generate").kind for problem in problems] == [kind] * len(problems)

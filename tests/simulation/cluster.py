@@ -1,36 +1,41 @@
 """Ray as the driver sees it: actors that start, work, die, hang and are killed, in the world's time."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from ray.exceptions import RayActorError
 
-from motionecho.errors import BadSample, Transient
+from motionecho.errors import BadSample, NotThere, Transient
 from motionecho.runs.notes import Host
 from motionecho.runs.store import RunStore
 from pipelines.tasks import Failure, Task, failure_of
 from tests.simulation.world import Process, Promise, World
 
+NODES = ("node1", "node2")
 BYTES = os.path.join(os.path.dirname(__file__), "world.py")  # what stands for a video
 
 
 class Ray:
     """What the driver has under the name `ray`; its actors die a while after their driver."""
 
-    def __init__(self, world: World, troubles: dict[str, float]) -> None:
-        self.world, self.troubles = world, troubles
+    def __init__(self, world: World, troubles: dict[str, float], broken: str | None) -> None:
+        self.world, self.troubles, self.broken = world, troubles, broken
         self.actors: list[Actor] = []
 
     def remote(self, worker: type) -> "Ray":
         return self
 
-    def options(self, **words: Any) -> Any:
+    def options(self, label_selector: dict[str, str], **words: Any) -> Any:
         ray = self
 
         class Make:
             def remote(self, factory: str, stages: Any, settings: Any, url: str, *rest: Any) -> Actor:
-                ray.actors.append(Actor(ray, url, ray.world.process))
+                shunned = "".join(label_selector.values())
+                crowds = Counter(each.node for each in ray.actors if not each.process.killed)
+                node = min((node for node in NODES if node not in shunned), key=lambda node: crowds[node])
+                ray.actors.append(Actor(ray, url, ray.world.process, node))
                 return ray.actors[-1]
 
         return Make()
@@ -52,14 +57,14 @@ class Ray:
         actor.die()
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"NodeID": "n", "Alive": True, "Resources": {"CPU": 2.0}}]
+        return [{"NodeID": node, "Alive": True, "Resources": {"CPU": 2.0}} for node in NODES]
 
 
 class Actor:
     """One actor: a process whose calls are promises."""
 
-    def __init__(self, ray: Ray, url: str, driver: Process | None) -> None:
-        self.ray, self.world, self.url, self.driver = ray, ray.world, url, driver
+    def __init__(self, ray: Ray, url: str, driver: Process | None, node: str) -> None:
+        self.ray, self.world, self.url, self.driver, self.node = ray, ray.world, url, driver, node
         self.process = Process(f"worker {len(ray.actors)} of {driver.name if driver else None}")
         self.asked: list[Promise] = []
         self.load, self.run = Call(self, self._load), Call(self, self._run)
@@ -70,9 +75,9 @@ class Actor:
         for promise in self.asked:
             promise.keep(error=RayActorError(error_msg="The actor died: killed"))
 
-    def _load(self) -> Host:
+    def _load(self) -> tuple[Host, Failure | None]:
         self.world.pause(self.world.chance.uniform(0.5, 5))
-        return Host(name="here", node="n", pid=1, device="cpu", threads=1, stages=("all",))
+        return Host(name=self.node, node=self.node, pid=1, device="cpu", threads=1, stages=("all",)), None
 
     def _run(self, task: Task, ahead: Task | None, handed: Any) -> dict[str, Any] | Failure:
         """Do what every stage does to the store, or something else that happens to samples."""
@@ -80,6 +85,8 @@ class Actor:
         mind = task.payload.sample.prompt.split()[0]
         world.pause(world.chance.expovariate(1 / 8))
         try:
+            if self.node == self.ray.broken:
+                raise NotThere("the share is not mounted")
             if mind == "bad":
                 raise BadSample("this one can never be")
             if mind == "cursed" and not world.calm:

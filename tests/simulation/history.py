@@ -8,8 +8,6 @@ import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -21,7 +19,7 @@ from motionecho.runs import cleanup, files, layout, leases, parallel, state
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.store import RunStore
 from pipelines import plan, submission
-from pipelines.driver import loop, outcomes, pool, progress
+from pipelines.driver import loop, nodes, outcomes, pool, progress
 from pipelines.driver.interrupts import Signals
 from pipelines.driver.outcomes import Recorder
 from pipelines.execution import Execution, Summary
@@ -30,8 +28,8 @@ from pipelines.machines.resources import PoolSpec
 from pipelines.plan import plan_generation
 from pipelines.retry import manifests_of, only_failed
 from pipelines.tasks import STAGES, Job
-from tests.simulation.cluster import Ray
-from tests.simulation.store import ROOT, Files, Moods, Store
+from tests.simulation.cluster import NODES, Ray
+from tests.simulation.store import ROOT, File, Files, Moods, Store
 from tests.simulation.world import Clock, Process, Promise, Violation, World
 
 URL = f"sim://{ROOT}"
@@ -39,6 +37,7 @@ SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
 EXECUTION = Execution(workers=2, deadline_s=90, backoff_s=1, max_failure_rate=1.0)
 MINDS = ("fine", "fine", "fine", "bad", "cursed")
 HOUR = 3600.0
+TABLES = 4
 ROWS = 8  # distinct ones of both manifests
 PEOPLE = ("submit",) * 6 + ("retry", "gc", "status") * 3 + ("requeue", "delete", "fresh", "wipe")
 
@@ -114,7 +113,7 @@ def in_world(world: World, ray: Ray, store: Store) -> Iterator[None]:
             patch.setattr(module, "time", clock)
         for module in (loop, files):
             patch.setattr(module, "random", world.chance)
-        for module in (loop, pool):
+        for module in (loop, nodes, pool):
             patch.setattr(module, "ray", ray)
         for module in (loop, progress):
             patch.setattr(module, "ThreadPoolExecutor", Threads)
@@ -131,41 +130,36 @@ def in_world(world: World, ray: Ray, store: Store) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class Table:
-    """Two manifests that share some rows, on the local disk; what happens to a row its prompt says."""
+def tables() -> dict[str, bytes]:
+    """Map names to manifests, a and b of one number with rows in common, and the clip that they name.
 
-    a: str
-    b: str
-
-    @classmethod
-    def write(cls, place: Path) -> list["Table"]:
-        (place / "clip.mp4").write_text("no one decodes this")
-        tables = []
-        for number in range(4):
-            rows = [f"{n},clip.mp4,{MINDS[(n * (number + 1)) % len(MINDS)]} {n},{n}" for n in range(7)]
-            names = []
-            for name, some in (("a", rows[:5]), ("b", [*rows[3:], "9,missing.mp4,fine 9,9"])):
-                path = place / f"{name}{number}.csv"
-                path.write_text("\n".join(["id,reference,prompt,seed", *some]) + "\n")
-                names.append(str(path))
-            tables.append(cls(*names))
-        return tables
+    What happens to a row its prompt says.
+    """
+    found = {"tables/clip.mp4": b"no one decodes this"}
+    for number in range(TABLES):
+        rows = [f"{n},clip.mp4,{MINDS[(n * (number + 1)) % len(MINDS)]} {n},{n}" for n in range(7)]
+        for name, some in (("a", rows[:5]), ("b", [*rows[3:], "9,missing.mp4,fine 9,9"])):
+            text = "\n".join(["id,reference,prompt,seed", *some])
+            found[f"tables/{name}{number}.csv"] = text.encode()
+    return found
 
 
 class History:
     """Everything that happens under one seed."""
 
-    def __init__(self, seed: int, tables: list[Table]) -> None:
+    def __init__(self, seed: int) -> None:
         self.world = world = World(seed)
         chance = world.chance
-        self.table = chance.choice(tables)
+        number = chance.randrange(TABLES)
+        self.manifests = [f"sim://tables/{name}{number}.csv" for name in "ab"]
         some = lambda most, share=0.5: chance.uniform(0, most) if chance.random() < share else 0.0  # noqa: E731
         full = chance.uniform(0, HOUR)
         full = (full, full + some(600, 0.3))
         moods = Moods(some(0.1), some(0.1), some(0.1), some(60), full, chance.uniform(-1e5, 1e5))
         self.store = Store(world, moods, at_work=self.at_work)
-        self.ray = Ray(world, {"dies": some(0.2), "hangs": some(0.1), "stumbles": some(0.2)})
+        self.store.files |= {path: File(data, 0.0, 0.0) for path, data in tables().items()}
+        troubles = {"dies": some(0.2), "hangs": some(0.1), "stumbles": some(0.2)}
+        self.ray = Ray(world, troubles, chance.choice((None, None, *NODES)))
         self.drivers: list[Process] = []
 
     # --- people
@@ -234,7 +228,7 @@ class History:
     def wipe(self) -> None:
         """Delete the whole place by hand, as someone who knows nothing of drivers."""
         self.store.wiped = True
-        self.store.delete_by_hand(list(self.store.files))
+        self.store.delete_by_hand([path for path in self.store.files if path.startswith(ROOT)])
 
     def at_work(self) -> list[str]:
         """Name the drivers that make samples at this moment, and are not taken for dead with good reason."""
@@ -264,7 +258,7 @@ class History:
 
     def _someone_comes(self, number: int) -> None:
         world, chance = self.world, self.world.chance
-        what, manifest = chance.choice(PEOPLE), chance.choice((self.table.a, self.table.b))
+        what, manifest = chance.choice(PEOPLE), chance.choice(self.manifests)
         again, young = chance.random() < 0.3, chance.choice((0.0, 30.0, HOUR))
         doing: dict[str, Callable[[], Any]] = {
             "submit": lambda: self.submit(manifest, again),
@@ -304,7 +298,7 @@ class History:
 
     def _finish(self) -> None:
         world = self.world
-        for manifest in (self.table.a, self.table.b):
+        for manifest in self.manifests:
             last = world.spawn("last submit", lambda path=manifest: self.submit(path))
             world.run(until=world.now + 4 * HOUR)
             if not last.ended:
@@ -318,6 +312,8 @@ class History:
             if process.ended and not isinstance(process.result, expected):
                 raise Violation(f"{process.name} ends so: {process.result!r}") from process.result
         for record in self.store.records().values():
+            if record["status"] == "failed" and record["error"]["class"] == "NotThere":
+                raise Violation(f"record {record['key']} is charged with a broken node: {record['error']}")
             for name in ("video", "stats"):
                 there = record["status"] != "ok" or f"{ROOT}/{record[name]['uri']}" in self.store.files
                 if not there and not self.store.wiped:

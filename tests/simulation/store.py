@@ -143,7 +143,7 @@ class Store:
         if "/.clock-" in path:
             return
         if self._who().startswith("fresh"):
-            if self.at_work():
+            if self.at_work() and not self.wiped:  # leases, too
                 raise Violation(f"{self._who()} removes {uri} beside {self.at_work()}")
             return
         records, key = self.records(), layout.key_of(uri)

@@ -4,20 +4,15 @@ import os
 
 import pytest
 
-from tests.simulation.history import History, Table
+from tests.simulation.history import History
 
 SEEDS = int(os.environ.get("MOTIONECHO_HISTORIES", "2000"))
 BLOCK = 250
 
 
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Table]:
-    return Table.write(tmp_path_factory.mktemp("tables"))
-
-
-def tell(seed: int, tables: list[Table]) -> History:
+def tell(seed: int) -> History:
     """Let a history happen; one that breaks a promise is told in full."""
-    history = History(seed, tables)
+    history = History(seed)
     try:
         history.happen()
     except BaseException as problem:
@@ -27,6 +22,6 @@ def tell(seed: int, tables: list[Table]) -> History:
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
-def test_no_promise_is_broken(first: int, tables: list[Table]) -> None:
+def test_no_promise_is_broken(first: int) -> None:
     for seed in range(first, min(first + BLOCK, SEEDS)):
-        tell(seed, tables)
+        tell(seed)

@@ -14,17 +14,12 @@ from motionecho.runs.folder import Folder
 from motionecho.runs.leases import Lease
 from motionecho.runs.ledger import Ledger
 from motionecho.runs.store import RunStore
-from tests.simulation.history import History, Table
+from tests.simulation.history import History
 from tests.simulation.world import Violation
 
 MOST = 10_000  # seeds until which a fault has to be found
 ROOT = Path(__file__).parents[2]
 Patch = pytest.MonkeyPatch
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Table]:
-    return Table.write(tmp_path_factory.mktemp("tables"))
 
 
 def records_deleted_from_two_looks(patch: Patch) -> None:
@@ -112,30 +107,28 @@ FAULTS = (
 
 
 @pytest.mark.parametrize(("fault", "what"), FAULTS)
-def test_a_fault_is_found(
-    fault: Callable[[Patch], None], what: str, tables: list[Table], monkeypatch: Patch, capsys: Any
-) -> None:
+def test_a_fault_is_found(fault: Callable[[Patch], None], what: str, monkeypatch: Patch, capsys: Any) -> None:
     fault(monkeypatch)
-    found = next(broken(range(MOST), tables, what), None)
+    found = next(broken(range(MOST), what), None)
     assert found is not None, f"not in {MOST} histories"
     with capsys.disabled():
         print(f"\n{fault.__name__}: seed {found[0]}: {found[1]}")
 
 
-def broken(seeds: range, tables: list[Table], what: str) -> Iterator[tuple[int, str]]:
+def broken(seeds: range, what: str) -> Iterator[tuple[int, str]]:
     for seed in seeds:
         try:
-            History(seed, tables).happen()
+            History(seed).happen()
         except Violation as problem:
             if re.search(what, str(problem)):
                 yield seed, str(problem)[:160]
 
 
-def test_a_seed_is_a_history_on_every_machine(tmp_path: Path) -> None:
+def test_a_seed_is_a_history_on_every_machine() -> None:
     """Also where Python's sets come in another order."""
     told = [
         subprocess.run(
-            [sys.executable, __file__, str(tmp_path), "7"], check=True, capture_output=True, text=True,
+            [sys.executable, __file__, "7"], check=True, capture_output=True, text=True,
             env={"PYTHONHASHSEED": number, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin:/bin"},
         ).stdout
         for number in ("1", "2")
@@ -145,6 +138,6 @@ def test_a_seed_is_a_history_on_every_machine(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    history = History(int(sys.argv[2]), Table.write(Path(sys.argv[1])))
+    history = History(int(sys.argv[1]))
     history.happen()
     print("\n".join(line for line in history.world.log if " writes " in line or " removes " in line))

@@ -1,0 +1,78 @@
+"""The nodes of a cluster: one that fails what works elsewhere is told from bad luck, and set aside."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Set
+from textwrap import shorten
+
+import ray
+
+from motionecho.runs.notes import Host
+from pipelines.machines.resources import PoolSpec
+from pipelines.tasks import Failure
+
+SUSPECT = 3  # failures on a node, one after another, before a worker elsewhere is wanted to compare it with
+WITNESSES = 2  # samples that failed on a node and worked elsewhere, before its next failure sets it aside
+GONE = ("NodeLost", "FilmLost")  # failures of a node that was lost, which ask for no judgement
+
+
+class Nodes:
+    """What is known of the nodes of a run; `aside` has the reason of each that gets no more work.
+
+    An outage fails everywhere, and a bad sample fails wherever it goes. A node is to blame where samples that
+    failed on it have worked on another since, while nothing worked on it.
+    """
+
+    def __init__(self) -> None:
+        self.aside: dict[str, str] = {}
+        self.failed: dict[str, Counter[str]] = defaultdict(Counter)  # on each node, since something worked
+        self.elsewhere: dict[str, set[str]] = defaultdict(set)  # of these, what worked on another
+
+    def worked(self, where: Host, key: str) -> None:
+        """Note that a sample passed a stage on a node."""
+        self.failed.pop(where.node, None)
+        self.elsewhere.pop(where.node, None)
+        for node, keys in self.failed.items():
+            if key in keys:
+                self.elsewhere[node].add(key)
+
+    def failing(self, where: Host, key: str, failure: Failure) -> None:
+        """Note that a sample failed on a node, and set the node aside where it is to blame."""
+        if failure.kind == "bad" or failure.name in GONE:
+            return
+        if len(self.elsewhere[where.node]) >= WITNESSES:
+            self._set_aside(where, "it fails what works elsewhere", failure)
+        self.failed[where.node][key] += 1
+
+    def suspect(self, where: Host) -> bool:
+        """Tell whether a node has failed so often in a row that another had better be asked."""
+        return self.failed[where.node].total() >= SUSPECT
+
+    def cannot_start(self, where: Host, failure: Failure, spec: PoolSpec) -> bool:
+        """Set a node aside on which no worker starts; False where no other has room for the pool's actors."""
+        if not self.others(spec, {where.node}):
+            return False
+        self._set_aside(where, "no worker starts there", failure)
+        return True
+
+    def others(self, spec: PoolSpec, shunned: Set[str]) -> Set[str]:
+        """Name nodes but these, and none set aside, that can hold an actor when nothing else is on them."""
+        asked = {"CPU": spec.num_cpus, "GPU": spec.num_gpus, **spec.resources}
+        return {
+            node["NodeID"]
+            for node in ray.nodes()
+            if node["Alive"] and all(node["Resources"].get(kind, 0.0) >= n for kind, n in asked.items())
+        } - (self.aside.keys() | shunned)
+
+    def selector(self, shunned: Set[str] = frozenset()) -> Mapping[str, str]:
+        """Return the labels, as Ray takes them, of nodes but these, and none set aside."""
+        out = sorted(self.aside.keys() | shunned)
+        return {"ray.io/node-id": f"!in({','.join(out)})"} if out else {}
+
+    def _set_aside(self, where: Host, why: str, failure: Failure) -> None:
+        said = f"{failure.name}: {shorten(failure.message, 200)}"
+        self.aside[where.node] = f"node {where.name} is set aside, since {why} ({said})"
+
+
+def living() -> list[str]:
+    """List the ids of the cluster's nodes that are alive."""
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
