@@ -17,8 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from motionecho.config import RunSettings
-from motionecho.errors import BadSample, CanaryMismatch, PoisonedDevice, Transient
+from motionecho.errors import BadSample, CanaryMismatch, PoisonedDevice, Transient, UserError
 from motionecho.runs.files import fetch
 from motionecho.runs.notes import Blob
 from motionecho.runs.store import RunStore
@@ -46,6 +48,32 @@ def build_watched(names: tuple[str, ...], settings: RunSettings, url: str) -> di
 
 def build_broken(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
     raise RuntimeError("the weights are damaged")
+
+
+def build_unmounted(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
+    """On the node that a file beside the run names, references are not to be found."""
+    stages = build(names, settings, url)
+    if _here() == Path(f"{url}.broken").read_text():
+
+        def lost(task: Task) -> dict[str, Any]:
+            _count(RunStore(url), "lost")
+            with fetch(f"/not/mounted{task.payload.sample.reference}"):
+                raise AssertionError
+
+        stages["invert"] = lost
+    return stages
+
+
+def build_bare(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
+    """On the node that a file beside the run names, there are no weights."""
+    if _here() == Path(f"{url}.broken").read_text():
+        _count(RunStore(url), "load")
+        raise UserError("the weights are missing on this machine")
+    return build(names, settings, url)
+
+
+def _here() -> str:
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def invert(store: RunStore, task: Task) -> dict[str, Any]:

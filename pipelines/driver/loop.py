@@ -41,7 +41,7 @@ class Loop:
                  make_record: Callable[[Job, ErrorNote | None], Record],
                  on_change: Callable[["Loop"], object]) -> None:  # fmt: skip
         self.pools, self.store, self.execution = pools, store, execution
-        self.nodes = Nodes()
+        self.nodes = Nodes(execution.backoff_s)
         for pool in pools:
             pool.nodes = self.nodes
         self.life = store.lease.life if store.lease else "alone"  # names the attempts of this driver
@@ -102,7 +102,9 @@ class Loop:
     def _requeue(self, now: float) -> None:
         while self.later and self.later[0][0] <= now:
             job = heapq.heappop(self.later)[2]
-            self.queues[job.group].append(job)
+            queue = self.queues[job.group]
+            # what another node may do tells soon whether this one is to blame
+            queue.appendleft(job) if job.infra else queue.append(job)
 
     def _dispatch(self, now: float) -> None:
         coming = 0 if self.draining else len(self.later)
@@ -117,7 +119,7 @@ class Loop:
             if self._far_ahead(index):
                 continue
             for seat in pool.idle():
-                job = self._next_job(index, seat)
+                job = None if self.nodes.rests(seat.node, now, pool.spec) else self._next_job(index, seat)
                 if job is None:  # nothing for this one; another may take what failed here
                     continue
                 if any(stage.makes_film or stage.takes_film for stage in pool.spec.stages):
@@ -209,7 +211,7 @@ class Loop:
             job.avoid = (index, seat.number)
             if here:
                 job.shunned |= {here.node} if result.kind == "infra" else set()
-                self.nodes.failing(here, job.task.key, result)
+                self.nodes.failing(here, job.task.key, result, time.monotonic())
                 if self.nodes.suspect(here):
                     pool.ask_elsewhere({here.node})
             if dismiss or result.kind == "poisoned" or result.name in GONE:
@@ -238,13 +240,11 @@ class Loop:
             job.strikes.append(note)
         if failure.name == "FilmLost":  # with the node that kept it: it has to be made again
             job.group, job.handed = self.maker, None
-        worn_out = (
-            job.infra >= execution.infra_attempts if infra else len(job.strikes) >= execution.max_attempts
-        )
-        if failure.kind == "bad" or worn_out:
+        strikes = len(job.strikes), execution.max_attempts
+        tries, most = (job.infra, execution.infra_attempts) if infra else strikes
+        if failure.kind == "bad" or tries >= most:
             self._commit(job, note)
             return
-        tries = job.infra if infra else len(job.strikes)
         due = min(60.0, execution.backoff_s * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
         again = lambda _=None: heapq.heappush(self.later, (time.monotonic() + due, next(self.order), job))  # noqa: E731
         if infra:

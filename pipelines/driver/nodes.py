@@ -11,6 +11,7 @@ from pipelines.machines.resources import PoolSpec
 from pipelines.tasks import Failure
 
 SUSPECT = 3  # failures on a node, one after another, before a worker elsewhere is wanted to compare it with
+LONGEST_S = 60.0  # that a failing node gets no work for
 WITNESSES = 2  # samples that failed on a node and worked elsewhere, before its next failure sets it aside
 GONE = ("NodeLost", "FilmLost")  # failures of a node that was lost, which ask for no judgement
 
@@ -22,26 +23,35 @@ class Nodes:
     failed on it have worked on another since, while nothing worked on it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backoff_s: float = 1.0) -> None:
+        self.backoff_s = backoff_s
         self.aside: dict[str, str] = {}
         self.failed: dict[str, Counter[str]] = defaultdict(Counter)  # on each node, since something worked
         self.elsewhere: dict[str, set[str]] = defaultdict(set)  # of these, what worked on another
+        self.until: dict[str, float] = {}  # when a node that failed gets work again
 
     def worked(self, where: Host, key: str) -> None:
         """Note that a sample passed a stage on a node."""
-        self.failed.pop(where.node, None)
-        self.elsewhere.pop(where.node, None)
+        for known in (self.failed, self.elsewhere, self.until):
+            known.pop(where.node, None)
         for node, keys in self.failed.items():
             if key in keys:
                 self.elsewhere[node].add(key)
 
-    def failing(self, where: Host, key: str, failure: Failure) -> None:
+    def failing(self, where: Host, key: str, failure: Failure, now: float) -> None:
         """Note that a sample failed on a node, and set the node aside where it is to blame."""
         if failure.kind == "bad" or failure.name in GONE:
             return
         if len(self.elsewhere[where.node]) >= WITNESSES:
             self._set_aside(where, "it fails what works elsewhere", failure)
         self.failed[where.node][key] += 1
+        if failure.kind == "infra":
+            pause = self.backoff_s * 2 ** (self.failed[where.node].total() - 1)
+            self.until[where.node] = now + min(LONGEST_S, pause)
+
+    def rests(self, node: str, now: float, spec: PoolSpec) -> bool:
+        """Tell whether a node that fails gets no work for a while, as others could do it."""
+        return now < self.until.get(node, 0.0) and bool(self.others(spec, {node}))
 
     def suspect(self, where: Host) -> bool:
         """Tell whether a node has failed so often in a row that another had better be asked."""

@@ -4,11 +4,14 @@ import csv
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import chaos_runs
 import pytest
+import ray
 
 from pipelines.execution import Execution
+from pipelines.machines.embedded import DEFAULTS
 from pipelines.machines.ray_cluster import connected
 
 
@@ -19,6 +22,22 @@ def embedded_ray() -> Iterator[None]:
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # where the workers find fake_stages
         with connected(Execution()):
             yield
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head with two cores and no GPU; other nodes are for the tests to add."""
+    from ray.cluster_utils import Cluster
+
+    for name, value in {**DEFAULTS, "RAY_AUTH_MODE": "disabled"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    ray.init(address=made.address, log_to_driver=False)
+    yield made
+    ray.shutdown()
+    made.shutdown()
 
 
 @pytest.fixture

@@ -1,38 +1,20 @@
 """With GPUs, here in name only, a film is published by a process beside the one that made it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import fake_stages as fakes
 import pytest
-import ray
 
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.runs.store import RunStore
 from pipelines.generate import Execution, run
-from pipelines.machines.embedded import DEFAULTS
 from pipelines.machines.resources import Resources
 
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head without a GPU; nodes with one are for the tests to add."""
-    from ray.cluster_utils import Cluster
-
-    for name, value in {**DEFAULTS, "RAY_AUTH_MODE": "disabled"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    ray.init(address=made.address, log_to_driver=False)
-    yield made
-    ray.shutdown()
-    made.shutdown()
 
 
 def test_the_worker_with_the_gpu_does_not_publish(
