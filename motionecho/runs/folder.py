@@ -89,7 +89,8 @@ class Folder:
         return in_order(self.read, paths)
 
     def exists(self, path: str) -> bool:
-        return bool(self._patiently(lambda: self.fs.exists(path)))
+        """Tell whether a file is there; raises where that cannot be told, which `fs.exists` takes for a no."""
+        return self.look(path) is not None
 
     def look(self, path: str) -> "Listed | None":
         """Return a file's size and time of change, None where there is no such file."""
@@ -158,8 +159,10 @@ class Folder:
             except OSError:
                 # Lost the race, or our own earlier PUT went through and only its answer was lost.
                 self._forget_listings()
-                if self.fs.exists(path):
+                try:
                     return bool(self.fs.cat_file(path) == data)
+                except FileNotFoundError:
+                    pass  # it was refused for another reason
                 raise
 
         return self._patiently(create)

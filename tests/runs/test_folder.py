@@ -109,7 +109,7 @@ def test_patience_is_the_folder_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     folder = Folder.at(str(tmp_path))
     hurried = folder.within(0)
     assert (folder.url, folder.fs) == (hurried.url, hurried.fs)
-    monkeypatch.setattr(folder.fs.fs, "exists", lambda path: (_ for _ in ()).throw(OSError(16, "SlowDown")))
+    monkeypatch.setattr(folder.fs.fs, "info", lambda path: (_ for _ in ()).throw(OSError(16, "SlowDown")))
     with pytest.raises(Transient, match="SlowDown"):
         hurried.exists("a")
 
