@@ -26,6 +26,7 @@ from motionecho.runs.folder import Folder
 from motionecho.runs.keys import digest
 from motionecho.runs.parallel import in_order
 
+IN_JOB = "MOTIONECHO_JOB"  # in the environment of a run that is a job of a cluster: the job's id
 LEASE_S = 900.0  # a driver renews its lease every 15 s; a store may be away for minutes
 LOOK_EVERY_S = 2.0  # at a sweeper that is waited for
 Role = Literal["driver", "sweeper"]
@@ -220,7 +221,7 @@ def _words(folder: Folder, path: str) -> dict[str, Any]:
 
 def _here() -> dict[str, Any]:
     """Say which process of which machine this is, and of which job."""
-    job = os.environ.get("MOTIONECHO_JOB")
+    job = os.environ.get(IN_JOB)
     return {"host": socket.gethostname(), "pid": os.getpid(), "machine": _machine(), "job": job}
 
 

@@ -16,6 +16,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from motionecho.errors import UserError
 from motionecho.runs.keys import digest
+from motionecho.runs.leases import IN_JOB
 from motionecho.runs.places import Place
 
 # What finds the store's credentials and our own settings; the job's processes look for the same names.
@@ -89,7 +90,7 @@ def submit(
         f"{name}-{n}" for n in range(2, len(known) + 3) if f"{name}-{n}" not in known
     )  # fmt: skip
     env = dict(runtime_env or {})
-    env["env_vars"] = passed_on(os.environ) | env.get("env_vars", {}) | {"MOTIONECHO_JOB": id}
+    env["env_vars"] = passed_on(os.environ) | env.get("env_vars", {}) | {IN_JOB: id}
     try:
         client.submit_job(entrypoint=entrypoint, submission_id=id, runtime_env=env)
     except (RuntimeError, ValueError, OSError) as problem:

@@ -12,6 +12,8 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from motionecho.errors import UserError
+from motionecho.runs.leases import IN_JOB
+from motionecho.runs.places import MORE
 from pipelines.execution import Execution, is_job_server
 from pipelines.machines.embedded import defaults, embedded, environment
 from pipelines.machines.resources import PoolSpec
@@ -57,8 +59,15 @@ def connected(execution: Execution) -> Iterator[None]:
 def _joined(address: str) -> Iterator[None]:
     if place := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address):  # Ray itself would knock for five minutes
         socket.create_connection((place[1], int(place[2])), KNOCK_S).close()
+    # what may be opened is said where a run is started, and a job's workers know it from the job
+    allowed = {MORE: os.environ[MORE]} if os.environ.get(MORE) and IN_JOB not in os.environ else {}
     with environment(defaults({"RAY_USAGE_STATS_ENABLED": "0"})):
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": allowed} if allowed else None,
+        )
         try:
             yield
         finally:

@@ -53,3 +53,20 @@ def test_the_users_own_token_is_what_joins(monkeypatch: pytest.MonkeyPatch) -> N
     assert {name: seen[name] for name in seen if name.startswith("RAY_AUTH")} == {
         "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "of their cluster"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("job", "passed_on"), [(None, {"env_vars": {"MOTIONECHO_PROTOCOLS": "sftp"}}), ("j", None)]
+)
+def test_workers_open_what_the_driver_may(
+    monkeypatch: pytest.MonkeyPatch, job: str | None, passed_on: dict[str, Any] | None
+) -> None:
+    """In a job it is in everybody's environment already."""
+    monkeypatch.setenv("MOTIONECHO_PROTOCOLS", "sftp")
+    if job:
+        monkeypatch.setenv("MOTIONECHO_JOB", job)
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(ray, "init", lambda **words: seen.update(words))
+    with connected(Execution(address="auto")):
+        pass
+    assert seen["runtime_env"] == passed_on
