@@ -89,7 +89,7 @@ class Folder:
         return in_order(self.read, paths)
 
     def exists(self, path: str) -> bool:
-        """Tell whether a file is there; raises where that cannot be told, which `fs.exists` takes for a no."""
+        """Tell whether a file is there; raises where that cannot be told, for which `fs.exists` says no."""
         return self.look(path) is not None
 
     def look(self, path: str) -> "Listed | None":

@@ -8,11 +8,10 @@ holds up neither the actors nor the watch over deadlines.
 import heapq
 import random
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import count, islice
+from itertools import count
 from textwrap import shorten
 from typing import Any
 
@@ -24,11 +23,11 @@ from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.driver.nodes import Nodes
 from pipelines.driver.pool import Pool, Seat, result_of
+from pipelines.driver.queue import Queue
 from pipelines.execution import Execution
-from pipelines.tasks import Failure, Job, Tally, Task
+from pipelines.tasks import Failure, Job, Tally
 
 GUARD_AFTER = 50  # samples before the failure rate means anything
-LOOK_AHEAD = 64  # waiting jobs considered for one actor
 COMPACT_EVERY = 1000  # commits between two results parts
 WRITERS = 8
 GONE = ("WorkerDied", "NodeLost", "ActorUnavailable")  # failures that leave no actor behind
@@ -46,7 +45,7 @@ class Loop:
             pool.nodes = self.nodes
         self.life = store.lease.life if store.lease else "alone"  # names the attempts of this driver
         self.make_record, self.on_change = make_record, on_change
-        self.queues: list[deque[Job]] = [deque(jobs), *(deque[Job]() for _ in pools[1:])]
+        self.queues = [Queue(index, pool, () if index else jobs) for index, pool in enumerate(pools)]
         # a sample past this pool has a video to be committed; before it, an interrupted run loses nothing
         makes = [any(stage.makes_film for stage in pool.spec.stages) for pool in pools]
         self.maker = makes.index(True) if True in makes else 0
@@ -102,9 +101,7 @@ class Loop:
     def _requeue(self, now: float) -> None:
         while self.later and self.later[0][0] <= now:
             job = heapq.heappop(self.later)[2]
-            queue = self.queues[job.group]
-            # what another node may do tells soon whether this one is to blame
-            queue.appendleft(job) if job.infra else queue.append(job)
+            self.queues[job.group].put(job)
 
     def _dispatch(self, now: float) -> None:
         coming = 0 if self.draining else len(self.later)
@@ -119,61 +116,20 @@ class Loop:
             if self._far_ahead(index):
                 continue
             for seat in pool.idle():
-                job = None if self.nodes.rests(seat.node, now, pool.spec) else self._next_job(index, seat)
+                job = None if self.nodes.rests(seat.node, now, pool.spec) else queue.take(seat)
                 if job is None:  # nothing for this one; another may take what failed here
                     continue
                 if any(stage.makes_film or stage.takes_film for stage in pool.spec.stages):
                     # it names the blobs that will be written
                     attempt = f"{len(job.strikes) + job.infra + 1}-{self.life}"
                     job.task = replace(job.task, attempt=attempt)
-                pool.give(seat, job, job.task, now, self._look_ahead(index, seat))
+                ahead = queue.next_of(seat)
+                pool.give(seat, job, job.task, now, ahead.task if ahead else None)
 
     def _far_ahead(self, index: int) -> bool:
         """Tell whether the next pool has work for each of its actors: more would only be at risk."""
         after = index + 1
         return after < len(self.pools) and len(self.queues[after]) >= self.pools[after].spec.size
-
-    def _next_job(self, index: int, seat: Seat) -> Job | None:
-        """Prefer a job that did not fail here and that shares nothing which is being made at this moment.
-
-        Among these, one that this seat has read ahead for, then one that no other seat has.
-        """
-        pool, queue = self.pools[index], self.queues[index]
-        sharing = any(stage.shared for stage in pool.spec.stages)
-        under_way = {s.job.task.shares for s in pool.busy()} if sharing else set()
-        first: int | None = None
-        second: int | None = None
-        for position, job in enumerate(queue):
-            if position >= LOOK_AHEAD:
-                break
-            against = job.dislikes(index, seat.number, seat.node)
-            if against and any(
-                job.dislikes(index, s.number, s.node) < against for s in pool.seats if s.where
-            ):
-                continue  # another will take it; those that have not started may stay pending
-            if job.task.shares in under_way:
-                second = position if second is None else second
-            elif job.ahead == (index, seat.number):
-                first = position
-                break
-            elif first is None or (queue[first].ahead and not job.ahead):
-                first = position
-        if first is None and not all(stage.shared for stage in pool.spec.stages):
-            first = second  # it waits for what is being made, and has more to do than that
-        if first is None:
-            return None
-        job = queue[first]
-        del queue[first]
-        job.ahead = None
-        return job
-
-    def _look_ahead(self, index: int, seat: Seat) -> Task | None:
-        """Guess the task that this seat will get next, for it to read what that needs by then."""
-        for job in islice(self.queues[index], LOOK_AHEAD):
-            if job.ahead is None and job.avoid != (index, seat.number):
-                job.ahead = (index, seat.number)
-                return job.task
-        return None
 
     def _collect(self) -> None:
         seats = {seat.ref: (pool, seat) for pool in self.pools for seat in pool.seats if not seat.idle}
@@ -227,7 +183,7 @@ class Loop:
             job.task = replace(job.task, video=result["video"].uri)
         job.group += 1
         if job.group < len(self.pools):
-            self.queues[job.group].append(job)
+            self.queues[job.group].put(job)
         else:
             self._commit(job, None)
 
