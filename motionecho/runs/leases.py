@@ -15,7 +15,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -27,6 +27,7 @@ from motionecho.runs.keys import digest
 from motionecho.runs.parallel import in_order
 
 IN_JOB = "MOTIONECHO_JOB"  # in the environment of a run that is a job of a cluster: the job's id
+NUMBERS = ("total", "eta_s")  # words that are counted with, which somebody may have edited
 LEASE_S = 900.0  # a driver renews its lease every 15 s; a store may be away for minutes
 LOOK_EVERY_S = 2.0  # at a sweeper that is waited for
 Role = Literal["driver", "sweeper"]
@@ -68,11 +69,16 @@ class Word:
 
     @property
     def sources(self) -> list[Submitted]:
-        found = self.says.get("sources")
         try:
-            return [Submitted(**each) for each in found or ()]
+            found = [Submitted(**each) for each in self.says.get("sources") or ()]
         except TypeError:  # edited by hand: it still tells that someone is here
             return []
+        return [each for each in found if tuple(map(type, astuple(each))) == (str, str, int)]
+
+    @property
+    def uri(self) -> str:
+        old = self.life == layout.stem(layout.OLD_PROGRESS)
+        return layout.OLD_PROGRESS if old else layout.lease(self.life)
 
     def refusal(self, url: str) -> UserError:
         """Say why nothing can be deleted at a place."""
@@ -86,6 +92,7 @@ class Word:
         """Name the process as a refusal does."""
         who = f"{self.role} {self.life}"
         who += f" (process {self.says['pid']} on {self.says.get('host')})" if self.says.get("pid") else ""
+        who += "" if self.says else " (whose word is damaged)"
         return who + ("" if self.age is None else f", heard {self.age:.0f} s ago")
 
 
@@ -211,12 +218,16 @@ def word_of(folder: Folder, life: str, now: float | None) -> Word | None:
 def _words(folder: Folder, path: str) -> dict[str, Any]:
     """Read what someone wrote; nothing where it is damaged: that someone is here shows all the same."""
     try:
-        words = json.loads(folder.read(path))
+        words = json.loads(folder.read(path), parse_constant=lambda text: None)
     except FileNotFoundError:
         return {"ended": True}
     except ValueError:
         return {}
-    return words if isinstance(words, dict) else {}
+    if not isinstance(words, dict):
+        return {}
+    return {
+        name: word for name, word in words.items() if name not in NUMBERS or isinstance(word, int | float)
+    }
 
 
 def _here() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from motionecho.runs import layout
 from motionecho.runs.files import HURRIED_S
-from motionecho.runs.leases import Submitted, Word
+from motionecho.runs.leases import LEASE_S, Submitted, Word
 from motionecho.runs.store import RunStore
 
 
@@ -40,14 +40,18 @@ def state_of(store: RunStore) -> State:
     """Count a run's records and add up what its drivers said."""
     index, words = store.index(), [word for word in _words(store) if word.role == "driver"]
     sources = latest_sources(words)
-    rows = frozenset[str]().union(*(store.rows(source.rows) for source in sources.values()))
-    entries = [index[key] for key in rows if key in index] if rows else list(index.values())
+    named = {manifest: store.rows(source.rows) for manifest, source in sources.items()}
+    lost = [sources[manifest] for manifest, rows in named.items() if rows is None]
+    rows = frozenset[str]().union(*(rows or () for rows in named.values()))
+    counted = bool(rows) and not lost
+    entries = [index[key] for key in rows if key in index] if counted else list(index.values())
     done = sum(entry.ok for entry in entries)
-    failed = sum(entry.failed for entry in entries) if rows else len(index.failed)
+    failed = sum(entry.failed for entry in entries) if counted else len(index.failed)
     total: int | None = len(rows)
-    if not rows:  # a driver of version 0.1 said no more than a number
+    if not counted:  # a driver of version 0.1, and one whose rows are lost, says no more than a number
         said = [word.says["total"] for word in words if isinstance(word.says.get("total"), int)]
-        total = max(said[-1], done + failed) if said else None
+        about = len(rows) + sum(source.total for source in lost) if lost else said[-1] if said else None
+        total = None if about is None else max(about, done + failed)
     live = [word for word in words if word.live]
     heard = live or words[-1:]
     return State(
@@ -60,7 +64,18 @@ def state_of(store: RunStore) -> State:
         silent_s=min((round(word.age, 1) for word in heard if word.age is not None), default=None),
         drivers=tuple(word.says for word in heard),
         manifests=tuple(sources),
-        damaged=index.damaged,
+        damaged=(
+            *index.damaged,
+            *(_unread(store, word) for word in live if not word.says),
+            *(f"the rows of {source.manifest} are not known any more: submit it again" for source in lost),
+        ),
+    )
+
+
+def _unread(store: RunStore, word: Word) -> str:
+    return (
+        f"{store.absolute(word.uri)} cannot be read: it counts as a driver at work until it has "
+        f"not changed for {LEASE_S / 60:.0f} minutes"
     )
 
 

@@ -14,7 +14,7 @@ from motionecho.errors import UserError
 from motionecho.runs import layout, leases
 from motionecho.runs.files import HURRIED_S, PATIENCE_S, fetch
 from motionecho.runs.folder import Folder
-from motionecho.runs.keys import CODE_EPOCH, differences
+from motionecho.runs.keys import CODE_EPOCH, differences, digest
 from motionecho.runs.ledger import Ledger
 from motionecho.runs.notes import Blob
 
@@ -111,12 +111,13 @@ class RunStore(Ledger):
         """Say for a driver that was killed that it has ended."""
         self.put_text(layout.lease(word.life), json.dumps({**word.says, "ended": True}))
 
-    def rows(self, name: str) -> frozenset[str]:
-        """Return the keys of a driver's rows, by the name that its word has for them; none if that went."""
+    def rows(self, name: str) -> frozenset[str] | None:
+        """Return the keys of a driver's rows, by the name its word has for them; None where they are lost."""
         try:
-            return frozenset(self.folder.read(layout.rows(name)).decode().split())
+            lines = self.folder.read(layout.rows(name)).decode()
         except (FileNotFoundError, ValueError):
-            return frozenset()
+            return None
+        return frozenset(lines.split()) if digest(lines)[: len(name)] == name else None
 
     def note_job(self, job: Mapping[str, Any]) -> None:
         """Remember the Ray job that drives this run: its address and id, never what it may open with."""

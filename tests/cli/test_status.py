@@ -10,6 +10,7 @@ import pytest
 
 from motionecho.cli.exits import Exit
 from motionecho.cli.running import verdict
+from motionecho.runs.keys import digest
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
@@ -39,12 +40,14 @@ def store(tmp_path: Path) -> RunStore:
 
 def say(store: RunStore, ago: float, life: str = "one", rows: str = "abcef", **word: Any) -> None:
     """Leave the word of a driver of another machine that was heard so long ago, of rows by those keys."""
+    lines = "".join(f"{key * 32}\n" for key in rows)
+    name = digest(lines)[:32]
     lease = {
         "role": "driver",
         "ended": False,
-        "sources": [{"manifest": life, "rows": life, "total": len(rows)}],
+        "sources": [{"manifest": life, "rows": name, "total": len(rows)}],
     }
-    store.put_text(f"progress/{life}.keys", "".join(f"{key * 32}\n" for key in rows))
+    store.put_text(f"progress/{name}.keys", lines)
     store.put_text(f"progress/{life}.json", json.dumps(lease | word))
     os.utime(f"{store.url}/progress/{life}.json", (time.time() - ago,) * 2)
 
@@ -132,3 +135,49 @@ def test_no_failures_is_no_table(cli: Cli, tmp_path: Path) -> None:
 )
 def test_the_exit_code_of_a_run(changes: dict[str, Any], allow: bool, code: Exit) -> None:
     assert verdict(Summary(**(FINE | changes)), allow) == code
+
+
+def test_a_word_that_cannot_be_read_counts_as_a_driver_for_a_while(cli: Cli, store: RunStore) -> None:
+    say(store, 1)
+    path = Path(store.url) / "progress" / "one.json"
+    path.write_text('{"trunc')
+    done = cli("batch", "status", store.url)
+    assert (done.code, done.out) == (Exit.OK, f"{store.url}: 2 done, 1 failed\n")
+    until = "it counts as a driver at work until it has not changed for 15 minutes"
+    assert done.err == f"note: {path} cannot be read: {until}\n"
+    refused = cli("batch", "gc", store.url, "--yes")
+    assert refused.code == Exit.USAGE
+    assert "driver one (whose word is damaged), heard " in refused.sentence()
+    os.utime(path, (time.time() - 1000,) * 2)
+    assert cli("batch", "status", store.url).err == ""
+    assert cli("batch", "gc", store.url, "--yes").code == Exit.OK
+
+
+def test_lost_rows_are_told_and_never_make_more_done_than_there_are(cli: Cli, store: RunStore) -> None:
+    say(store, 1, "one", "ab", ended=True)
+    say(store, 1, "two", "ce", ended=True)
+    (keys,) = [path for path in (Path(store.url) / "progress").glob("*.keys") if "cccc" in path.read_text()]
+    keys.write_text(keys.read_text()[:40])
+    done = cli("batch", "status", store.url)
+    assert (
+        done.out
+        == f"{store.url}: 2 of 4 done, 1 failed, ended before it was finished: submit again to continue\n"
+    )
+    assert done.err == "note: the rows of two are not known any more: submit it again\n"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        {"eta_s": "soon"},
+        {"eta_s": float("nan")},
+        {"total": "many"},
+        {"sources": 5},
+        {"sources": [{"total": 1}]},
+    ],
+)
+def test_a_word_edited_by_hand_stops_nothing(cli: Cli, store: RunStore, word: dict[str, Any]) -> None:
+    say(store, 1, **word)
+    assert cli("batch", "status", store.url).code == Exit.OK
+    assert cli("batch", "status", store.url, "--json").json["done"] == 2
+    assert cli("batch", "gc", store.url).code == Exit.USAGE
