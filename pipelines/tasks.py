@@ -142,10 +142,6 @@ class Job:
     shunned: set[str] = field(default_factory=set)  # nodes whose surroundings failed it
     ahead: tuple[int, int] | None = None  # (pool, seat) that reads what it needs already
 
-    def dislikes(self, pool: int, seat: int, node: str) -> int:
-        """Count what speaks against a seat of a pool, on a node."""
-        return (self.avoid == (pool, seat)) + (node in self.shunned)
-
 
 @dataclass
 class Tally:

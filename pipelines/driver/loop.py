@@ -168,7 +168,7 @@ class Loop:
             if here:
                 job.shunned |= {here.node} if result.kind == "infra" else set()
                 self.nodes.failing(here, job.task.key, result, time.monotonic())
-                if self.nodes.suspect(here):
+                if self.nodes.suspect(here.node):
                     pool.ask_elsewhere({here.node})
             if dismiss or result.kind == "poisoned" or result.name in GONE:
                 pool.dismiss(seat)

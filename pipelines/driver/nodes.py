@@ -53,9 +53,9 @@ class Nodes:
         """Tell whether a node that fails gets no work for a while, as others could do it."""
         return now < self.until.get(node, 0.0) and bool(self.others(spec, {node}))
 
-    def suspect(self, where: Host) -> bool:
+    def suspect(self, node: str) -> bool:
         """Tell whether a node has failed so often in a row that another had better be asked."""
-        return self.failed[where.node].total() >= SUSPECT
+        return node in self.failed and self.failed[node].total() >= SUSPECT
 
     def cannot_start(self, where: Host, failure: Failure, spec: PoolSpec) -> bool:
         """Set a node aside on which no worker starts; False where no other has room for the pool's actors."""

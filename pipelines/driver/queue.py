@@ -64,6 +64,10 @@ class Queue:
 
     def _better_elsewhere(self, job: Job, seat: Seat) -> bool:
         """Tell whether more speaks against this seat than against another that has started."""
-        against = job.dislikes(self.number, seat.number, seat.node)
-        others = (job.dislikes(self.number, each.number, each.node) for each in self.pool.seats if each.where)
-        return against > 0 and min(others) < against
+        against = self._against(job, seat)
+        return against > 0 and min(self._against(job, s) for s in self.pool.seats if s.where) < against
+
+    def _against(self, job: Job, seat: Seat) -> int:
+        """Count what speaks against a seat: it failed the job last, its node did, or that fails everything."""
+        failed = (job.avoid == (self.number, seat.number)) + (seat.node in job.shunned)
+        return failed + 2 * self.pool.nodes.suspect(seat.node) if failed else 0
