@@ -68,6 +68,6 @@ class Queue:
         return against > 0 and min(self._against(job, s) for s in self.pool.seats if s.where) < against
 
     def _against(self, job: Job, seat: Seat) -> int:
-        """Count what speaks against a seat: it failed the job last, its node did, or that fails everything."""
+        """Count what speaks against a seat: it failed the job last, its node did, or fails everything."""
         failed = (job.avoid == (self.number, seat.number)) + (seat.node in job.shunned)
         return failed + 2 * self.pool.nodes.suspect(seat.node) if failed else 0
