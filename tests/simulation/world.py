@@ -13,6 +13,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+TICK = 1e-6  # seconds below which two times are one: sums of them round
 MOST_EVENTS = 60_000
 
 
@@ -126,7 +127,7 @@ class World:
             if self.ticket.get(made) != ticket or made.dead:
                 continue
             owner = self.owner.get(made)
-            if owner is not None and owner.asleep_until > at:
+            if owner is not None and owner.asleep_until > at + TICK:
                 self._wake(made, owner.asleep_until - self.now)
                 continue
             self.now = max(self.now, at)
