@@ -10,7 +10,7 @@ from typing import Any
 
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.errors import MotionEchoError, Transient, Unreachable, UserError
-from motionecho.manifest import BadRow, Sample, TakenId, read_manifest
+from motionecho.manifest import BadRow, Sample, TakenId, notes, read_manifest
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.runs import files
 from motionecho.runs.faults import fault_of
@@ -37,6 +37,7 @@ class Plan:
     todo: int
     bad: list[BadRow]
     unread: list[BadRow]
+    notes: list[str] = field(default_factory=list)  # what was done with the rows that may not be expected
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Work:
     motions: set[str]  # keys of the motions in the store
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # manifests, and their rows' keys
     unread: list[BadRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def given_up(self) -> list[str]:
@@ -72,6 +74,7 @@ class Work:
             todo=len(self.todo),
             bad=self.bad,
             unread=self.unread,
+            notes=self.notes,
         )
 
 
@@ -130,6 +133,7 @@ def plan_generation(
         motions=cached,
         sources={files.absolute(manifest_path): rows_of(tasks, [*bad, *unread])},
         unread=unread,
+        notes=notes(rows),
     )
 
 
@@ -143,6 +147,7 @@ def together(works: Sequence[Work]) -> Work:
         bad=list({bad_row_key(row): row for work in works for row in work.bad}.values()),
         unread=list({bad_row_key(row): row for work in works for row in work.unread}.values()),
         sources={name: keys for work in works for name, keys in work.sources.items()},
+        notes=list(dict.fromkeys(note for work in works for note in work.notes)),
     )
 
 

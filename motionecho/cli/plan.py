@@ -95,6 +95,7 @@ def put_plan(work: "Work", manifest: str, url: str, cost: "Cost | None" = None, 
         lines["bad rows"] = f"{len(facts.bad)}; row {facts.bad[0].row}: {facts.bad[0].reason}"
     if facts.unread:
         lines["not read"] = f"{len(facts.unread)}; row {facts.unread[0].row}: {facts.unread[0].reason}"
+    lines |= {"note" + " " * n: note for n, note in enumerate(facts.notes)}
     put(table([{"plan": name, "": text} for name, text in lines.items()], limit=200))
 
 

@@ -72,7 +72,7 @@ def banner(plan: "Plan", manifest: str, url: str, pair: str) -> None:
         say(f"bad rows   {len(plan.bad)}; the first: {plan.bad[0].reason}")
     if plan.unread:
         say(f"not read   {len(plan.unread)}; the first: {plan.unread[0].reason}")
-    say("resume     the same command again")
+    say(*(f"note       {note}" for note in plan.notes), "resume     the same command again")
 
 
 def conclude(summary: "Summary", url: str) -> None:

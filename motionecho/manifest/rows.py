@@ -7,15 +7,16 @@ UserError; a mistake in one row is a BadRow, and the other rows go on.
 """
 
 import json
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import motionecho.manifest.cells as of
 from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, UserError
+from motionecho.manifest.cells import BadCell, Kept, mended, plain
 from motionecho.manifest.columns import OPTIONAL, REQUIRED, column_names
 from motionecho.manifest.grid import ID_LENGTH, expand, seed_of
 from motionecho.manifest.tables import RawRow, read_table
@@ -23,13 +24,9 @@ from motionecho.runs.keys import digest
 from motionecho.runs.places import Place, carried, check, is_url, opened, protocol_of, told
 from motionecho.video import Window
 
-MEANING = {
-    "reference": "name the clip whose motion is followed",
-    "prompt": "say what the video shows",
-    "video": "name the video to score",
-}
+KNOWN = {*REQUIRED, *OPTIONAL, *EchoConfig.names()}
+UNSAYABLE = {*OPTIONAL, *EchoConfig.names()} - {"id", "video"}  # an empty cell of these means something
 PLACES, WORDS = ("reference", "video"), ("prompt", "negative_prompt")
-LONGEST = 4000  # characters of an id or a text: beyond it, a column was mixed up
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class Sample:
     overrides: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     video: str | None = None
+    lost: int = field(default=0, compare=False)  # values that are carried along as null: none can hold them
 
     def inputs(self) -> dict[str, Any]:
         """Return the row as manifest columns; a table of these is the same manifest, wherever it is put."""
@@ -82,7 +80,10 @@ def read_manifest(path: str) -> list[Sample | BadRow]:
 
     Raises UserError where the file cannot be read, has no rows, lacks a column, or has one that is misspelt.
     """
-    return check_rows(read_table(path), path)
+    rows = check_rows(read_table(path), path)
+    if not rows:
+        raise UserError(f'manifest "{Place(path)}" has no rows')
+    return rows
 
 
 def check_rows(
@@ -90,11 +91,31 @@ def check_rows(
 ) -> list[Sample | BadRow]:
     """Check rows as `read_manifest` does; `path` names the table, and relative references lie beside it."""
     path = Place(path)
+    if all(isinstance(row, str) for row in raw):
+        raise UserError(f'no row of manifest "{path}" can be read; row 1: {raw[0]}')
     columns = dict.fromkeys(name for row in raw if isinstance(row, dict) for name in row)
     names = column_names(path, list(columns), required)
     parse = partial(_parse, table=path, required=required, known_settings={})
     numbered = enumerate(raw, start=1)
     return list(_unique(each for number, row in numbered for each in _rows(number, row, names, parse)))
+
+
+def notes(rows: Iterable[Sample | BadRow]) -> list[str]:
+    """Say what was done with a manifest's rows that who wrote it may not expect, a sentence each."""
+    samples = [row for row in rows if isinstance(row, Sample)]
+    lost, windows = sum(sample.lost for sample in samples), [s for s in samples if s.window != Window()]
+    found = []
+    if lost:
+        found.append(
+            f"{lost} values in columns that are carried along are kept as null: nothing can hold them"
+        )
+    if windows:
+        whole = Window()
+        chosen = [n for n in vars(whole) if any(getattr(s.window, n) != getattr(whole, n) for s in windows)]
+        found.append(
+            f"{len(windows)} rows have a part of their clip read, by the columns {', '.join(chosen)}"
+        )
+    return found
 
 
 # --- rows
@@ -106,8 +127,11 @@ def _rows(
     if isinstance(raw, str):
         yield BadRow(number, digest(["row", number, raw])[:ID_LENGTH], raw)
         return
-    cells = {names[column]: _cell(names[column], value) for column, value in raw.items() if column in names}
+    kept = Kept()
+    cells = {names[column]: _cell(names[column], raw[column], kept) for column in raw if column in names}
     cells = {name: value for name, value in cells.items() if value not in (None, "", [])}
+    if not cells:  # the last line of a spreadsheet, as a rule
+        return
     try:
         swept = expand(cells)
     except BadSample as problem:
@@ -115,23 +139,16 @@ def _rows(
         return
     for each in swept:
         try:
-            yield parse(number, each)
+            yield parse(number, each, lost=kept.lost)
         except BadSample as problem:
             yield _bad(number, each, problem)
 
 
 def _bad(number: int, cells: dict[str, Any], problem: BadSample) -> BadRow:
-    inputs = json.loads(json.dumps(cells, default=str))
-    name = str(cells.get("id") or digest(inputs)[:ID_LENGTH])
-    return BadRow(number, name, told(str(problem)), inputs, getattr(problem, "column", None))
-
-
-class BadCell(BadSample):
-    """A row whose mistake is in one column."""
-
-    def __init__(self, column: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.column = column
+    kept = Kept()
+    inputs = {mended(name): kept(value) for name, value in cells.items()}
+    name = str(inputs.get("id") or digest(inputs)[:ID_LENGTH])
+    return BadRow(number, name, mended(told(str(problem))), inputs, getattr(problem, "column", None))
 
 
 def _parse(
@@ -140,25 +157,29 @@ def _parse(
     table: str,
     required: tuple[str, ...],
     known_settings: dict[str, dict[str, Any]],
+    lost: int = 0,
 ) -> Sample:
-    """Check one row. `known_settings` remembers overrides already checked, as most rows repeat them."""
+    """Check one row, of which `lost` values could not be kept.
+
+    `known_settings` remembers overrides already checked, as most rows repeat them.
+    """
     for name in required:
         if name not in cells:
-            raise BadCell(name, f"{name} is empty: {MEANING[name]}")
-    texts = {name: _text(name, cells[name]) for name in WORDS if name in cells}
+            raise BadCell(name, f"{name} is empty: {of.MEANING[name]}")
+    texts = {name: of.text(name, cells[name]) for name in WORDS if name in cells}
     places = {name: _place(name, cells[name], table) for name in PLACES if name in cells}
     named = {name: cells[name].strip() for name in places}
     prompt, negative = texts.get("prompt", ""), texts.get("negative_prompt")
-    times = {name: _seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
+    times = {name: of.seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
     given = {name: cells[name] for name in EchoConfig.names() if name in cells}
     asked = json.dumps(given, sort_keys=True, default=str)
     if asked not in known_settings:
-        known_settings[asked] = {name: _setting(name, value) for name, value in given.items()}
+        known_settings[asked] = {name: of.setting(name, value) for name, value in given.items()}
     overrides = known_settings[asked]
-    seed = _seed(cells["seed"]) if "seed" in cells else None
+    seed = of.seed(cells["seed"]) if "seed" in cells else None
     written_down = {"reference": "", "prompt": prompt, "negative_prompt": negative} | named
     content = written_down | {"seed": seed} | times | overrides
-    name = _text("id", str(cells["id"])) if "id" in cells else digest(content)[:ID_LENGTH]
+    name = of.identity(cells["id"]) if "id" in cells else digest(content)[:ID_LENGTH]
     taken = {*REQUIRED, *OPTIONAL, *overrides}
     return Sample(
         id=name,
@@ -171,6 +192,7 @@ def _parse(
         overrides=overrides,
         extra={key: value for key, value in cells.items() if key not in taken},
         video=places.get("video"),
+        lost=lost,
     )
 
 
@@ -201,70 +223,24 @@ def _unique(rows: Iterator[Sample | BadRow]) -> Iterator[Sample | BadRow]:
 # --- cells
 
 
-def _cell(name: str, value: Any) -> Any:
+def _cell(name: str, value: Any, kept: Kept) -> Any:
     """Make a cell plain, and one that names a place a Place; no other keeps a login or a signature."""
-    value = _plain(value)
-    if name in WORDS:
-        return value
+    if name not in KNOWN:
+        return carried(kept(value))
+    value = plain(value)
+    if name in UNSAYABLE and isinstance(value, str) and of.unsaid(value, name not in OPTIONAL):
+        return None
     if name not in PLACES:
-        return carried(value)
+        return value if name in WORDS else carried(value)
     if isinstance(value, str):
         return Place(value if isinstance(value, Place) or not is_url(value.strip()) else value.strip())
-    return [_cell(name, item) for item in value] if isinstance(value, list) else carried(value)
-
-
-def _plain(value: Any) -> Any:
-    """Make a cell plain: JSON-able values pass, NaN is an empty cell, anything else becomes text."""
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise BadCell(name, f"{name}={value!r} is not a text")
-    if len(value) > LONGEST:
-        raise BadCell(name, f"{name} has {len(value)} characters, more than {LONGEST}")
-    return value.strip()
+    return [_cell(name, item, kept) for item in value] if isinstance(value, list) else carried(value)
 
 
 def _place(name: str, value: Any, table: str) -> Place:
-    _text(name, value)
+    of.text(name, value)
     try:
         return resolve_reference(value, table)
-    except UserError as problem:
-        raise BadCell(name, str(problem)) from problem
-
-
-def _seconds(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise BadCell(name, f"{name}={value!r} is not a number") from None
-    if not math.isfinite(number) or number < 0 or (name != "start" and number == 0):
-        least = "0 or more" if name == "start" else "above 0"
-        raise BadCell(name, f"{name}={value} is out of range: it has to be {least}")
-    return number
-
-
-def _seed(value: Any) -> int:
-    try:
-        number = int(value)
-        whole = not isinstance(value, bool) and (isinstance(value, str) or number == value)
-    except (TypeError, ValueError, OverflowError):
-        number, whole = -1, False
-    if not whole or not 0 <= number < 2**63:
-        raise BadCell("seed", f"seed={value!r} is not a whole number from 0 to 2^63-1")
-    return number
-
-
-def _setting(name: str, value: Any) -> Any:
-    try:
-        return EchoConfig().updated({name: value}).to_dict()[name]
     except UserError as problem:
         raise BadCell(name, str(problem)) from problem
 

@@ -1,21 +1,28 @@
 """Raw rows out of and into parquet, CSV and JSON lines: a dict, or a sentence that says why there is none."""
 
+import codecs
 import csv
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 from motionecho.errors import BadSample, Transient, UserError
-from motionecho.runs.files import HURRIED_S, fetch
+from motionecho.manifest.columns import ALIASES, OPTIONAL, REQUIRED
+from motionecho.runs.files import HURRIED_S, fetch, open_url, patiently
 from motionecho.runs.folder import Folder
-from motionecho.runs.places import Place, told
+from motionecho.runs.places import WEB, Place, protocol_of, told
 from motionecho.runs.records import OUTCOME_PREFIX
 
 RawRow = dict[str, Any] | str
 TABLES = (".parquet", ".csv", ".jsonl", ".ndjson")
+HIDDEN = re.compile(r"(^|/)[._]")  # _SUCCESS, .crc: beside the parts of a table
+PARTITION = re.compile(r"([^/=]+)=([^/]*)/")  # folders that say a column's value
+DELIMITERS = (",", ";", "\t", "|")
+MARKED = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
 def read_table(path: str, outcomes: bool = False) -> list[RawRow]:
@@ -29,11 +36,12 @@ def read_table(path: str, outcomes: bool = False) -> list[RawRow]:
         ".jsonl": _jsonl,
         ".ndjson": _jsonl,
     }
-    path = Place(path)
-    suffix = _suffix(path)
+    path, rows = Place(path), list[RawRow]()
     try:
-        with fetch(path, HURRIED_S) as local:
-            rows = list(readers[suffix](local))
+        for part, partition in _parts(path):
+            read = readers[_suffix(part)]
+            with fetch(part, HURRIED_S) as local:
+                rows += ({**partition, **row} if isinstance(row, dict) else row for row in read(local))
     except (BadSample, Transient) as problem:
         raise UserError(f"cannot read the manifest: {problem}") from problem
     except (OSError, ValueError, csv.Error) as problem:
@@ -59,6 +67,23 @@ def write_table(path: str, rows: Sequence[dict[str, Any]], replace: bool = False
         raise
     except Exception as problem:  # whatever a remote driver raises
         raise UserError(f'cannot write "{path}": {told(str(problem))}') from problem
+
+
+def _parts(path: Place) -> list[tuple[Place, dict[str, str]]]:
+    """List the files of a table, one or a folder of them as Spark writes it, with what their folders say."""
+    if protocol_of(path.full) not in WEB:
+        fs, inside = open_url(path)
+        if patiently(lambda: fs.isdir(inside), HURRIED_S):
+            names = [name for name in Folder.at(path, HURRIED_S).find() if not HIDDEN.search(name)]
+            suffixes = {suffix for name in names if (suffix := os.path.splitext(name)[1].lower()) in TABLES}
+            if len(suffixes) != 1:
+                what = f"parts of several kinds ({', '.join(sorted(suffixes))})" if suffixes else "no part"
+                raise UserError(
+                    f'the folder "{path}" holds {what}: name one table, or a folder of {TABLES[0]}'
+                )
+            parts = [name for name in names if name.lower().endswith(tuple(suffixes))]
+            return [(path.within(name), dict(PARTITION.findall(name))) for name in parts]
+    return [(path, {})]
 
 
 def _suffix(path: Place) -> str:
@@ -89,29 +114,69 @@ def _parquet(path: str, outcomes: bool) -> Iterator[RawRow]:
 
     with pq.ParquetFile(path) as table:
         names = table.schema_arrow.names
+        _refuse_repeated(names)
         wanted = [name for name in names if outcomes or not name.startswith(OUTCOME_PREFIX)]
         for batch in table.iter_batches(columns=wanted, use_threads=False):
             yield from batch.to_pylist()
 
 
 def _csv(path: str) -> Iterator[RawRow]:
-    with open(path, newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        repeated = {name for name in reader.fieldnames or [] if (reader.fieldnames or []).count(name) > 1}
-        if repeated:
-            raise ValueError(f"column {sorted(repeated)[0]!r} appears twice")
-        for row in reader:
-            long, short = None in row, None in row.values()
-            yield f"it has {'more' if long else 'fewer'} cells than the header" if long or short else row
+    csv.field_size_limit(1 << 30)  # a long cell is its row's matter
+    with _opened(path) as stream:
+        first = stream.readline()
+        stream.seek(0)
+        reader = csv.DictReader(stream, delimiter=_delimiter(first), strict=True)
+        try:
+            _refuse_repeated(reader.fieldnames or [])
+            for row in reader:
+                long, short = None in row, None in row.values()
+                yield f"it has {'more' if long else 'fewer'} cells than the header" if long or short else row
+        except csv.Error as problem:
+            raise ValueError(f"line {reader.line_num} is no CSV: {problem}") from problem
+
+
+def _delimiter(header: str) -> str:
+    """Tell what stands between cells: what parts the header into columns that are known; else a comma."""
+    known = {*REQUIRED, *OPTIONAL, *ALIASES}
+    counts = {mark: len({cell.strip(' "\r\n') for cell in header.split(mark)} & known) for mark in DELIMITERS}
+    return max(DELIMITERS, key=lambda mark: counts[mark])
 
 
 def _jsonl(path: str) -> Iterator[RawRow]:
-    with open(path, encoding="utf-8-sig") as stream:
-        for line in stream:
+    with _opened(path) as stream:
+        for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_mapping)
+            except RecursionError:
+                row = "it is nested too deep"
+            except _Repeated as problem:
+                raise ValueError(f"line {number}: {problem}") from problem
             except ValueError as problem:
                 row = f"it is not JSON: {problem}"
             yield row if isinstance(row, dict | str) else "it is not a JSON object"
+
+
+def _opened(path: str) -> TextIO:
+    """Open a text file; bytes that are not UTF-8 are left for their row to refuse."""
+    with open(path, "rb") as stream:
+        start = stream.read(2)
+    if start in MARKED:
+        raise ValueError(f"it is {MARKED[start]}, and UTF-8 is read: save it as UTF-8")
+    return open(path, newline="", encoding="utf-8-sig", errors="surrogateescape")
+
+
+class _Repeated(ValueError):
+    """Two keys or columns of one name, of which either may be meant."""
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_repeated([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise _Repeated(f"{repeated!r} appears twice: keep one of them")

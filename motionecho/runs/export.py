@@ -19,6 +19,7 @@ from motionecho.runs.store import RunStore
 
 FILE = OUTCOME_PREFIX + "file"
 COPIES = 8  # at a time
+LONGEST = 200  # bytes of a file's name before its ending, and before what tells it from others
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,18 @@ def collect_folder(store: RunStore, folder: str) -> Iterator[Collected]:
 
 def readable_names(samples: Iterable[Entry]) -> dict[str, str]:
     """Give each key a file name: the sample's id, and a piece of the key where ids would collide."""
-    ids = {each.key: re.sub(r"[^\w.=+-]+", "_", each.id).strip(".")[:100] or "sample" for each in samples}
+    ids = {each.key: _file_name(each.id) for each in samples}
     taken = Counter(name.lower() for name in ids.values())
     return {
         key: f"{name}.mp4" if taken[name.lower()] == 1 else f"{name}-{key[:8]}.mp4"
         for key, name in ids.items()
     }
+
+
+def _file_name(text: str) -> str:
+    """Return what every file system takes of a text: names have 255 bytes at most, whatever the script."""
+    name = re.sub(r"[^\w.=+-]+", "_", text).strip(".").encode()[:LONGEST].decode(errors="ignore")
+    return name or "sample"
 
 
 def _is_there(folder: Folder, name: str, video: Blob) -> bool:

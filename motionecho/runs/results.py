@@ -4,7 +4,6 @@ The records stay the truth. A part is a cache of them that can be deleted or dam
 counts while the record that it was made of is the sample's latest; the others are taken out by and by.
 """
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -98,10 +97,7 @@ class Index(Mapping[str, Entry]):
 def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
     """Return one parquet file of all rows; its columns are the union, in order of first appearance."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    return _written(pa.table({name: _column([row.get(name) for row in rows]) for name in names}))
 
 
 def read_entries(part: bytes) -> Iterator[Entry]:
@@ -135,29 +131,43 @@ def without_outdated(part: bytes, latest: Mapping[str, Entry]) -> bytes:
     rows = read_entries(part)
     keep = [row.key in latest and latest[row.key].generation == row.generation for row in rows]
     with _opened(part) as whole:
-        table = whole.read(use_threads=False).filter(pa.array(keep, pa.bool_()))
-    sink = io.BytesIO()
+        return _written(whole.read(use_threads=False).filter(pa.array(keep, pa.bool_())))
+
+
+# Arrow's threads outlive the call that they serve: one that gives memory of Python's back, or a file, while
+# Python exits ends the process with an abort. So what is handed to Arrow is memory of its own.
+
+
+def _written(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 @contextmanager
 def _opened(part: bytes) -> Iterator[pq.ParquetFile]:
-    """Open a part that is in memory as a whole; raises Damaged where its bytes make no sense.
-
-    A thread of Arrow's that holds a buffer of Python's while Python exits ends the process with an abort.
-    """
+    """Open a part that is in memory as a whole; raises Damaged where its bytes make no sense."""
+    own = pa.BufferOutputStream()
+    own.write(part)
     try:
-        yield pq.ParquetFile(pa.BufferReader(part))
+        with pq.ParquetFile(pa.BufferReader(own.getvalue()), pre_buffer=False) as whole:
+            yield whole
     except (pa.ArrowException, OSError, KeyError) as problem:  # OSError: what does not decompress
         raise Damaged(f"it is no results part: {problem}") from problem
 
 
 def _column(values: list[Any]) -> pa.Array:
-    """An array of the values' own type, or of their JSON text where the types of a free column are mixed."""
+    """An array of the values' own type, or of their JSON text where that is mixed, or none of parquet's."""
     try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array(
-            [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
-        )
+        column = pa.array(values)
+        if _storable(column.type):
+            return column
+    except (pa.ArrowException, OverflowError):
+        pass
+    return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string())
+
+
+def _storable(kind: pa.DataType) -> bool:
+    """Tell whether parquet stores a type: a struct of no fields, at any depth, it does not."""
+    fields = [kind.field(n) for n in range(kind.num_fields)]
+    return not (pa.types.is_struct(kind) and not fields) and all(_storable(each.type) for each in fields)

@@ -3,8 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from motionecho.manifest import BadRow
+from motionecho.manifest.cells import Kept, mended
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
@@ -29,6 +31,9 @@ class Recorder:
 
     def record(self, job: Job, error: ErrorNote | None) -> Record:
         fields = {} if error else {name: job.result[name] for name in FIELDS if name in job.result}
+        return writable(self._record(job, error, fields))
+
+    def _record(self, job: Job, error: ErrorNote | None, fields: dict[str, Any]) -> Record:
         return Record(
             key=job.task.key,
             generation=job.task.generation,
@@ -43,6 +48,26 @@ class Recorder:
             committed_at=now(),
             **job.task.payload.for_record(),
             **fields,
+        )
+
+
+def writable(record: Record) -> Record:
+    """Return the record, or a failed one where JSON cannot hold it, as with a score that is no number."""
+    try:
+        record.to_json().encode()
+        return record
+    except (ValueError, TypeError, RecursionError) as problem:
+        kept = Kept()
+        note = Failure("bad", "Unwritable", f"its record cannot be written: {problem}", "commit").note()
+        return Record(
+            key=record.key,
+            generation=record.generation,
+            id=mended(record.id),
+            status="failed",
+            inputs=kept(record.inputs),
+            reference=kept(record.reference),
+            error=note,
+            committed_at=record.committed_at,
         )
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from motionecho.errors import Transient
 from motionecho.runs import results
-from motionecho.runs.export import COPIES, FILE, Collected, collect_folder
+from motionecho.runs.export import COPIES, FILE, Collected, collect_folder, readable_names
 from motionecho.runs.folder import Folder
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
+from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 
 
@@ -128,3 +129,10 @@ def test_a_store_that_fails_ends_the_collection(
     assert not (tmp_path / "got" / "results.parquet").exists()
     assert sum(video.fresh for video in collect_folder(store, str(tmp_path / "got"))) < 20
     assert (tmp_path / "got" / "s3.mp4").read_text() == "video 3"
+
+
+def test_names_of_long_ids_fit_in_every_script() -> None:
+    entries = [Entry(key * 32, key * 100, "ok") for key in ("海", "a")]
+    names = readable_names(entries)
+    assert all(len(name.encode()) <= 255 - len("-12345678") for name in names.values())
+    assert names["海" * 32] == "海" * 66 + ".mp4"
