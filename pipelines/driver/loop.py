@@ -201,7 +201,7 @@ class Loop:
         if failure.kind == "bad" or tries >= most:
             self._commit(job, note)
             return
-        due = min(60.0, execution.backoff_s * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
+        due = min(60.0, execution.backoff_s * 2 ** min(tries - 1, 16)) * random.uniform(0.75, 1.25)
         again = lambda _=None: heapq.heappush(self.later, (time.monotonic() + due, next(self.order), job))  # noqa: E731
         if infra:
             again()

@@ -11,6 +11,7 @@ from pipelines.machines.resources import PoolSpec
 from pipelines.tasks import Failure
 
 SUSPECT = 3  # failures on a node, one after another, before a worker elsewhere is wanted to compare it with
+MOST_DOUBLINGS = 16  # of a pause, long before which it is as long as it gets
 LONGEST_S = 60.0  # that a failing node gets no work for
 WITNESSES = 2  # samples that failed on a node and worked elsewhere, before its next failure sets it aside
 GONE = ("NodeLost", "FilmLost")  # failures of a node that was lost, which ask for no judgement
@@ -27,7 +28,7 @@ class Nodes:
         self.backoff_s = backoff_s
         self.aside: dict[str, str] = {}
         self.failed: dict[str, Counter[str]] = defaultdict(Counter)  # on each node, since something worked
-        self.elsewhere: dict[str, set[str]] = defaultdict(set)  # of these, what worked on another
+        self.elsewhere: dict[str, dict[str, str]] = defaultdict(dict)  # of these, what worked on which other
         self.until: dict[str, float] = {}  # when a node that failed gets work again
 
     def worked(self, where: Host, key: str) -> None:
@@ -36,18 +37,18 @@ class Nodes:
             known.pop(where.node, None)
         for node, keys in self.failed.items():
             if key in keys:
-                self.elsewhere[node].add(key)
+                self.elsewhere[node][key] = where.node
 
     def failing(self, where: Host, key: str, failure: Failure, now: float) -> None:
         """Note that a sample failed on a node, and set the node aside where it is to blame."""
         if failure.kind == "bad" or failure.name in GONE:
             return
-        if len(self.elsewhere[where.node]) >= WITNESSES:
+        if self._witnesses(where.node) >= WITNESSES:
             self._set_aside(where, "it fails what works elsewhere", failure)
         self.failed[where.node][key] += 1
         if failure.kind == "infra":
-            pause = self.backoff_s * 2 ** (self.failed[where.node].total() - 1)
-            self.until[where.node] = now + min(LONGEST_S, pause)
+            doubled = min(self.failed[where.node].total() - 1, MOST_DOUBLINGS)
+            self.until[where.node] = now + min(LONGEST_S, self.backoff_s * 2**doubled)
 
     def rests(self, node: str, now: float, spec: PoolSpec) -> bool:
         """Tell whether a node that fails gets no work for a while, as others could do it."""
@@ -77,6 +78,12 @@ class Nodes:
         """Return the labels, as Ray takes them, of nodes but these, and none set aside."""
         out = sorted(self.aside.keys() | shunned)
         return {"ray.io/node-id": f"!in({','.join(out)})"} if out else {}
+
+    def _witnesses(self, node: str) -> int:
+        """Count the samples that failed on a node and worked on another which is still there to work."""
+        others = self.elsewhere[node].values()
+        alive = set(living()) - self.aside.keys() if others else set()
+        return sum(other in alive for other in others)
 
     def _set_aside(self, where: Host, why: str, failure: Failure) -> None:
         said = f"{failure.name}: {shorten(failure.message, 200)}"

@@ -140,7 +140,7 @@ class Pool:
             return
         node = where.node if where else ""
         count = self.misstarts[node] = self.misstarts.get(node, 0.0) + WEIGHS.get(failure.kind, 1.0)
-        self.next_start = now + min(60.0, self.backoff_s * 2**count)
+        self.next_start = now + min(60.0, self.backoff_s * 2 ** min(count, 16))
         if count >= START_ATTEMPTS and not (where and self.nodes.cannot_start(where, failure, self.spec)):
             self.trouble = failure
 

@@ -80,6 +80,21 @@ def test_what_works_nowhere_blames_no_node(nodes: Nodes) -> None:
     assert nodes.aside == {}
 
 
+def test_the_node_that_all_depends_on_is_kept(nodes: Nodes) -> None:
+    for key in map(str, range(WITNESSES)):
+        nodes.failing(FINE, key, LOST, 0.0)
+        nodes.worked(BROKEN, key)
+    assert nodes.cannot_start(BROKEN, LOST, SPEC), "what bore witness is set aside itself"
+    nodes.failing(FINE, "next", LOST, 0.0)
+    assert list(nodes.aside) == ["1"]
+
+
+def test_an_outage_of_any_length_is_only_a_pause(nodes: Nodes) -> None:
+    for now in range(3000):
+        nodes.failing(BROKEN, str(now), LOST, float(now))
+    assert nodes.until["1"] == 2999 + 60
+
+
 def test_a_node_that_fails_rests_where_others_could_work(nodes: Nodes) -> None:
     for now in (0.0, 1.0, 3.0):
         nodes.failing(BROKEN, "a", LOST, now)
