@@ -37,6 +37,7 @@ SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
 EXECUTION = Execution(workers=2, deadline_s=90, backoff_s=1, max_failure_rate=1.0)
 MINDS = ("fine", "fine", "fine", "bad", "cursed")
 HOUR = 3600.0
+SILENT_S = leases.LEASE_S - 60  # after which a driver that sleeps may be taken for dead
 TABLES = 4
 ROWS = 8  # distinct ones of both manifests
 PEOPLE = ("submit",) * 6 + ("retry", "gc", "status") * 3 + ("requeue", "delete", "fresh", "wipe")
@@ -234,7 +235,10 @@ class History:
         """Name the drivers that make samples at this moment, and are not taken for dead with good reason."""
         soon = self.world.now + leases.LEASE_S / 2
         begun = [each for each in self.drivers if each.facts.get("has begun")]
-        awake = [each for each in begun if not each.ended and each.asleep_until < soon]
+        now = self.world.now
+        asleep = [each for each in begun if each.asleep_until > now - 60]  # it says so once it is awake
+        silent = [each for each in asleep if now - each.facts["asleep since"] > SILENT_S]
+        awake = [e for e in begun if not e.ended and e.asleep_until < soon and e not in silent]
         return [each.name for each in awake if not each.killed]
 
     # --- what befalls them
@@ -291,6 +295,7 @@ class History:
                 self._later(self.world.chance.uniform(0, 30), actor.die)
 
     def _sleep(self, process: Process) -> None:
+        process.facts["asleep since"] = self.world.now
         process.asleep_until = self.world.now + self.world.chance.choice((60.0, 1000.0, 2 * HOUR))
         self.world.tell(f"{process.name} falls asleep until {process.asleep_until:.0f}")
 

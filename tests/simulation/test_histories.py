@@ -8,7 +8,13 @@ from tests.simulation.history import History
 
 SEEDS = int(os.environ.get("MOTIONECHO_HISTORIES", "2000"))
 BLOCK = 250
-FOUND = (526, 2644, 5512, 43307)  # beyond the above or not: histories in which a promise was broken once
+FOUND = (
+    526,
+    2644,
+    5512,
+    9831,
+    43307,
+)  # beyond the above or not: histories in which a promise was broken once
 
 
 def tell(seed: int) -> History:
