@@ -14,7 +14,7 @@ FOUND = (
     5512,
     9831,
     43307,
-)  # beyond the above or not: histories in which a promise was broken once
+)  # histories in which a promise was broken once
 
 
 def tell(seed: int) -> History:
