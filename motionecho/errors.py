@@ -32,6 +32,10 @@ class Damaged(MotionEchoError):
     """A file of a run that is not what was written: cut short, empty, edited, or with other bytes."""
 
 
+class Misplaced(Damaged):
+    """A folder where a file belongs, or a file where a folder does: whoever put it there has to move it."""
+
+
 class NewerVersion(UserError):
     """A file that a newer version of motionecho wrote: this one would misread it."""
 

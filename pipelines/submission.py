@@ -56,7 +56,7 @@ def drive(
         _cached(lambda: store.tidy(work.index), reporter)
         if work.todo:
             with connected(execution):
-                strikes = store.strikes()
+                strikes = store.strikes(reporter.say)
                 jobs = [Job(task, strikes=strikes.get(task.key, [])) for task in work.todo]
                 loop = make_loop(jobs, reporter)
                 with drained_by_signals(loop.drain, loop.kill) as signals:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from motionecho.config import EchoConfig
-from motionecho.errors import BadSample, NotThere, PoisonedDevice, Transient, UserError
+from motionecho.errors import BadSample, Misplaced, NotThere, PoisonedDevice, Transient, UserError
 from motionecho.manifest import Sample
 from motionecho.runs.notes import ErrorNote, Host
 from motionecho.runs.places import told
@@ -169,7 +169,7 @@ def failure_of(problem: BaseException, stage: str) -> Failure:
         kind, text = "infra", f"{text} on {socket.gethostname()}, and did when the run was planned"
     elif isinstance(problem, BadSample | UserError):
         kind = "bad"
-    elif isinstance(problem, Transient | OSError) or os.strerror(errno.ENOSPC) in text:
+    elif isinstance(problem, Transient | OSError | Misplaced) or os.strerror(errno.ENOSPC) in text:
         kind = "infra"
     elif isinstance(problem, PoisonedDevice) or (broken and not out_of_memory):
         kind = "poisoned"

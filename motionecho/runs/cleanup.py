@@ -89,7 +89,8 @@ def _unneeded(uri: str, index: Index, named: set[str], unread: set[str]) -> bool
     if folder in layout.BLOBS:
         return uri not in named
     if folder == layout.RECORDS:
-        return key in index and 0 < layout.generation_of(uri) < index[key].generation
+        sample = layout.sample_of(uri)
+        return sample is not None and key in index and sample[1] < index[key].generation
     return folder == layout.ATTEMPTS and key in index
 
 

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 import fsspec
 from fsspec.implementations.dirfs import DirFileSystem
 
-from motionecho.errors import UserError
+from motionecho.errors import Misplaced, UserError
 from motionecho.runs import local
 from motionecho.runs.files import PATIENCE_S, fetch, is_local, open_url, patiently
 from motionecho.runs.parallel import in_order
@@ -81,7 +81,7 @@ class Folder:
         return fetch(self.absolute(path), self.patience_s)
 
     def read(self, path: str) -> bytes:
-        """Return the bytes of a small file; FileNotFoundError where there is none."""
+        """Return the bytes of a small file; FileNotFoundError where there is none, Misplaced for a folder."""
         return bytes(self._patiently(lambda: self.fs.cat_file(path)))
 
     def read_all(self, paths: Iterable[str]) -> Iterator[bytes]:
@@ -180,7 +180,13 @@ class Folder:
     # --- inside
 
     def _patiently(self, action: Callable[[], T]) -> T:
-        return patiently(action, self.patience_s)
+        try:
+            return patiently(action, self.patience_s)
+        except (IsADirectoryError, NotADirectoryError) as problem:
+            folder = isinstance(problem, IsADirectoryError)
+            what = "is a folder and not a file" if folder else "cannot be: one of its folders is a file"
+            where = problem.filename2 or problem.filename or problem
+            raise Misplaced(f'"{where}" {what}; move that away') from problem
 
     def _path(self, path: str) -> str:
         return os.path.join(self.url, path)

@@ -11,12 +11,14 @@ features/<ab>/<name>.npz           what set metrics compare (places of scores on
 attempts/<ab>/<key>-<attempt>.json failed attempts of samples that are not finished yet
 records/<ab>/<key>.json            the commit: written last, names the blobs with their sha256; a sample made
                                    again has <key>-2.json, -3, ... beside it, and the highest counts
-results/part-*.parquet             compacted records, a cache of them: the manifest of outputs
+results/part-<time>-<digest>.parquet   compacted records, a cache of them: the manifest of outputs; the digest
+                                   is of its bytes
 report/                            what people look at: contact_sheet.png; sets.json of a place of scores
 scores/                            figures taken later, a place of the same layout
 """
 
-import secrets
+import hashlib
+import re
 from datetime import UTC, datetime
 
 RUN, JOB, CANARY = "run.json", "job.json", "canary.json"
@@ -31,6 +33,10 @@ FOLDERS = (*BLOBS, ATTEMPTS, RECORDS, RESULTS, MOTIONS, REPORT)  # where leftove
 OUTCOMES = (RESULTS, ATTEMPTS, RECORDS, *BLOBS, REPORT, SCORES)  # what a run has made, in order of deletion
 
 
+RECORD = re.compile(r"([0-9a-f]{32})(?:-([1-9]\d{0,8}))?")  # the name of one, without its ending
+PART = re.compile(r"part-(\d{8}T\d{6})-([0-9a-f]{16})")  # in version 0.1 there are six digits, of nothing
+
+
 def record(key: str, generation: int = 1) -> str:
     return f"{records_of(key)}/{key}{f'-{generation}' if generation > 1 else ''}.json"
 
@@ -40,10 +46,13 @@ def records_of(key: str) -> str:
     return f"{RECORDS}/{key[:2]}"
 
 
-def generation_of(path: str) -> int:
-    """Return the generation of a record by its path; 0 where it is no name of a record."""
-    _, dash, number = stem(path).partition("-")
-    return (int(number) if number.isdecimal() else 0) if dash else 1
+def sample_of(path: str) -> tuple[str, int] | None:
+    """Return the key and the generation of a record by its path; None where that is no record's."""
+    found = RECORD.fullmatch(stem(path))
+    if found is None:
+        return None
+    key, generation = found[1], int(found[2] or 1)
+    return (key, generation) if path == record(key, generation) else None
 
 
 def lease(life: str) -> str:
@@ -84,9 +93,17 @@ def sent(name: str) -> str:
     return f"inputs/{name}"
 
 
-def new_part() -> str:
-    """Name one more results part, after all there are."""
-    return f"{RESULTS}/part-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}.parquet"
+def part(data: bytes, of: str = "") -> str:
+    """Name a results part by its bytes, after all there are; `of` is one that it takes the place of."""
+    old = PART.fullmatch(stem(of))
+    moment = old[1] if old else f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    return f"{RESULTS}/part-{moment}-{_digest(data)}.parquet"
+
+
+def is_whole(part: str, data: bytes) -> bool:
+    """Tell whether these are the bytes that a part was named by; one of version 0.1 cannot tell."""
+    named = PART.fullmatch(stem(part))
+    return named is None or named[2] == _digest(data)
 
 
 def stem(path: str) -> str:
@@ -102,3 +119,7 @@ def life_of(path: str) -> str:
 def key_of(path: str) -> str:
     """Return the key of the sample that a record, blob or attempt note is of."""
     return stem(path).split("-")[0]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -19,15 +19,18 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from motionecho.errors import Transient, UserError
+from motionecho.errors import Damaged, Transient, UserError
 from motionecho.runs import layout
 from motionecho.runs.files import HURRIED_S
-from motionecho.runs.folder import Folder
+from motionecho.runs.folder import Folder, Listed
 from motionecho.runs.keys import digest
 from motionecho.runs.parallel import in_order
+from motionecho.runs.sealed import read_object
 
 IN_JOB = "MOTIONECHO_JOB"  # in the environment of a run that is a job of a cluster: the job's id
-NUMBERS = ("total", "eta_s")  # words that are counted with, which somebody may have edited
+# Words that are counted with or opened, which somebody may have edited.
+KINDS: dict[str, Any] = {"total": int, "eta_s": int | float, "manifest": str, "job": str | None}
+AHEAD_S = 60.0  # a time of change that lies further in the future is none
 LEASE_S = 900.0  # a driver renews its lease every 15 s; a store may be away for minutes
 LOOK_EVERY_S = 2.0  # at a sweeper that is waited for
 Role = Literal["driver", "sweeper"]
@@ -44,14 +47,17 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Word:
-    """The last word of one driver or sweeper; `age` in seconds by the store's clock, None where it has none.
+    """The last word of one driver or sweeper, and when it was written, by the store's clock.
 
-    `sources` are the manifests of a driver. `says` is the whole of what it wrote: `driver.Progress` among it.
+    `changed` is None where the store tells no times; `age` in seconds is None there, and where no clock was
+    asked for, and below 0 where somebody has set the time of the file into the future. `sources` are the
+    manifests of a driver. `says` is the whole of what it wrote: `driver.Progress` among it.
     """
 
     life: str
     says: Mapping[str, Any]
     age: float | None = None
+    changed: float | None = None
 
     @property
     def role(self) -> Role:
@@ -66,6 +72,11 @@ class Word:
         """Tell whether its process has to be taken for one at work."""
         lapsed = self.age is not None and self.age > LEASE_S
         return not (self.ended or lapsed or _gone(self.says))
+
+    @property
+    def is_ahead(self) -> bool:
+        """Tell whether its file claims to be of a time to come, so that it would count as new until then."""
+        return self.age is not None and self.age < -AHEAD_S
 
     @property
     def sources(self) -> list[Submitted]:
@@ -83,9 +94,12 @@ class Word:
     def refusal(self, url: str) -> UserError:
         """Say why nothing can be deleted at a place."""
         what = "is at work" if self.role == "driver" else "is deleting already"
+        ends = f"one that was killed counts as ended {LEASE_S / 60:.0f} minutes later"
+        if self.is_ahead:
+            ahead = -(self.age or 0.0)
+            ends = f"if it was killed, delete {self.uri} there, whose time is {ahead:.0f} s in the future"
         return UserError(
-            f'nothing was deleted: {self} {what} on "{url}"; wait until it has ended, or stop it (one that '
-            f"was killed counts as ended {LEASE_S / 60:.0f} minutes later)"
+            f'nothing was deleted: {self} {what} on "{url}"; wait until it has ended, or stop it ({ends})'
         )
 
     def __str__(self) -> str:
@@ -93,7 +107,8 @@ class Word:
         who = f"{self.role} {self.life}"
         who += f" (process {self.says['pid']} on {self.says.get('host')})" if self.says.get("pid") else ""
         who += "" if self.says else " (whose word is damaged)"
-        return who + ("" if self.age is None else f", heard {self.age:.0f} s ago")
+        known = self.age is not None and not self.is_ahead
+        return who + (f", heard {max(0.0, self.age or 0.0):.0f} s ago" if known else "")
 
 
 @dataclass
@@ -192,42 +207,36 @@ def read(folder: Folder, now: float | None) -> list[Word]:
 
     `now` is `Folder.clock` where a decision hangs on it.
     """
-    listed = folder.listed(layout.PROGRESS)
-    changed = {path: file.changed for path, file in listed.items() if path.endswith(".json")}
+    files = {path: file for path, file in folder.listed(layout.PROGRESS).items() if path.endswith(".json")}
     old = folder.look(layout.OLD_PROGRESS)
     if old is not None:
-        changed[layout.OLD_PROGRESS] = old.changed
-    found = []
-    for path, says in zip(changed, in_order(lambda path: _words(folder, path), changed), strict=True):
-        moment = changed[path]
-        age = None if now is None or moment is None else max(0.0, now - moment)
-        found.append(Word(layout.stem(path), says, age))
-    return sorted(found, key=lambda word: (-(word.age or 0.0), word.life))
+        files[layout.OLD_PROGRESS] = old
+    words = in_order(lambda path: _words(folder, path), files)
+    found = [_word(path, says, files[path], now) for path, says in zip(files, words, strict=True)]
+    return sorted(found, key=lambda word: (word.changed or 0.0, word.life))
 
 
 def word_of(folder: Folder, life: str, now: float | None) -> Word | None:
     """Return one word by its life, whatever a listing that lags may say; None where there is none."""
     path = layout.lease(life)
     file = folder.look(path)
-    if file is None:
-        return None
-    age = None if now is None or file.changed is None else max(0.0, now - file.changed)
-    return Word(life, _words(folder, path), age)
+    return None if file is None else _word(path, _words(folder, path), file, now)
+
+
+def _word(path: str, says: Mapping[str, Any], file: Listed, now: float | None) -> Word:
+    age = None if now is None or file.changed is None else now - file.changed
+    return Word(layout.stem(path), says, age, file.changed)
 
 
 def _words(folder: Folder, path: str) -> dict[str, Any]:
     """Read what someone wrote; nothing where it is damaged: that someone is here shows all the same."""
     try:
-        words = json.loads(folder.read(path), parse_constant=lambda text: None)
+        words = read_object(folder.read(path))
     except FileNotFoundError:
         return {"ended": True}
-    except ValueError:
+    except Damaged:
         return {}
-    if not isinstance(words, dict):
-        return {}
-    return {
-        name: word for name, word in words.items() if name not in NUMBERS or isinstance(word, int | float)
-    }
+    return {name: word for name, word in words.items() if isinstance(word, KINDS.get(name, object))}
 
 
 def _here() -> dict[str, Any]:

@@ -6,10 +6,11 @@ highest counts. Deleting a record by hand makes its sample run again.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 
-from motionecho.errors import Damaged
+from motionecho.errors import Damaged, Misplaced
 from motionecho.runs import layout, results
 from motionecho.runs.folder import Folder
 from motionecho.runs.leases import Lease
@@ -30,19 +31,21 @@ class Ledger:
         """Return a file's URI as other programs can open it; those of a run are relative to its folder."""
         return absolute(self.url, uri)
 
-    def commit(self, record: Record) -> bool:
-        """Write the record, then drop its attempt notes. False where another attempt has committed before.
+    def commit(self, record: Record) -> Record | None:
+        """Write the record, then drop its attempt notes; None where another attempt has committed before.
 
+        Returns it as it stands: of the next generation where its name is taken by what is no record.
         Raises Transient where its blobs may be gone, as this driver's lease had lapsed.
         """
         if self.lease is not None:
             self.lease.check()
-        path = layout.record(record.key, record.generation)
-        won = self.folder.create_once(path, record.to_json().encode())
+        mine = record
+        while not (won := self._create(mine)) and not self._stands(mine):
+            mine = replace(mine, generation=mine.generation + 1)
         if record.strikes:
             notes = self._list(layout.attempt_notes(record.key), ".json")
             self.folder.remove_all(path for path in notes if layout.key_of(path) == record.key)
-        return won
+        return mine if won else None
 
     def standing(self, record: Record) -> Record:
         """Return the record that was committed before this one could be; this one if that cannot be read."""
@@ -65,19 +68,18 @@ class Ledger:
             committed_at=why.at,
             generation=record.generation + 1,
         )
-        return self.commit(void)
+        return self.commit(void) is not None
 
     def record(self, key: str) -> Record | None:
         """Return a sample's latest record, None where it has none; raises Damaged where it cannot be read."""
-        paths = [path for path in self._list(layout.records_of(key), ".json") if layout.key_of(path) == key]
-        latest = max(map(layout.generation_of, paths), default=0)
+        named = filter(None, map(layout.sample_of, self.folder.find(layout.records_of(key))))
+        latest = max((generation for found, generation in named if found == key), default=0)
         return self._read(key, latest) if latest else None
 
     def generations(self) -> dict[str, int]:
         """Map the keys of all samples that have a record to its latest generation, by one listing."""
         found: dict[str, int] = {}
-        for path in self._list(layout.RECORDS, ".json"):
-            key, generation = layout.key_of(path), layout.generation_of(path)
+        for key, generation in filter(None, map(layout.sample_of, self.folder.find(layout.RECORDS))):
             if generation > found.get(key, 0):
                 found[key] = generation
         return found
@@ -100,7 +102,7 @@ class Ledger:
         damaged: dict[str, str] = {}
         for part in self._parts():
             try:
-                rows[part] = list(results.read_entries(self.folder.read(part)))
+                rows[part] = list(results.read_entries(self._part(part)))
             except FileNotFoundError:
                 continue  # someone else has rebuilt it meanwhile
             except Damaged as problem:
@@ -141,7 +143,7 @@ class Ledger:
         wanted = {key: e.generation for key, e in index.items() if e.ok or (e.failed and e.id in failed)}
         for part in index.parts:
             try:
-                for record in results.read_records(self.folder.read(part)):
+                for record in results.read_records(self._part(part)):
                     if wanted.get(record.key) == record.generation:
                         del wanted[record.key]
                         yield record
@@ -172,8 +174,9 @@ class Ledger:
         rows = [as_row(record, self.url) for record in records]
         if not rows:
             return None
-        uri = layout.new_part()
-        self.folder.overwrite(uri, results.to_parquet(rows))
+        data = results.to_parquet(rows)
+        uri = layout.part(data)
+        self.folder.overwrite(uri, data)
         return uri
 
     def tidy(self, index: Index) -> None:
@@ -183,13 +186,14 @@ class Ledger:
         """
         for part in sorted(index.outdated):
             try:
-                rest = results.without_outdated(self.folder.read(part), index)
+                rest = results.without_outdated(self._part(part), index)
             except FileNotFoundError:
                 continue
             except Damaged:
-                self.folder.remove_all([part])
+                pass
             else:
-                self.folder.overwrite(part, rest)
+                self.folder.overwrite(layout.part(rest, of=part), rest)
+            self.folder.remove_all([part])
 
     # --- attempts
 
@@ -197,12 +201,24 @@ class Ledger:
         """Persist a failed attempt, before anything is tried again."""
         self.folder.overwrite(layout.attempt_note(key, attempt), json.dumps(strike.to_dict()).encode())
 
-    def strikes(self) -> dict[str, list[ErrorNote]]:
-        """Return failed attempts of unfinished samples, by key, oldest first."""
+    def strikes(self, tell: Callable[[str], object] = lambda message: None) -> dict[str, list[ErrorNote]]:
+        """Return failed attempts of unfinished samples, by key, oldest first; `tell` of what is no note."""
+
+        def one(path: str) -> ErrorNote | Damaged | None:
+            try:
+                return ErrorNote.from_json(self.folder.read(path))
+            except FileNotFoundError:  # its sample was finished meanwhile
+                return None
+            except Damaged as problem:
+                return problem
+
         found: dict[str, list[ErrorNote]] = defaultdict(list)
         paths = self._list(layout.ATTEMPTS, ".json")
-        for path, data in zip(paths, self.folder.read_all(paths), strict=True):
-            found[layout.key_of(path)].append(ErrorNote.from_dict(json.loads(data)))
+        for path, note in zip(paths, in_order(one, paths), strict=True):
+            if isinstance(note, ErrorNote):
+                found[layout.key_of(path)].append(note)
+            elif note is not None:
+                tell(f"{self.absolute(path)} counts as no attempt: {note}")
         return {key: sorted(notes, key=lambda note: note.at) for key, notes in found.items()}
 
     # --- inside
@@ -212,6 +228,33 @@ class Ledger:
 
     def _parts(self) -> list[str]:
         return self._list(layout.RESULTS, ".parquet")
+
+    def _part(self, part: str) -> bytes:
+        """Return the bytes of a results part; raises Damaged where they are not those that were written."""
+        data = self.folder.read(part)
+        if not layout.is_whole(part, data):
+            raise Damaged("its bytes are not those that were written")
+        return data
+
+    def _create(self, record: Record) -> bool:
+        """Write a record unless something has its name; True where that is the record itself."""
+        path = layout.record(record.key, record.generation)
+        try:
+            return self.folder.create_once(path, record.to_json().encode())
+        except Misplaced as problem:
+            if not isinstance(problem.__cause__, IsADirectoryError):
+                raise
+        except FileExistsError:  # a link that leads nowhere
+            pass
+        return False
+
+    def _stands(self, record: Record) -> bool:
+        """Tell whether a record of that sample and generation can be read."""
+        try:
+            self._read(record.key, record.generation)
+        except (Damaged, FileNotFoundError):
+            return False
+        return True
 
     def _read(self, key: str, generation: int) -> Record:
         path = layout.record(key, generation)

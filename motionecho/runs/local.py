@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written beside their place, then moved onto it."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -70,7 +71,10 @@ def write(path: str, data: bytes) -> None:
 
 def _beside(path: str) -> str:
     folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError as problem:  # a file has its name
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from problem
     handle, temporary = tempfile.mkstemp(prefix=".part-", dir=folder)
     os.close(handle)
     os.chmod(temporary, 0o644)  # mkstemp lets nobody else read

@@ -2,10 +2,15 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self, TypeVar
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Annotated, Any, Self, TypeVar
 
+from pydantic import Field, TypeAdapter, ValidationError
+
+from motionecho.errors import Damaged
 from motionecho.runs.keys import file_digest
+from motionecho.runs.sealed import read_object
 
 T = TypeVar("T")
 
@@ -44,18 +49,13 @@ class Host:
         """Name the device as people read it, a CPU with its threads; "" where it is not known."""
         return f"{self.device}, threads: {self.threads}" if self.threads else self.device or ""
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read the host of a record's JSON."""
-        return known(cls, {**values, "stages": tuple(values.get("stages") or ())})
-
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorNote:
     """The reason why an attempt failed, and where; `name`, the error's class, is "class" in JSON."""
 
     kind: str = "strike"  # of `pipelines.tasks.Failure`
-    name: str
+    name: Annotated[str, Field(validation_alias="class")]
     message: str = ""
     stage: str = ""
     traceback: str = ""
@@ -70,12 +70,26 @@ class ErrorNote:
         return {"kind": values.pop("kind"), "class": values.pop("name")} | values
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read a note of a record's JSON, or of an attempt's."""
-        return known(cls, {**values, "name": values["class"]})
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read the note of an attempt; raises Damaged where it is none."""
+        return read_as(cls, read_object(text))
 
 
-def known(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Make a dataclass of those values that it has fields for; those of another version are passed over."""
-    names = {spec.name for spec in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in values.items() if name in names})
+@cache
+def _reader(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def read_as(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Make a dataclass of what a run's file says; fields of another version are passed over.
+
+    Raises Damaged where a field is missing or of another type.
+    """
+    try:
+        reader: TypeAdapter[T] = _reader(kind)
+        return reader.validate_python(values)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        raise Damaged(f"its {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from problem
+    except RecursionError as problem:
+        raise Damaged("it is nested without end") from problem

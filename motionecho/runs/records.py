@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from motionecho.errors import Damaged, NewerVersion
-from motionecho.runs.notes import Blob, ErrorNote, Host, known
+from motionecho.runs.notes import Blob, ErrorNote, Host, read_as
+from motionecho.runs.sealed import SEAL, read_object, sealed, unsealed
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+SEALED_SINCE = 3  # what is older has no digest of itself
+STATUSES = ("ok", "failed", "requeued")
 OUTCOME_PREFIX = "result_"  # results are a manifest: columns that begin so are dropped when read as one
 
 
@@ -71,43 +74,45 @@ class Record:
         return asdict(self) | notes | {"error": self.error.to_dict() if self.error else None}
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=1)
+        """Return the record as its file holds it: the JSON of `to_dict` and a digest of that."""
+        return json.dumps(sealed(self.to_dict()), ensure_ascii=False, allow_nan=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Read a record; keys that this version lacks are passed over.
 
-        Raises NewerVersion where a newer version wrote it, Damaged where it is no record.
+        Raises NewerVersion where a newer version wrote it, Damaged where it is no record or an edited one.
         """
-        try:
-            data = json.loads(text)
-            if data["schema_version"] > SCHEMA_VERSION:
-                raise NewerVersion(
-                    f"record {data.get('key')} has schema {data['schema_version']}, this version reads "
-                    f"{SCHEMA_VERSION}: update motionecho"
-                )
-            data = _of_version_1(data) if data["schema_version"] == 1 else data
-            blobs = {name: data.get(name) for name in ("motion", "video", "stats")}
-            return known(
-                cls,
-                data
-                | {name: known(Blob, blob) if blob else None for name, blob in blobs.items()}
-                | {"strikes": [ErrorNote.from_dict(each) for each in data.get("strikes", ())]}
-                | {"error": ErrorNote.from_dict(data["error"]) if data.get("error") else None}
-                | {"where": Host.from_dict(data["where"]) if data.get("where") else None},
+        data = read_object(text)
+        version = data.get("schema_version")
+        if not isinstance(version, int) or version < 1:
+            raise Damaged("it has no schema_version")
+        if version > SCHEMA_VERSION:
+            raise NewerVersion(
+                f"record {data.get('key')} has schema {version}, this version reads {SCHEMA_VERSION}: "
+                "update motionecho"
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as problem:
-            raise Damaged(f"it is no record: {problem}") from problem
+        if SEAL in data or version >= SEALED_SINCE:
+            data = unsealed(data)
+        data = (_of_version_1(data) if version == 1 else data) | {"schema_version": SCHEMA_VERSION}
+        record = read_as(cls, data)
+        try:
+            asdict(record)
+        except RecursionError as problem:
+            raise Damaged("it is nested without end") from problem
+        if record.ok and record.motion_key and not record.video:
+            raise Damaged("it is of a sample that was made, and names no video")
+        return record
 
 
 def _of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
     """Give version 1 today's shape: there a host's name was "host", and its device "cpu, threads: 2"."""
-    where = dict(data.get("where") or {})
-    if where:
-        device, _, threads = str(where.get("device") or "").partition(", threads: ")
-        where |= {"name": where.get("host", ""), "device": device or None}
-        where |= {"threads": int(threads) if threads else None}
-    return {**data, "where": where, "schema_version": SCHEMA_VERSION}
+    where = data.get("where") or None
+    if not isinstance(where, dict):
+        return {**data, "where": where}
+    device, _, threads = str(where.get("device") or "").partition(", threads: ")
+    name = {"name": where.get("host", ""), "device": device or None, "threads": threads or None}
+    return {**data, "where": {**where, **name}}
 
 
 def absolute(root: str, uri: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from motionecho.errors import Damaged
-from motionecho.runs.records import OUTCOME_PREFIX, Record
+from motionecho.runs.records import OUTCOME_PREFIX, STATUSES, Record
 
 INDEX_COLUMNS = ("key", "status", "reference_sha256", "reference_version", "generation")
 DAMAGED = "damaged"  # the status of a record that cannot be read
@@ -109,12 +109,13 @@ def read_entries(part: bytes) -> Iterator[Entry]:
     with _opened(part) as whole:
         wanted = [name for name in columns if name in whole.schema_arrow.names]
         table = whole.read(columns=wanted, use_threads=False)
-    there = {name: table.column(name).to_pylist() for name in table.column_names}
-    values = [there.get(name, [None] * len(table)) for name in columns]
+        there = {name: table.column(name).to_pylist() for name in table.column_names}
+        values = [there.get(name, [None] * len(table)) for name in columns]
     for name, reference, key, status, sha256, version, generation in zip(*values, strict=True):
-        if not isinstance(key, str) or not isinstance(status, str):
-            raise Damaged("it has a row without key or status")
-        yield Entry(key, str(name), status, reference or "", version, sha256, generation or 1)
+        number = 1 if generation is None else generation
+        if not isinstance(key, str) or status not in STATUSES or not isinstance(number, int):
+            raise Damaged("it has a row without key, status or generation")
+        yield Entry(key, str(name), status, str(reference or ""), version, sha256, number)
 
 
 def read_records(part: bytes) -> Iterator[Record]:
@@ -152,7 +153,7 @@ def _opened(part: bytes) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(pa.BufferReader(own.getvalue()), pre_buffer=False) as whole:
             yield whole
-    except (pa.ArrowException, OSError, KeyError) as problem:  # OSError: what does not decompress
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as problem:  # of Arrow's C++, too
         raise Damaged(f"it is no results part: {problem}") from problem
 
 

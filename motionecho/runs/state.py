@@ -49,7 +49,7 @@ def state_of(store: RunStore) -> State:
     failed = sum(entry.failed for entry in entries) if counted else len(index.failed)
     total: int | None = len(rows)
     if not counted:  # a driver of version 0.1, and one whose rows are lost, says no more than a number
-        said = [word.says["total"] for word in words if isinstance(word.says.get("total"), int)]
+        said = [word.says["total"] for word in words if "total" in word.says]
         about = len(rows) + sum(source.total for source in lost) if lost else said[-1] if said else None
         total = None if about is None else max(about, done + failed)
     live = [word for word in words if word.live]
@@ -61,12 +61,13 @@ def state_of(store: RunStore) -> State:
         failed=failed,
         finished=total is not None and done + failed >= total and not live,
         ended=bool(words) and not live,
-        silent_s=min((round(word.age, 1) for word in heard if word.age is not None), default=None),
+        silent_s=min((max(0.0, round(word.age, 1)) for word in heard if word.age is not None), default=None),
         drivers=tuple(word.says for word in heard),
         manifests=tuple(sources),
         damaged=(
             *index.damaged,
-            *(_unread(store, word) for word in live if not word.says),
+            *(_unread(store, word) for word in live if not word.says and not word.is_ahead),
+            *(_ahead(store, word) for word in live if word.is_ahead),
             *(f"the rows of {source.manifest} are not known any more: submit it again" for source in lost),
         ),
     )
@@ -77,6 +78,10 @@ def _unread(store: RunStore, word: Word) -> str:
         f"{store.absolute(word.uri)} cannot be read: it counts as a driver at work until it has "
         f"not changed for {LEASE_S / 60:.0f} minutes"
     )
+
+
+def _ahead(store: RunStore, word: Word) -> str:
+    return f"{store.absolute(word.uri)} is of a time to come: if no such driver is at work, delete it"
 
 
 def _words(store: RunStore) -> list[Word]:

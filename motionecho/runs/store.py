@@ -10,16 +10,18 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from motionecho.errors import UserError
+from motionecho.errors import Damaged, Misplaced, UserError
 from motionecho.runs import layout, leases
 from motionecho.runs.files import HURRIED_S, PATIENCE_S, fetch
 from motionecho.runs.folder import Folder
 from motionecho.runs.keys import CODE_EPOCH, differences, digest
 from motionecho.runs.ledger import Ledger
 from motionecho.runs.notes import Blob
+from motionecho.runs.sealed import read_object
 
 __all__ = ["RunStore", "fetch"]
 CREATE_PATIENCE_S = HURRIED_S
+RUN_KINDS = {"identity": dict, "about": dict | None, "motions": str | None}  # of what run.json says
 T = TypeVar("T")
 
 
@@ -84,12 +86,17 @@ class RunStore(Ledger):
             "is named by its content"
         )
         found = self._read_json(layout.RUN, way_out)
-        if found is not None and not isinstance(found.get("identity"), dict):
-            raise UserError(f"{self.absolute(layout.RUN)} is damaged: it names no identity; {way_out}")
-        if found is not None and found.get("schema_version") != 1:
-            version = found.get("schema_version")
+        if found is None:
+            return None
+        version = found.get("schema_version")
+        if version != 1:
             raise UserError(
                 f"{self.absolute(layout.RUN)} has schema {version!r}, this version reads 1: update motionecho"
+            )
+        wrong = [name for name, kinds in RUN_KINDS.items() if not isinstance(found.get(name), kinds)]
+        if wrong:
+            raise UserError(
+                f'{self.absolute(layout.RUN)} is damaged: its "{wrong[0]}" makes no sense; {way_out}'
             )
         return found
 
@@ -136,11 +143,13 @@ class RunStore(Ledger):
     def first_canary(self, trace: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the trace that the run's first worker left, which is `trace` if there is none to be read."""
         body = json.dumps(trace).encode()
-        if self.folder.create_once(layout.CANARY, body):
-            return trace
         try:
-            return self._read_json(layout.CANARY, "") or trace
-        except UserError:  # damaged, and no more than a note: a later worker is compared with this one
+            if self.folder.create_once(layout.CANARY, body):
+                return trace
+            return read_object(self.folder.read(layout.CANARY))
+        except Misplaced:  # a note that can neither be read nor written: this worker has none to agree with
+            return trace
+        except Damaged:  # a later worker is compared with this one
             self.folder.overwrite(layout.CANARY, body)
             return trace
 
@@ -216,11 +225,10 @@ class RunStore(Ledger):
 
     def _read_json(self, uri: str, way_out: str) -> dict[str, Any] | None:
         try:
-            found = json.loads(self._quick.read(uri))
-        except (FileNotFoundError, NotADirectoryError):
+            return read_object(self._quick.read(uri))
+        except FileNotFoundError:
             return None
-        except (ValueError, RecursionError) as problem:
+        except Misplaced as problem:
+            raise UserError(str(problem)) from problem
+        except Damaged as problem:
             raise UserError(f"{self.absolute(uri)} is damaged: {problem}; {way_out}") from problem
-        if not isinstance(found, dict):
-            raise UserError(f"{self.absolute(uri)} is damaged: it is no JSON object; {way_out}")
-        return found

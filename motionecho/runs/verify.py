@@ -1,4 +1,4 @@
-"""The files of a run compared with its records: what is damaged or missing, and samples to be made again.
+"""The files of a run compared with its records, and these with the results: what is not as it was written.
 
 Records are gone through in order. How far that is and what was found is kept in the run's place, so that a
 verification that was stopped goes on where it was, unless records before that have changed. After a finished
@@ -8,21 +8,21 @@ one it begins anew.
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from motionecho.errors import Damaged, Transient
 from motionecho.runs import layout
 from motionecho.runs.folder import Folder
 from motionecho.runs.keys import digest, file_digest
-from motionecho.runs.notes import Blob, ErrorNote
+from motionecho.runs.notes import Blob, ErrorNote, read_as
 from motionecho.runs.parallel import in_order
 from motionecho.runs.records import Record
 from motionecho.runs.results import Index
+from motionecho.runs.sealed import read_object, sealed, unsealed
 from motionecho.runs.store import RunStore
 
 VERIFIED = f"{layout.REPORT}/verify.json"
@@ -68,17 +68,15 @@ class Verified:
     @classmethod
     def read(cls, store: RunStore) -> Self:
         """Read what the verification before left behind; where that makes no sense there was none."""
-        with suppress(FileNotFoundError, ValueError, TypeError, LookupError, AttributeError):
-            there: dict[str, Any] = json.loads(store.folder.read(VERIFIED))
-            if there.pop("sha256") == digest(there):
-                return cls(**there | {"findings": [Finding(**each) for each in there["findings"]]})
-        return cls()
+        try:
+            return read_as(cls, unsealed(read_object(store.folder.read(VERIFIED))))
+        except (FileNotFoundError, Damaged):
+            return cls()
 
     def keep(self, store: RunStore) -> None:
         """Write this down; a place that cannot be written to is verified all the same."""
         try:
-            words = asdict(self)
-            store.put_text(VERIFIED, json.dumps(words | {"sha256": digest(words)}, indent=1))
+            store.put_text(VERIFIED, json.dumps(sealed(asdict(self)), indent=1))
         except Exception as problem:
             self.unkept = str(problem)
 
@@ -160,19 +158,16 @@ def requeue(store: RunStore, state: Verified) -> int:
     """Have those samples made again whose files are damaged or missing; return how many. Deletes nothing."""
     found = {finding.key: finding for finding in reversed(state.findings) if finding.key}
 
-    def one(finding: Finding) -> bool:
-        try:
-            record = store.record(finding.key)
-        except Damaged:
-            return False  # it is made again anyway
-        if record is None or finding.file not in [blob.uri for blob in _blobs(record)]:
+    def one(record: Record) -> bool:
+        finding = found[record.key]
+        if finding.file not in (_file(record), *(blob.uri for blob in _blobs(record))):
             return False  # someone has made it again since
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         message = f"{finding.file} was {finding.what}: {finding.problem}"
         why = ErrorNote(kind="infra", name="Damaged", message=message, stage="verify", at=at)
         return store.requeue(record, why)
 
-    state.requeued = sum(in_order(one, found.values()))
+    state.requeued = sum(in_order(one, (each for each in store.records() if each.key in found)))
     state.keep(store)
     return state.requeued
 
@@ -207,8 +202,15 @@ def _blobs(record: Record) -> list[Blob]:
     return [blob for blob in (record.video, record.stats) if blob]
 
 
+def _file(record: Record) -> str:
+    return RunStore.record_uri(record.key, record.generation)
+
+
 def _inspect(store: RunStore, record: Record, motion: Blob | None, read_motion: ReadMotion) -> Inspected:
-    """Look at the files of a record: its own and, where one is given, the motion that it shares."""
+    """Look at the files of a record: its own and, where one is given, the motion that it shares.
+
+    Most records are read from the results, so that each is compared with its own file, too.
+    """
 
     def whole(path: str) -> None:
         if motion and motion.sha256 != file_digest(path):  # which says no more than who made it
@@ -219,6 +221,7 @@ def _inspect(store: RunStore, record: Record, motion: Blob | None, read_motion: 
 
     own = [_wrong(store, blob.uri, partial(_compare, blob)) for blob in _blobs(record)]
     seen = Inspected(record, files=len(own))
+    own.append(_wrong_itself(store, record))
     for wrong in filter(None, own):
         again = "" if wrong.what == "unread" else record.key
         seen.findings.append(replace(wrong, id=record.id, key=again))
@@ -228,6 +231,20 @@ def _inspect(store: RunStore, record: Record, motion: Blob | None, read_motion: 
         seen.files += not seen.absent
         seen.findings += [replace(shared, id=record.id)] if shared and not seen.absent else []
     return seen
+
+
+def _wrong_itself(store: RunStore, record: Record) -> Finding | None:
+    """Say what is wrong with a record's own file, where it was read from the results."""
+    try:
+        there = dict(store.read({record.key: record.generation})).get(record.key)
+    except Exception as problem:  # whatever a store raises
+        return Finding("unread", _file(record), f"it could not be read: {problem or type(problem).__name__}")
+    if there is None:
+        return Finding("missing", _file(record), "it is not there")
+    if isinstance(there, Damaged):
+        return Finding("damaged", _file(record), str(there))
+    same = there == record
+    return None if same else Finding("damaged", _file(record), "it is not the record that the results hold")
 
 
 def _compare(blob: Blob, path: str) -> None:

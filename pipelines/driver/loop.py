@@ -212,18 +212,20 @@ class Loop:
     def _commit(self, job: Job, error: ErrorNote | None) -> None:
         record = self.make_record(job, error)
 
-        def publish() -> Record:
-            """Return the record that stands: another driver's where that was faster."""
-            return record if self.store.commit(record) else self.store.standing(record)
+        def publish() -> tuple[Record, bool]:
+            """Return the record that stands, and whether it is ours: another driver may have been faster."""
+            mine = self.store.commit(record)
+            return (self.store.standing(record), False) if mine is None else (mine, True)
 
-        def count_it(standing: Record) -> None:
-            if standing is record:
-                self.fresh.append(record)
+        def count_it(outcome: tuple[Record, bool]) -> None:
+            standing, ours = outcome
+            if ours:
+                self.fresh.append(standing)
             self.tally.records[record.key] = Entry.of(standing)
             self.tally.committed += standing.ok
             self.tally.failed += not standing.ok
             self.tally.last = standing.video.uri if standing.video else self.tally.last
-            if error and standing is record:
+            if error and ours:
                 self.tally.failures[error.name] += 1
                 self.tally.examples.setdefault(error.name, f'"{record.id}": {shorten(error.message, 300)}')
                 self._guard()

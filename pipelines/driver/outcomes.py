@@ -81,7 +81,7 @@ def commit_bad_rows(store: RunStore, work: Work) -> list[Record]:
         if key not in index or index[key].to_do
     ]
     with ThreadPoolExecutor(WRITERS) as pool:
-        return [record for record, won in zip(new, pool.map(store.commit, new), strict=True) if won]
+        return [record for record in pool.map(store.commit, new) if record]
 
 
 def bad_record(key: str, row: BadRow, generation: int = 1) -> Record:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pyarrow.parquet as pq
@@ -313,11 +312,11 @@ def test_retry_and_replay(cli: Cli, tmp_path: Path, clip: Path) -> None:
     assert (tmp_path / "again.mp4").stat().st_size > 0
     assert "no record has that id" in cli("batch", "replay", run, "none").sentence()
     path = next((run / "records").rglob(f"{done.json['key']}.json"))
-    changed: dict[str, Any] = json.loads(path.read_text()) | {"latent_sha256": "0" * 64}
-    path.write_text(json.dumps(changed))
+    changed = replace(Record.from_json(path.read_text()), latent_sha256="0" * 64)
+    path.write_text(changed.to_json())
     for part in (run / "results").iterdir():
         part.unlink()
-    other = cli("batch", "replay", run, changed["id"])
+    other = cli("batch", "replay", run, changed.id)
     assert other.code == Exit.FAILED_SAMPLES
     assert "the frames of the two videos are equal" in other.out
 

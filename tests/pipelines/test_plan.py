@@ -16,6 +16,7 @@ from motionecho.make import read_reference
 from motionecho.models.registry import pair_spec
 from motionecho.runs import files
 from motionecho.runs.keys import file_digest
+from motionecho.runs.notes import Blob
 from motionecho.runs.places import Place, opened
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
@@ -31,7 +32,8 @@ ROWS = [("one", "a.mp4"), ("two", "a.mp4"), ("three", "b.mp4"), ("four", "missin
 
 
 def record_of(task: Task, status: str = "ok") -> Record:
-    return Record(key=task.key, status=status, **task.payload.for_record())  # type: ignore[arg-type]
+    video = Blob("v.mp4") if status == "ok" else None
+    return Record(key=task.key, status=status, video=video, **task.payload.for_record())  # type: ignore[arg-type]
 
 
 def test_a_plan_counts_and_writes_nothing(manifest: Manifest, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import fsspec
@@ -18,7 +20,7 @@ from motionecho.errors import MotionEchoError
 from motionecho.runs import cleanup, files, layout, leases, parallel, state
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.store import RunStore
-from pipelines import plan, submission
+from pipelines import plan, submission, tasks
 from pipelines.driver import loop, nodes, outcomes, pool, progress
 from pipelines.driver.interrupts import Signals
 from pipelines.driver.outcomes import Recorder
@@ -101,6 +103,16 @@ class InTurn(Threads):
         return later
 
 
+@dataclass
+class Calendar:
+    """The dates of the world."""
+
+    world: World
+
+    def now(self, zone: Any) -> datetime:
+        return datetime(2000, 1, 1, tzinfo=zone) + timedelta(seconds=round(self.world.now))
+
+
 @contextmanager
 def in_world(world: World, ray: Ray, store: Store) -> Iterator[None]:
     """Put the world under the package's modules for the time of a block."""
@@ -122,8 +134,8 @@ def in_world(world: World, ray: Ray, store: Store) -> Iterator[None]:
             patch.setattr(module, "ThreadPoolExecutor", InTurn)
         patch.setattr(files.patiently, "__defaults__", (files.PATIENCE_S, clock.sleep, None))
         patch.setattr(secrets, "token_hex", token)
-        part = lambda: f"{layout.RESULTS}/part-{world.now:09.1f}-{token(3)}.parquet"  # noqa: E731
-        patch.setattr(layout, "new_part", part)
+        for module in (layout, outcomes, tasks):
+            patch.setattr(module, "datetime", Calendar(world))
         patch.setattr(leases, "_machine", lambda: None)
         patch.setattr(submission, "connected", lambda execution: nullcontext())
         patch.setattr(submission, "drained_by_signals", lambda drain, kill: nullcontext(Signals()))

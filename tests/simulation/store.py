@@ -147,8 +147,8 @@ class Store:
                 raise Violation(f"{self._who()} removes {uri} beside {self.at_work()}")
             return
         records, key = self.records(), layout.key_of(uri)
-        is_record = uri.startswith(f"{layout.RECORDS}/") and uri.endswith(".json")
-        if is_record and layout.generation_of(uri) >= records[key]["generation"]:
+        named = layout.sample_of(uri)
+        if named and named[1] >= records[key]["generation"]:
             raise Violation(f"{self._who()} removes {uri}, the latest record of a sample")
         for record in records.values():
             for name in ("video", "stats"):
