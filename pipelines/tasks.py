@@ -110,8 +110,8 @@ class Film:
 class Failure:
     """The reason why an attempt ended, and what that asks for.
 
-    kind: "bad" is never retried, "strike" counts towards quarantine, "infra" does not (it has a cap of its
-    own), "poisoned" is a strike after which the process is replaced.
+    kind: "bad" is never retried, "strike" counts towards quarantine, "infra" does not (after some of these a
+    sample stays to be done), "poisoned" is a strike after which the process is replaced.
     """
 
     kind: Kind
@@ -136,6 +136,7 @@ class Job:
     result: dict[str, Any] = field(default_factory=dict)
     strikes: list[ErrorNote] = field(default_factory=list)
     infra: int = 0
+    waits: str = ""  # what of its surroundings failed it last
     handed: Any = None  # a reference to the film that waits to be published
     where: Host | None = None
     avoid: tuple[int, int] | None = None  # (pool, seat) that failed it last
@@ -151,6 +152,9 @@ class Tally:
     failed: int = 0
     last: str | None = None
     failures: Counter[str] = field(default_factory=Counter)
+    put_off: Counter[str] = field(
+        default_factory=Counter
+    )  # samples that stay to be done, by what failed them
     examples: dict[str, str] = field(default_factory=dict)  # of each class, what the first one said
     records: dict[str, Entry] = field(default_factory=dict)  # what this run has committed, by key
     message: str | None = None

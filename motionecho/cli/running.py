@@ -54,7 +54,7 @@ def verdict(summary: "Summary", allow_failures: bool) -> Exit:
         return Exit.INTERRUPTED
     if summary.stopped:
         return Exit.GUARD
-    short = summary.failed or summary.unread
+    short = summary.failed or summary.unread or summary.put_off
     return Exit.FAILED_SAMPLES if short and not allow_failures else Exit.OK
 
 
@@ -88,5 +88,9 @@ def conclude(summary: "Summary", url: str) -> None:
     if summary.unread:
         rows = count(summary.unread, "row")
         say(f"not read   {rows} whose files could not be had now; the same command again tries them")
+    if summary.put_off:
+        samples = count(summary.put_off, "sample")
+        say(f"put off    {samples} that could not be made now; the same command again tries them")
+        say(f"           sample {summary.put_off_for}")
     if summary.interrupted:
         say("interrupted: what is finished is kept; the same command again continues")

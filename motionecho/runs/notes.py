@@ -85,9 +85,10 @@ def read_as(kind: type[T], values: Mapping[str, Any]) -> T:
 
     Raises Damaged where a field is missing or of another type.
     """
+    hashable: Any = kind
     try:
-        reader: TypeAdapter[T] = _reader(kind)
-        return reader.validate_python(values)
+        found: T = _reader(hashable).validate_python(values)
+        return found
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         raise Damaged(f"its {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from problem

@@ -199,8 +199,12 @@ class Loop:
         strikes = len(job.strikes), execution.max_attempts
         tries, most = (job.infra, execution.infra_attempts) if infra else strikes
         if failure.kind == "bad" or tries >= most:
-            self._commit(job, note)
+            if infra:
+                self._put_off(job, note)
+            else:
+                self._commit(job, note)
             return
+        job.waits = note.message if infra else ""
         due = min(60.0, execution.backoff_s * 2 ** min(tries - 1, 16)) * random.uniform(0.75, 1.25)
         again = lambda _=None: heapq.heappush(self.later, (time.monotonic() + due, next(self.order), job))  # noqa: E731
         if infra:
@@ -208,6 +212,15 @@ class Loop:
         else:
             name = f"{len(job.strikes)}-{self.life}"
             self._write(lambda: self.store.note_strike(job.task.key, name, note), again)
+
+    def _put_off(self, job: Job, why: ErrorNote) -> None:
+        """Leave a sample to be done, which its surroundings have failed so often that they may go on to."""
+        self.tally.put_off[why.name] += 1
+        self._give_example(job.task.payload.id, why)
+        self._guard()
+
+    def _give_example(self, id: str, error: ErrorNote) -> None:
+        self.tally.examples.setdefault(error.name, f'"{id}": {shorten(error.message, 300)}')
 
     def _commit(self, job: Job, error: ErrorNote | None) -> None:
         record = self.make_record(job, error)
@@ -227,7 +240,7 @@ class Loop:
             self.tally.last = standing.video.uri if standing.video else self.tally.last
             if error and ours:
                 self.tally.failures[error.name] += 1
-                self.tally.examples.setdefault(error.name, f'"{record.id}": {shorten(error.message, 300)}')
+                self._give_example(record.id, error)
                 self._guard()
             if len(self.fresh) >= COMPACT_EVERY and not self.killed:
                 records, self.fresh = self.fresh, []
@@ -237,11 +250,12 @@ class Loop:
 
     def _guard(self) -> None:
         tally, limit = self.tally, self.execution.max_failure_rate
-        seen = tally.committed + tally.failed
-        if seen >= GUARD_AFTER and tally.failed > limit * seen and not self.draining:
-            causes = tally.failures.most_common()
+        put_off = tally.put_off.total()
+        seen, failed = tally.committed + tally.failed + put_off, tally.failed + put_off
+        if seen >= GUARD_AFTER and failed > limit * seen and not self.draining:
+            causes = (tally.failures + tally.put_off).most_common()
             self.drain(
-                f"{tally.failed} of the first {seen} samples failed "
+                f"{failed} of the first {seen} samples failed "
                 f"({', '.join(f'{name} x {n}' for name, n in causes)}), "
                 f"more than {limit:.0%}; sample {tally.examples[causes[0][0]]}"
             )

@@ -123,6 +123,10 @@ def _message(loop: "Loop", seconds: float) -> str | None:
             return f"{len(pool.retired)} retired: {pool.retired[-1]}"
     if loop.nodes.aside:
         return "; ".join(loop.nodes.aside.values())
+    waiting = [job for _, _, job in loop.later if job.waits]
+    if waiting:
+        first = f'"{waiting[0].task.payload.id}": {waiting[0].waits}'
+        return f"{len(waiting)} to be tried again in a while; {first}"
     if seconds > PATIENT_FOR_S and not any(seat.where for pool in loop.pools for seat in pool.seats):
         spec = loop.pools[0].spec
         wanted = [f"{n:g} {kind}" for n, kind in ((spec.num_cpus, "CPU"), (spec.num_gpus, "GPU")) if n]

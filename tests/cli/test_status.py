@@ -128,6 +128,8 @@ def test_no_failures_is_no_table(cli: Cli, tmp_path: Path) -> None:
     [
         ({}, False, Exit.OK),
         ({"failed": 2}, False, Exit.FAILED_SAMPLES),
+        ({"unread": 2}, False, Exit.FAILED_SAMPLES),
+        ({"put_off": 2}, False, Exit.FAILED_SAMPLES),
         ({"failed": 2}, True, Exit.OK),
         ({"failed": 2, "stopped": "too many failures"}, True, Exit.GUARD),
         ({"failed": 2, "stopped": "x", "interrupted": True}, True, Exit.INTERRUPTED),

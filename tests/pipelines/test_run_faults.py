@@ -148,6 +148,35 @@ def test_too_many_failures_stop_the_run_early(manifest: Manifest, tmp_path: Path
     assert 50 <= summary.committed + summary.failed < 80
 
 
+def test_a_file_that_vanishes_leaves_its_samples_to_be_done(manifest: Manifest, tmp_path: Path) -> None:
+    out, said = tmp_path / "out", set[str]()
+    table = manifest(("fine one", "stays.mp4"), ("fine two", "goes.mp4"), ("fine three", "goes.mp4"))
+    work = plan_generation(table, SETTINGS, str(out))
+    (tmp_path / "goes.mp4").rename(tmp_path / "elsewhere.mp4")
+    execution = dataclasses.replace(EXECUTION, backoff_s=0.4, infra_attempts=2)
+    summary = run(
+        table, SETTINGS, str(out), execution, lambda now: said.add(now.message or ""), work, fakes.FACTORY
+    )
+    assert (summary.committed, summary.failed, summary.left, summary.put_off) == (1, 0, 2, 2)
+    assert "goes.mp4" in str(summary.put_off_for)
+    assert any("to be tried again in a while" in text and "goes.mp4" in text for text in said)
+    assert set(by_id(out)) == {"fine-one"}, "no record says that they failed"
+    (tmp_path / "elsewhere.mp4").rename(tmp_path / "goes.mp4")
+    assert go(table, out).committed == 2
+
+
+def test_surroundings_that_fail_everything_stop_the_run(manifest: Manifest, tmp_path: Path) -> None:
+    rows = [(f"fine {n}", f"{n}.mp4") for n in range(55)]
+    table, out = manifest(*rows), tmp_path / "out"
+    work = plan_generation(table, SETTINGS, str(out))
+    for n in range(55):
+        (tmp_path / f"{n}.mp4").unlink()
+    execution = dataclasses.replace(EXECUTION, infra_attempts=1)
+    summary = run(table, SETTINGS, str(out), execution, lambda now: None, work, fakes.FACTORY)
+    assert "50 of the first 50 samples failed (NotThere x 50)" in str(summary.stopped)
+    assert summary.left == 55
+
+
 def test_separate_pools_make_the_same_records(manifest: Manifest, tmp_path: Path) -> None:
     rows = [("fine one", "a.mp4"), ("fine two", "a.mp4"), ("stumbles once", "b.mp4")]
     go(manifest(*rows), tmp_path / "fused")
