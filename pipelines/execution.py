@@ -26,7 +26,7 @@ class Execution:
     separate: pools for inversion, generation and what follows, or (False) one process for all; None is the
     latter, but where there are GPUs publishing and metrics of the CPU have processes of their own.
     backoff_s: first pause before a retry, in seconds; it doubles. infra_attempts: attempts lost to the
-    surroundings (a node, the store, a file that is gone) after which a sample is put off: it stays to be done.
+    surroundings (a node, the store, a file that is gone) after which a sample is put off, and stays to do.
     canary: let every worker that generates prove itself on a fixed tiny task first.
     resources: what single stages ask of the cluster, by name of the stage; see `resources.py`.
     motions: folder or URL that keeps inverted references for several runs (default: in the run itself).

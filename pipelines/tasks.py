@@ -152,9 +152,7 @@ class Tally:
     failed: int = 0
     last: str | None = None
     failures: Counter[str] = field(default_factory=Counter)
-    put_off: Counter[str] = field(
-        default_factory=Counter
-    )  # samples that stay to be done, by what failed them
+    put_off: Counter[str] = field(default_factory=Counter)  # left to be done, by what failed them
     examples: dict[str, str] = field(default_factory=dict)  # of each class, what the first one said
     records: dict[str, Entry] = field(default_factory=dict)  # what this run has committed, by key
     message: str | None = None

@@ -61,6 +61,7 @@ def collect(
             help="A folder for videos, or one table.",
         ),
     ],
+    force: Annotated[bool, typer.Option("--force", help="Write over files of others there.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Gather a run: its videos as <id>.mp4 beside one results.parquet, or just the table.
@@ -71,12 +72,12 @@ def collect(
 
     store = open_run(run)
     if out.endswith(".parquet"):
-        rows = library.collect_table(store, out)
+        rows = library.collect_table(store, out, force)
         say(f"{count(rows, 'row')} in one table")
         put_json(run=store.url, table=out, rows=rows) if json else put(out)
         return
     copied, there, left_out = 0, 0, []
-    for number, video in enumerate(library.collect_folder(store, out), start=1):
+    for number, video in enumerate(library.collect_folder(store, out, force), start=1):
         if video.problem:
             left_out.append(video)
         else:

@@ -1,6 +1,7 @@
 """A finished run as people hand it on: one folder of videos with readable names, or one table."""
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,16 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motionecho.errors import BadSample
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from motionecho.errors import BadSample, Damaged, UserError
 from motionecho.runs.folder import Folder
 from motionecho.runs.keys import file_digest
 from motionecho.runs.notes import Blob
 from motionecho.runs.parallel import in_order
+from motionecho.runs.places import Place
 from motionecho.runs.records import OUTCOME_PREFIX, Record, as_row
 from motionecho.runs.results import Entry, to_parquet
+from motionecho.runs.sealed import read_object
 from motionecho.runs.store import RunStore
 
 FILE = OUTCOME_PREFIX + "file"
+TABLE = "results.parquet"
+NOTE = ".collected.json"  # beside it, on whose it is: what is as it was put there may be written over
 COPIES = 8  # at a time
 LONGEST = 200  # bytes of a file's name before its ending, and before what tells it from others
 
@@ -31,34 +39,50 @@ class Collected:
     problem: str = ""
 
 
-def collect_table(store: RunStore, path: str) -> int:
-    """Write every record as one parquet table at `path` (a path or URL), whole; return the number of rows."""
-    rows = [_row(record, store.url) for record in store.records()]
+def collect_table(store: RunStore, path: str, force: bool = False) -> int:
+    """Write every record as one parquet table at `path` (a path or URL), whole; return the number of rows.
+
+    Raises UserError where a file is there already, unless `force` says to write over it.
+    """
     folder, name = Folder.holding(path)
+    if not force and folder.exists(name):
+        raise UserError(
+            f'"{Place(path)}" is there already: name another file, or add --force to write over it'
+        )
+    rows = [_row(record, store.url) for record in store.records()]
     folder.overwrite(name, to_parquet(rows))
     return len(rows)
 
 
-def collect_folder(store: RunStore, folder: str) -> Iterator[Collected]:
+def collect_folder(store: RunStore, folder: str, force: bool = False) -> Iterator[Collected]:
     """Copy finished videos to `folder` as <id>.mp4, then write results.parquet.
 
     What is there already, whole, is not copied again, so that an interrupted collection continues. A video
-    that is missing or not what its record says is left out, and nothing stays under its name.
+    that is missing or not what its record says is left out, and nothing stays under its name. A file that no
+    collection of this run put there is never touched: UserError, before anything is written, where one is
+    in the way, unless `force` says to write over it.
     """
     target, index = Folder.at(folder), store.index()
     names = readable_names(entry for entry in index.values() if entry.ok)
     rows: list[dict[str, Any]] = []
+    videos: dict[str, Blob] = {}
+    for record in store.records(index):
+        name = names.get(record.key) if record.video else None
+        rows.append(_row(record, store.url) | {FILE: name})
+        if name and record.video:
+            videos[name] = record.video
 
-    def videos() -> Iterator[tuple[str, Blob]]:
-        for record in store.records(index):
-            name = names.get(record.key) if record.video else None
-            rows.append(_row(record, store.url) | {FILE: name})
-            if name and record.video:
-                yield name, record.video
+    there = target.listed(deep=False)
+    known = [name for name in videos if name in there]
+    whole = dict(zip(known, in_order(lambda n: _is_there(target, n, videos[n]), known, COPIES), strict=True))
+    if not force:
+        _refuse_foreign(
+            store, target, [n for n in known if not whole[n]] + [n for n in (TABLE,) if n in there]
+        )
 
-    def copy(named: tuple[str, Blob]) -> Collected:
-        name, video = named
-        if _is_there(target, name, video):
+    def copy(name: str) -> Collected:
+        video = videos[name]
+        if whole.get(name):
             return Collected(name)
         try:
             with store.fetch(video.uri) as local:
@@ -71,15 +95,43 @@ def collect_folder(store: RunStore, folder: str) -> Iterator[Collected]:
         return Collected(name, fresh=True)
 
     def left_out(name: str, problem: str) -> Collected:
-        target.remove_all([name])
+        if name in there:
+            target.remove_all([name])
         return Collected(name, problem=problem)
 
     missing = set()
-    for each in in_order(copy, videos(), COPIES):
+    for each in in_order(copy, videos, COPIES):
         missing |= {each.name} if each.problem else set()
         yield each
-    there = [row if row[FILE] not in missing else row | {FILE: None} for row in rows]
-    target.overwrite("results.parquet", to_parquet(there))
+    data = to_parquet([row if row[FILE] not in missing else row | {FILE: None} for row in rows])
+    note = {"schema_version": 1, "run": store.url, TABLE: hashlib.sha256(data).hexdigest()}
+    target.overwrite(TABLE, data)
+    target.overwrite(NOTE, json.dumps(note).encode())
+
+
+def _refuse_foreign(store: RunStore, target: Folder, names: list[str]) -> None:
+    """Raise UserError where one of the files was not put there by a collection of this run."""
+    put = _put_there(store, target) if names else {}
+    foreign = [name for name in names if put.get(name) != hashlib.sha256(target.read(name)).hexdigest()]
+    if foreign:
+        more = f" ({len(foreign)} such files)" if len(foreign) > 1 else ""
+        raise UserError(
+            f'"{target.absolute(foreign[0])}" is there already, and not as a collection of this run left it'
+            f"{more}: name another folder, or add --force to write over it"
+        )
+
+
+def _put_there(store: RunStore, target: Folder) -> dict[str, str]:
+    """Map the files of the collection before to their digests, by its table; none where that was edited."""
+    try:
+        note, data = read_object(target.read(NOTE)), target.read(TABLE)
+    except (FileNotFoundError, Damaged):
+        return {}
+    if note.get("run") != store.url or note.get(TABLE) != hashlib.sha256(data).hexdigest():
+        return {}
+    table = pq.read_table(pa.BufferReader(data), columns=[FILE, OUTCOME_PREFIX + "video_sha256"])
+    files, digests = (column.to_pylist() for column in table.columns)
+    return {TABLE: str(note[TABLE])} | dict(zip(files, digests, strict=True))
 
 
 def readable_names(samples: Iterable[Entry]) -> dict[str, str]:

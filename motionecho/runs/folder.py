@@ -109,10 +109,14 @@ class Folder:
         """List all files below a folder as they are now, sorted; unfinished ones (dot files) left out."""
         return sorted(path for path in self.listed(folder) if not path.rsplit("/", 1)[-1].startswith("."))
 
-    def listed(self, folder: str = "") -> dict[str, "Listed"]:
-        """Map every file below a folder as it is now, unfinished or not, to its size and time of change."""
+    def listed(self, folder: str = "", deep: bool = True) -> dict[str, "Listed"]:
+        """Map every file in a folder as it is now, unfinished or not, to its size and time of change.
+
+        Those in folders within it are left out unless it is `deep`.
+        """
         self._forget_listings()
-        found = self._patiently(lambda: self.fs.find(folder, detail=True))
+        depth = None if deep else 1
+        found = self._patiently(lambda: self.fs.find(folder, maxdepth=depth, detail=True))
         return {path: _listed(info) for path, info in sorted(found.items())}
 
     def clock(self, folder: str = "") -> float | None:

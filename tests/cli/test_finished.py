@@ -62,7 +62,11 @@ def test_collecting_continues_where_it_stopped(cli: Cli, store: RunStore, tmp_pa
     folder = tmp_path / "got"
     assert cli("batch", "collect", store.url, "-o", folder, "--json").json["copied"] == 2
     assert (folder / "first_take.mp4").read_text() == "video of first/take"
-    (folder / "second.mp4").write_text("cut shor")
+    (folder / "second.mp4").write_text("mine")
+    refused = cli("batch", "collect", store.url, "-o", folder)
+    assert (refused.code, "add --force" in refused.sentence()) == (Exit.USAGE, True)
+    assert (folder / "second.mp4").read_text() == "mine"
+    (folder / "second.mp4").unlink()
     again = cli("batch", "collect", store.url, "-o", folder, "--json").json
     assert (again["copied"], again["already_there"]) == (1, 1)
     assert (folder / "second.mp4").read_text() == "video of second"
@@ -72,6 +76,8 @@ def test_collecting_continues_where_it_stopped(cli: Cli, store: RunStore, tmp_pa
     }  # fmt: skip
     assert cli("batch", "collect", store.url, "-o", tmp_path / "t.parquet", "--json").json["rows"] == 3
     assert pq.read_table(tmp_path / "t.parquet").num_rows == 3
+    assert "add --force" in cli("batch", "collect", store.url, "-o", tmp_path / "t.parquet").sentence()
+    assert cli("batch", "collect", store.url, "-o", tmp_path / "t.parquet", "--force").code == Exit.OK
 
 
 def test_a_damaged_video_is_not_handed_on(cli: Cli, store: RunStore, tmp_path: Path) -> None:
@@ -81,7 +87,7 @@ def test_a_damaged_video_is_not_handed_on(cli: Cli, store: RunStore, tmp_path: P
     assert (done.code, done.out) == (Exit.FAILED_SAMPLES, f"{tmp_path / 'got'}\n")
     assert f'left out   first_take.mp4: "{store.absolute(uri)}" is not what its record says' in done.err
     assert f"motionecho batch verify {store.url} --requeue" in done.err
-    assert sorted(path.name for path in (tmp_path / "got").iterdir()) == ["results.parquet", "second.mp4"]
+    assert {path.name for path in (tmp_path / "got").glob("[!.]*")} == {"results.parquet", "second.mp4"}
     again = cli("batch", "collect", store.url, "-o", tmp_path / "got", "--json")
     assert (again.code, again.json["copied"], again.json["already_there"]) == (Exit.FAILED_SAMPLES, 0, 1)
     assert [each["file"] for each in again.json["left_out"]] == ["first_take.mp4"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from motionecho.errors import Transient
+from motionecho.errors import Transient, UserError
 from motionecho.runs import results
-from motionecho.runs.export import COPIES, FILE, Collected, collect_folder, readable_names
+from motionecho.runs.export import COPIES, FILE, Collected, collect_folder, collect_table, readable_names
 from motionecho.runs.folder import Folder
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
@@ -76,10 +76,11 @@ def test_a_video_that_is_not_what_its_record_says_is_left_out(
 ) -> None:
     """Nor does what an earlier collection made of it stay."""
     target = str(tmp_path / "got") if to == "folder" else f"memory://{tmp_path.name}-got"
-    hurt, gone = (store.video_uri(f"{n:032x}", "1-a") for n in (3, 17))
+    assert len(list(collect_folder(store, target))) == 20
+    hurt = made_again(store, 3, tmp_path)
     store.folder.overwrite(hurt, b"video 4")
-    store.folder.remove_all([gone])
-    Folder.at(target).overwrite("s3.mp4", b"video 4, as collected before")
+    store.folder.remove_all([store.video_uri(f"{17:032x}", "1-a")])
+    Folder.at(target).remove_all(["s17.mp4"])
     got = {video.name: video for video in collect_folder(store, target)}
     problems = {name: video.problem for name, video in got.items() if video.problem}
     assert problems.keys() == {"s3.mp4", "s17.mp4"}
@@ -91,6 +92,65 @@ def test_a_video_that_is_not_what_its_record_says_is_left_out(
     table = pq.read_table(io.BytesIO(Folder.at(target).read("results.parquet"))).to_pylist()
     named = {row["id"]: row[FILE] for row in table}
     assert (named["s3"], named["s17"], named["s4"], len(named)) == (None, None, "s4.mp4", 21)
+
+
+def made_again(store: RunStore, number: int, tmp_path: Path) -> str:
+    """Commit another video of a sample, and return its URI."""
+    key = f"{number:032x}"
+    (tmp_path / "blob").write_text(f"video {number}, made again")
+    video = store.put_blob(store.video_uri(key, "2-a"), str(tmp_path / "blob"))
+    again = {"id": f"s{number}", "status": "ok", "inputs": {"id": f"s{number}"}, "generation": 2}
+    assert store.commit(Record(key=key, video=video, **again))
+    return video.uri
+
+
+@pytest.mark.parametrize("name", ["s3.mp4", "results.parquet", ".collected.json"])
+@pytest.mark.parametrize("before", ["nothing", "interrupted", "collected"])
+def test_files_of_others_are_never_touched(store: RunStore, tmp_path: Path, name: str, before: str) -> None:
+    """Whether the run was collected there before or not; only --force writes over them."""
+    target = str(tmp_path / "got")
+    folder = Folder.at(target)
+    if before != "nothing":
+        assert len(list(collect_folder(store, target))) == 20
+    if before == "interrupted":
+        folder.remove_all(["results.parquet", ".collected.json"])
+    folder.overwrite(name, b"mine")
+    folder.overwrite("notes.txt", b"mine, too")
+    made_again(store, 3, tmp_path)
+    held = {path: folder.read(path) for path in folder.listed()}
+    if name != ".collected.json" or before == "collected":
+        with pytest.raises(UserError, match="add --force to write over it"):
+            list(collect_folder(store, target))
+        assert {path: folder.read(path) for path in folder.listed()} == held
+    assert len(list(collect_folder(store, target, force=True))) == 20
+    assert folder.read("s3.mp4") == b"video 3, made again"
+    assert folder.read("notes.txt") == b"mine, too"
+    assert not any(video.fresh for video in collect_folder(store, target)), "it is this run's from now on"
+
+
+def test_what_a_collection_left_is_brought_up_to_date(store: RunStore, tmp_path: Path) -> None:
+    target = str(tmp_path / "got")
+    assert len(list(collect_folder(store, target))) == 20
+    made_again(store, 3, tmp_path)
+    assert [video.name for video in collect_folder(store, target) if video.fresh] == ["s3.mp4"]
+    assert Folder.at(target).read("s3.mp4") == b"video 3, made again"
+
+
+def test_another_run_is_not_collected_over_this_one(store: RunStore, tmp_path: Path) -> None:
+    target, other = str(tmp_path / "got"), RunStore(f"memory://{tmp_path.name}-other")
+    list(collect_folder(store, target))
+    other.commit(Record(key="e" * 32, id="e", status="failed", inputs={"id": "e"}))
+    with pytest.raises(UserError, match=r"results\.parquet"):
+        list(collect_folder(other, target))
+
+
+def test_a_table_is_not_written_over_one_that_is_there(store: RunStore, tmp_path: Path) -> None:
+    path = tmp_path / "my.parquet"
+    path.write_text("mine")
+    with pytest.raises(UserError, match="add --force"):
+        collect_table(store, str(path))
+    assert path.read_text() == "mine"
+    assert collect_table(store, str(path), force=True) == 21
 
 
 def test_what_is_hashed_is_what_is_copied(
