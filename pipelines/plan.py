@@ -15,9 +15,10 @@ from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.runs import files
 from motionecho.runs.faults import fault_of
 from motionecho.runs.keys import KEY_LENGTH, digest, file_digest, motion_key, sample_key
-from motionecho.runs.places import is_url, opened, told
+from motionecho.runs.places import opened
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
+from motionecho.runs.urls import is_url, told
 from pipelines.tasks import MakeSample, Task
 
 HASHING_THREADS = 8

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from motionecho.config import RunSettings
 from motionecho.errors import UserError
-from motionecho.runs.places import lacks
 from motionecho.runs.state import latest_sources
 from motionecho.runs.store import RunStore
+from motionecho.runs.urls import lacks
 from pipelines.plan import Work, plan_generation, together
 
 

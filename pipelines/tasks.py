@@ -16,8 +16,8 @@ from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, Misplaced, NotThere, PoisonedDevice, Transient, UserError
 from motionecho.manifest import Sample
 from motionecho.runs.notes import ErrorNote, Host
-from motionecho.runs.places import told
 from motionecho.runs.results import Entry
+from motionecho.runs.urls import told
 
 Kind = Literal["bad", "strike", "infra", "poisoned"]
 Stage = Callable[..., dict[str, Any]]

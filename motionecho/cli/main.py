@@ -16,7 +16,7 @@ from motionecho.cli.exits import Exit
 from motionecho.cli.printing import say
 from motionecho.errors import BadSample, MotionEchoError, Unreachable, UserError
 from motionecho.report.visible import visible
-from motionecho.runs.places import told
+from motionecho.runs.urls import told
 
 DEBUG = "--debug"
 

@@ -20,7 +20,8 @@ from motionecho.manifest.rows import resolve_reference
 from motionecho.manifest.tables import TABLES, read_table
 from motionecho.runs import files
 from motionecho.runs.folder import Folder
-from motionecho.runs.places import WEB, Place, is_url, protocol_of, told
+from motionecho.runs.places import Place
+from motionecho.runs.urls import WEB, is_url, protocol_of, told
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif")
 

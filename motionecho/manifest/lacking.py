@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from motionecho.errors import UserError
 from motionecho.manifest.rows import PLACES, Sample, read_manifest
 from motionecho.manifest.tables import RawRow
-from motionecho.runs.places import lacks
+from motionecho.runs.urls import lacks
 
 
 def completed(rows: Sequence[RawRow], manifest: str | None) -> list[RawRow]:

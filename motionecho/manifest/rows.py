@@ -21,7 +21,8 @@ from motionecho.manifest.columns import OPTIONAL, REQUIRED, column_names
 from motionecho.manifest.grid import ID_LENGTH, expand, seed_of
 from motionecho.manifest.tables import RawRow, read_table
 from motionecho.runs.keys import digest
-from motionecho.runs.places import Place, carried, check, is_url, opened, protocol_of, told
+from motionecho.runs.places import Place, check, opened
+from motionecho.runs.urls import carried, is_url, protocol_of, told
 from motionecho.video import Window
 
 KNOWN = {*REQUIRED, *OPTIONAL, *EchoConfig.names()}

@@ -14,8 +14,9 @@ from motionecho.errors import BadSample, Transient, UserError
 from motionecho.manifest.columns import ALIASES, OPTIONAL, REQUIRED
 from motionecho.runs.files import HURRIED_S, fetch, open_url, patiently
 from motionecho.runs.folder import Folder
-from motionecho.runs.places import WEB, Place, protocol_of, told
+from motionecho.runs.places import Place
 from motionecho.runs.records import OUTCOME_PREFIX
+from motionecho.runs.urls import WEB, protocol_of, told
 
 RawRow = dict[str, Any] | str
 TABLES = (".parquet", ".csv", ".jsonl", ".ndjson")

@@ -11,7 +11,8 @@ from typing import Any, Self
 from motionecho.config import EchoConfig
 from motionecho.errors import UserError, nearest
 from motionecho.models.weights.sources import Published, WeightPlace, file_sha256, known_sha256
-from motionecho.runs.places import Place, opened, told
+from motionecho.runs.places import Place, opened
+from motionecho.runs.urls import told
 
 WEIGHTS_VARIABLE, RANDOM = "MOTIONECHO_WEIGHTS", "random"
 OVERRIDE = re.compile(r"([\w-]+)=(.+)")

@@ -10,7 +10,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from motionecho.errors import BadSample, MotionEchoError, NotThere, Unreachable
-from motionecho.runs.places import Place, told
+from motionecho.runs.places import Place
+from motionecho.runs.urls import told
 
 
 class OwnNetwork(Exception):

@@ -20,7 +20,8 @@ from fsspec.callbacks import Callback
 
 from motionecho.errors import BadSample, Transient, Unreachable, UserError
 from motionecho.runs.faults import asks_to_wait, fault_of, permanent, unreachable
-from motionecho.runs.places import WEB, Place, check, is_url, local_path, opened, protocol_of, told
+from motionecho.runs.places import Place, check, local_path, opened
+from motionecho.runs.urls import WEB, is_url, protocol_of, told
 
 T = TypeVar("T")
 PATIENCE_S = 180.0

@@ -12,14 +12,15 @@ from tests.cli.conftest import Cli
 
 COMMANDS = (
     ("status",), ("failures",), ("verify",), ("verify", "--requeue"), ("collect", "-o", "got"),
-    ("collect", "-o", "got.parquet"), ("gc", "--yes", "--older-than", "0"), ("logs",), ("cancel",), ("retry",),
+    ("collect", "-o", "got.parquet"), ("gc", "--yes", "--older-than", "0"), ("logs",), ("cancel",),
+    ("retry",),
 )  # fmt: skip
 FOLDERS = ("records", "results", "progress", "attempts", "report", "videos", "stats", "motions")
 KEY = "a" * 32
 FILES = (
     "run.json", "job.json", "canary.json", "report/verify.json", f"records/aa/{KEY}.json",
-    f"records/aa/{KEY}-2.json", f"videos/aa/{KEY}-1-x.mp4", "progress/one.json", f"attempts/aa/{KEY}-1-x.json",
-    "results/part-20260101T000000-abc123.parquet",
+    f"records/aa/{KEY}-2.json", f"videos/aa/{KEY}-1-x.mp4", "progress/one.json",
+    f"attempts/aa/{KEY}-1-x.json", "results/part-20260101T000000-abc123.parquet",
 )  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from motionecho.runs import files
 from motionecho.runs.files import fetch, open_url
 from motionecho.runs.folder import Folder
 from motionecho.runs.keys import digest
-from motionecho.runs.places import Place, bare, carried, check, lacks, opened, told
+from motionecho.runs.places import Place, check, opened
+from motionecho.runs.urls import bare, carried, lacks, told
 
 AWS = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F1&X-Amz-Expires=60&X-Amz-SignedHeaders=host"
 
@@ -52,6 +53,27 @@ AWS = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F1&X-Amz-Expires=
         ("az://container/a.mp4?sv=2022-11-02&sig=word", "az://container/a.mp4?***"),
         ("sftp://me@host/a.mp4", "sftp://me@host/a.mp4"),
         ("zip://a::https://u:word@host/b.zip", "zip://a::https://***@host/b.zip"),
+        ("https://user:123/45@host/a.mp4", "https://***@host/a.mp4"),
+        ("https://first.last:123/4?5@host.org:80/a.mp4", "https://***@host.org:80/a.mp4"),
+        ("http://minio:9000/bucket/a@2x.mp4", "http://minio:9000/bucket/a@2x.mp4"),
+        ("https://cdn.host.org:8080/a@2.5/b.mp4", "https://cdn.host.org:8080/a@2.5/b.mp4"),
+        ("https://user:word/b.mp4", "https://***@/b.mp4"),
+        ("s3://KEY:wo/rd@bucket/a.mp4", "s3://***@bucket/a.mp4"),
+        ("s3://KEY:wo/rd+x=@bucket/a@b.mp4", "s3://***@b.mp4"),
+        ("s3://KEY:1/2@bucket/a.mp4", "s3://***@bucket/a.mp4"),
+        ("gs://KEY%3Aword@bucket/a.mp4", "gs://***@bucket/a.mp4"),
+        ("hf://hf_AbCdEfGh@datasets/o/n/a.mp4", "hf://***@datasets/o/n/a.mp4"),
+        ("hf://datasets/o/n@main/a.mp4", "hf://datasets/o/n@main/a.mp4"),
+        ("sftp://host:22/a@b.mp4", "sftp://host:22/a@b.mp4"),
+        ("https://host/hdnts=exp=1~acl=*~hmac=e3b0c442/a.mp4", "https://host/***/a.mp4"),
+        ("https://host/sig=e3b0c44298fc/a.mp4", "https://host/***/a.mp4"),
+        ("https://host/session=3/a.mp4", "https://host/session=3/a.mp4"),
+        ("https://host/a.mp4?next=https://u:word@h/b", "https://host/a.mp4?***"),
+        ("https://host/a.mp4?download=planted-word", "https://host/a.mp4?***"),
+        ("https://host/a.mp4?download=a.mp4&id=5", "https://host/a.mp4?download=a.mp4&id=5"),
+        ("https://host/a.mp4?ref=pl4nt3dw0rd", "https://host/a.mp4?***"),
+        ("https://host/a.mp4?access=planted&v=2", "https://host/a.mp4?v=2&***"),
+        ("https://host/a.mp4?x=sesame", "https://host/a.mp4?***"),
         ("file:///a/b?sig=1#c.mp4", "file:///a/b?sig=1#c.mp4"),
         ("clips/a?sig=1@b.mp4", "clips/a?sig=1@b.mp4"),
     ],
@@ -87,7 +109,20 @@ def test_a_place_keeps_what_opens_it_in_memory_alone() -> None:
 
 def test_texts_are_told_without_the_logins_in_them() -> None:
     said = "Cannot connect to https://u:word@host/a.mp4?sig=f00: URL('https://host/b?token=word') 's3://b/k'"
-    assert told(said) == "Cannot connect to https://***@host/a.mp4?*** URL('https://host/b?***') 's3://b/k'"
+    assert told(said) == "Cannot connect to https://***@host/a.mp4?***: URL('https://host/b?***') 's3://b/k'"
+    said = "(--address http://HEAD:8265): its driver; or me@host.org"
+    assert told(said) == said
+    for said, shown in {
+        "of https://u:pass word@host/a was": "of https://***@host/a was",
+        'of https://u:pa"ss<w@host/a was': "of https://***@host/a was",
+        "of https:/u:word@host/a and https:u:word@host/b": "of https:/***@host/a and https:***@host/b",
+        "at https://host/a#access_token=word.": "at https://host/a.",
+        "https://host/a?sig=word, https://host/b; (https://host/c)": (
+            "https://host/a?***, https://host/b; (https://host/c)"
+        ),
+        "http://host:80/a, me@x.org": "http://host:80/a, me@x.org",
+    }.items():
+        assert told(said) == shown
     place = Place("https://user:long%20word@host/a.mp4?x=e3b0c44298fc")
     assert place.told("user:long word, long%20word and e3b0c44298fc") == "***, *** and ***"
 
@@ -99,9 +134,23 @@ def test_carried_values_lose_what_opens_their_urls_and_nothing_else() -> None:
         "note": "see https://host/b?token=word, and mail a@b.c",
         "dump": '{"url":"https://u:word@host","mail":"a@b.c"}',
     }
+    value |= {
+        "fragment": "https://host/a#access_token=word",
+        "path": "https://host/hdnts=exp=1~hmac=planted12/a.mp4",
+        "nested": "https://host/go?next=https%3A%2F%2Fu%3Aword%40h",
+        "download": "https://host/a?download=pl4nted-w0rd-0f-s0me-length",
+        "typo": "https:/u:word@host",
+    }
     kept = carried(value)
+    assert [kept[name] for name in ("fragment", "path", "nested", "download", "typo")] == [
+        "https://host/a",
+        "https://host/***/a.mp4",
+        "https://host/go?***",
+        "https://host/a?***",
+        "https:/***@host",
+    ]
     assert kept["source"] == ["https://***@host/a.mp4", {"https://host/?***": 1.5}]
-    assert kept["note"] == "see https://host/b?*** and mail a@b.c"
+    assert kept["note"] == "see https://host/b?***, and mail a@b.c"
     assert json.loads(kept["dump"]) == {"url": "https://***@host", "mail": "a@b.c"}
     plain = ["https://host/watch?v=1&t=1m30s&from=somewhere_else", "a://b", 5, None, "no url: user:word@host"]
     assert carried(plain) == plain
@@ -149,6 +198,7 @@ NAMES = (
     "[a].mp4",
     " a.mp4 ",
     "~a.mp4",
+    "~",
     "a b.mp4",
 )
 
@@ -183,7 +233,7 @@ def test_a_file_url_is_decoded(tmp_path: Path) -> None:
     (tmp_path / "my clips" / "a b%20#.mp4").write_text("the one")
     for url in (
         f"file://{tmp_path}/my%20clips/a%20b%2520%23.mp4",
-        f"FILE://localhost{tmp_path}/my clips/a b%2520#.mp4",
+        f"FILE://LocalHost{tmp_path}/my clips/a b%2520#.mp4",
     ):
         with fetch(url) as local:
             assert Path(local).read_text() == "the one"

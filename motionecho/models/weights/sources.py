@@ -16,7 +16,8 @@ from pathlib import Path
 
 from motionecho.errors import NotThere, Unreachable, UserError
 from motionecho.runs.local import replacing
-from motionecho.runs.places import Place, local_path, opened, protocol_of
+from motionecho.runs.places import Place, local_path, opened
+from motionecho.runs.urls import protocol_of
 
 LARGE = 1 << 28  # bytes above which a file's sha256 is remembered
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # of a place that is one file
