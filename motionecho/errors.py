@@ -43,10 +43,11 @@ class NewerVersion(UserError):
 class Unreachable(Transient):
     """A file that cannot be had now: forbidden, gone, asked to wait, no answer. Not its row's fault.
 
-    `passing` tells that it may be had a moment later, and was waited for in vain.
+    `passing` tells that it may be had a moment later, and was waited for in vain; `silent` that nobody
+    answered in time.
     """
 
-    passing = False
+    passing = silent = False
 
 
 class PoisonedDevice(MotionEchoError):

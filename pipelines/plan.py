@@ -15,7 +15,7 @@ from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.runs import files
 from motionecho.runs.faults import fault_of
 from motionecho.runs.keys import KEY_LENGTH, digest, file_digest, motion_key, sample_key
-from motionecho.runs.places import opened
+from motionecho.runs.places import Place, opened
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
 from motionecho.runs.urls import is_url, told
@@ -220,11 +220,14 @@ def hash_references(places: Iterable[str], known: Iterable[Entry]) -> dict[str, 
     for entry in known:
         said[entry.reference, entry.version].add(entry.sha256 if entry.ok and entry.version else None)
     before = {key: next(iter(found)) for key, found in said.items() if len(found) == 1}
-    silent: set[str] = set()  # stores that were waited for in vain, once
+    waited_for: dict[str, Unreachable] = {}  # stores, once that was in vain
 
     def one(place: str) -> Hashed:
         store = "/".join(opened(place).split("/")[:3]) if is_url(place) else ""
-        patience_s = 0.0 if store in silent else files.HURRIED_S
+        before_this = waited_for.get(store)
+        if before_this and before_this.silent:
+            return Unreachable(f'"{Place(place)}" was not asked for: {before_this}')
+        patience_s = 0.0 if before_this else files.HURRIED_S
         try:
             version = files.version_of(place, patience_s)
             sha256 = before.get((str(place), version))
@@ -235,7 +238,7 @@ def hash_references(places: Iterable[str], known: Iterable[Entry]) -> dict[str, 
         except Exception as problem:  # whatever a remote driver raises concerns this reference only
             fault = fault_of(place, problem)
             if isinstance(fault, Unreachable) and fault.passing:
-                silent.add(store)
+                waited_for[store] = fault
             return fault
 
     distinct = {opened(place): place for place in places}

@@ -1,8 +1,9 @@
 """An http server on loopback that answers as a test says, and remembers what it was asked."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -39,7 +40,7 @@ def served(answer: Callable[[str, str, str | None], Answer]) -> Iterator[Server]
             if chunked:
                 self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            if self.command != "HEAD":
+            if self.command != "HEAD" and status not in (204, 304):  # which have no body
                 try:
                     self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body)
                 except OSError:
@@ -57,3 +58,28 @@ def served(answer: Callable[[str, str, str | None], Answer]) -> Iterator[Server]
     finally:
         listening.shutdown()
         listening.server_close()
+
+
+@contextmanager
+def raw(reply: Callable[[socket.socket], object]) -> Iterator[Server]:
+    """Serve whatever `reply` sends to a connection, once it has asked; that need not be http."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Server(f"127.0.0.1:{listening.getsockname()[1]}")
+
+    def one(connection: socket.socket) -> None:
+        with connection:
+            if connection.recv(65536):
+                server.asked.append(("", "", None))
+                reply(connection)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=one, args=(listening.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield server
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()

@@ -18,6 +18,10 @@ class OwnNetwork(Exception):
     """An address that is not asked, whoever names it: its text."""
 
 
+class TooSlow(TimeoutError):
+    """A file that comes so slowly that nobody would wait for it: its text."""
+
+
 # Waiting does not mend these; anything else a store raises may pass.
 PERMANENT = (
     FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError,
@@ -31,6 +35,7 @@ PERMANENT_NAMES = {
 UNREACHABLE_NAMES = {"EndpointConnectionError", "ConnectTimeoutError", "ClientConnectorError"}
 PASSING = {408, 425, 429}  # of the statuses from 400 to 499, those that a later request may not get
 STATUS = {
+    204: "is empty: its server has nothing to send",
     401: "asks for a login",
     403: "is forbidden: a signature may have expired, or this machine lacks the credentials",
     410: "is gone: its server says that it had it once",
@@ -42,7 +47,7 @@ def permanent(problem: Exception) -> bool:
     """Tell whether repeating the same request cannot help."""
     status = status_of(problem)
     by_number = isinstance(problem, OSError) and problem.errno in PERMANENT_ERRNO
-    by_status = status is not None and 400 <= status < 500 and status not in PASSING
+    by_status = status is not None and status < 500 and status not in PASSING
     return isinstance(problem, PERMANENT) or by_number or by_status or _is_called(problem, PERMANENT_NAMES)
 
 
@@ -53,6 +58,8 @@ def unreachable(problem: Exception) -> bool:
 
 def status_of(problem: BaseException) -> int | None:
     """Return the HTTP status that an exception stands for, wherever its driver keeps it; None without one."""
+    if _is_called(problem, {"TooManyRedirects"}) or _is_called(problem.__cause__, {"HttpProcessingError"}):
+        return None  # these bear one that no server has sent
     response = getattr(problem, "response", None)
     if isinstance(response, dict):  # botocore
         response = response.get("ResponseMetadata", {})
@@ -101,7 +108,7 @@ def _fault(place: Place, problem: Exception) -> MotionEchoError:
     if isinstance(problem, ValueError) or getattr(problem, "errno", None) in PERMANENT_ERRNO - {errno.EROFS}:
         return BadSample(f'"{place}" names no file: {_words(place, problem)}')
     fault = Unreachable(_why(place, problem))
-    fault.passing = not permanent(problem)
+    fault.passing, fault.silent = not permanent(problem), isinstance(problem, TimeoutError)
     return fault
 
 
@@ -109,7 +116,7 @@ def _why(place: Place, problem: Exception) -> str:
     status, wait = status_of(problem), asks_to_wait(problem)
     if status is not None:
         fails = "cannot be had now: its server fails" if status >= 500 else "is refused"
-        what = STATUS.get(status, fails)
+        what = STATUS.get(status, "leads to no file" if status < 400 else fails)
         return f'"{place}" {what} (status {status}{f", in {wait:.0f} s" if wait else ""})'
     if isinstance(problem, PermissionError):
         return f'no permission to read "{place}": check the credentials of this machine'
@@ -117,13 +124,19 @@ def _why(place: Place, problem: Exception) -> str:
         return f'"{place}" asks for credentials, and this machine has none'
     if _is_called(problem, {"ClientSSLError"}):
         return f'"{place}" cannot be had: {_words(place, problem)}'
+    if _is_called(problem, {"TooManyRedirects"}):
+        return f'"{place}" leads round in a circle'
+    if _is_called(problem.__cause__, {"HttpProcessingError"}):
+        return f'"{place}" cannot be read: what its server sends is no HTTP'
     causes = list(_causes(problem))
     if any(isinstance(each, socket.gaierror) for each in causes):
         return f'"{place}" cannot be reached: the name of its host is not known here'
     if any(isinstance(each, ConnectionRefusedError) for each in causes) or unreachable(problem):
         return f'"{place}" cannot be reached: nobody answers at its address'
     if isinstance(problem, TimeoutError):
-        return f'"{place}" cannot be had now: no answer in time'
+        slow = next((each for each in causes if isinstance(each, TooSlow)), None)
+        why = slow or "no answer in time"
+        return f'"{place}" cannot be had now: {why}'
     return f'"{place}" cannot be read now: {_words(place, problem)}'
 
 
@@ -132,7 +145,7 @@ def _words(place: Place, problem: Exception) -> str:
     return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
 
 
-def _is_called(problem: BaseException, names: set[str]) -> bool:
+def _is_called(problem: BaseException | None, names: set[str]) -> bool:
     """Tell by name, so that no driver has to be imported."""
     return any(kind.__name__ in names for kind in type(problem).__mro__)
 

@@ -19,7 +19,7 @@ import fsspec
 from fsspec.callbacks import Callback
 
 from motionecho.errors import BadSample, Transient, Unreachable, UserError
-from motionecho.runs.faults import asks_to_wait, fault_of, permanent, unreachable
+from motionecho.runs.faults import TooSlow, asks_to_wait, fault_of, permanent, unreachable
 from motionecho.runs.places import Place, check, local_path, opened
 from motionecho.runs.urls import WEB, is_url, protocol_of, told
 
@@ -27,10 +27,12 @@ T = TypeVar("T")
 PATIENCE_S = 180.0
 HURRIED_S = 20.0  # before a run has begun: a wrong address should be told soon
 LARGEST = 4 << 30  # bytes of a file that is fetched
+SLOWEST, SLOW_AFTER_S = 1000, 30.0  # bytes a second below which it is given up, after so many seconds
 MARKS = ("ETag", "etag", "md5Hash", "content_md5", "blob_id", "mtime",
          "Last-Modified", "LastModified", "last_modified", "updated")  # fmt: skip
 # botocore waits a minute for a connection, five times over; `patiently` is what waits here.
-PROMPT = {"s3": {"config_kwargs": {"connect_timeout": 5, "retries": {"max_attempts": 2, "mode": "standard"}}}}
+BOTO = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2, "mode": "standard"}}
+PROMPT = {name: {"config_kwargs": BOTO} for name in ("s3", "s3a")}
 
 
 def patiently(
@@ -38,19 +40,23 @@ def patiently(
     patience_s: float = PATIENCE_S,
     sleep: Callable[[float], None] = time.sleep,
     fault: Callable[[Exception], Exception] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> T:
     """Return `action()`, repeated with growing jittered pauses for up to `patience_s` seconds in all.
 
-    A server that asks for a longer pause gets it. Raises what `action` raised where repeating cannot help,
-    Transient when patience runs out, and UserError at once where nobody answers and the caller is in a hurry
-    (up to HURRIED_S); in each of these cases what `fault` makes of the last exception, where that is given.
+    The tries count, too. A server that asks for a longer pause gets it. Raises what `action` raised where
+    repeating cannot help, Transient when patience runs out, and UserError at once where nobody answers and
+    the caller is in a hurry (up to HURRIED_S); in each of these cases what `fault` makes of the last
+    exception, where that is given.
     """
     waited, pause = 0.0, 0.5
     while True:
+        began = clock()
         try:
             return action()
         except Exception as problem:
             last = problem
+        waited += clock() - began
         nap = max(pause * random.uniform(0.5, 1.5), asks_to_wait(last))
         nobody = patience_s <= HURRIED_S and unreachable(last)
         if permanent(last) or nobody or waited + nap > patience_s:
@@ -165,7 +171,7 @@ class _Bound(Callback):
 
     def __init__(self, uri: str) -> None:
         super().__init__()
-        self.uri = uri
+        self.uri, self.began = uri, time.monotonic()
 
     def set_size(self, size: int | None) -> None:
         self._check(size or 0)
@@ -183,3 +189,6 @@ class _Bound(Callback):
                 f'"{Place(self.uri)}" has more than {LARGEST / 2**30:g} GiB, which is not fetched: cut it, '
                 "or copy it to a disk and name that"
             )
+        passed = time.monotonic() - self.began
+        if passed > SLOW_AFTER_S and size < SLOWEST * passed:
+            raise TooSlow(f"it comes at {size / passed:.0f} bytes a second")

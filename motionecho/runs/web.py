@@ -4,6 +4,7 @@ A table that others wrote may name any URL, and a server may send one on to any 
 link-local addresses are the machine's own services, which hand out its credentials.
 """
 
+import asyncio
 import ipaddress
 import re
 import socket
@@ -20,8 +21,11 @@ NEVER = [ipaddress.ip_network(each) for each in (
     "169.254.0.0/16", "fe80::/10",  # link-local, with most metadata services
     "fd00:ec2::/32", "fd20:ce::/32", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32",  # the others
 )]  # fmt: skip
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Addresses that a translator turns into one of version 4, which stands at one of several places in them.
+TRANSLATED = [ipaddress.ip_network(each) for each in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")]
 PATIENCE = aiohttp.ClientTimeout(total=1800, sock_connect=20, sock_read=60)
+ANSWER_S = 30.0  # until a server has said what it will send
+SENT = (200, 203, 206)
 VALID = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]*")
 
 
@@ -44,13 +48,20 @@ class Web(HTTPFileSystem):
         for ask in (session.head, session.get):
             async with ask(self.encode_url(url), allow_redirects=True, **self.kwargs, **kwargs) as answer:
                 size = answer.headers.get("Content-Length", "")
-                if answer.status < 400 and (size.isdigit() or ask == session.get):
+                if answer.status in SENT and (size.isdigit() or ask == session.get):
                     break
         self._raise_not_found_for_status(answer, url)
         plain = answer.headers.get("Content-Encoding", "identity") == "identity"
         marks = {name: answer.headers[name] for name in ("ETag", "Last-Modified") if name in answer.headers}
         length = int(size) if size.isdigit() and plain else None
         return {"name": url, "type": "file", "size": length, **marks}
+
+    def _raise_not_found_for_status(self, response: aiohttp.ClientResponse, url: str) -> None:
+        super()._raise_not_found_for_status(response, url)
+        if response.status not in SENT:  # of its 200s and 300s, those that come without the file
+            raise aiohttp.ClientResponseError(
+                response.request_info, response.history, status=response.status, headers=response.headers
+            )
 
 
 async def _session(**options: Any) -> aiohttp.ClientSession:
@@ -76,9 +87,12 @@ class _Resolver(aiohttp.ThreadedResolver):
 
 
 async def _by_number(request: aiohttp.ClientRequest, send: Any) -> aiohttp.ClientResponse:
-    """Look at the host of each request, of redirected ones too: a number is not resolved."""
+    """Look at the host of each request, of redirected ones too: a number is not resolved.
+
+    A server that sends a letter every so often does not hold anyone up: its answer has to begin in time.
+    """
     refuse(request.url.host or "", request.url.host or "")
-    answer: aiohttp.ClientResponse = await send(request)
+    answer: aiohttp.ClientResponse = await asyncio.wait_for(send(request), ANSWER_S)
     return answer
 
 
@@ -91,8 +105,19 @@ def refuse(host: str, address: str) -> None:
             number = ipaddress.ip_address(socket.inet_aton(address.rstrip(".")))  # 0xa9fea9fe, 2852039166
         except (OSError, ValueError):
             return
-    if isinstance(number, ipaddress.IPv6Address):
-        within = number.ipv4_mapped or number.sixtofour
-        number = within or (ipaddress.IPv4Address(int(number) & 0xFFFFFFFF) if number in NAT64 else number)
-    if any(number in network for network in NEVER):
-        raise OwnNetwork(host if host == str(number) else f"{host} ({number})")
+    for each in (number, *_within(number)):
+        if any(each in network for network in NEVER):
+            raise OwnNetwork(host if host == str(each) else f"{host} ({each})")
+
+
+def _within(number: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """List the addresses of version 4 that one may stand for (RFC 3056, 4291, 4380, 5214, 6052)."""
+    if isinstance(number, ipaddress.IPv4Address):
+        return []
+    found = [number.ipv4_mapped, number.sixtofour, *(number.teredo or ())]
+    data = number.packed
+    isatap = data[8:12] in (b"\0\0\x5e\xfe", b"\2\0\x5e\xfe")
+    if isatap or any(number in network for network in TRANSLATED):
+        places = (data[12:], data[6:8] + data[9:11], data[7:8] + data[9:12], data[9:13])
+        found += [ipaddress.IPv4Address(place) for place in places]
+    return [each for each in found if each is not None]

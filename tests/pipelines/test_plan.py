@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
-from served import Answer, Server, served
+from served import Answer, Server, raw, served
 
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.errors import Changed, Unreachable, UserError
@@ -228,12 +229,25 @@ def test_a_silent_store_is_waited_for_once(
 ) -> None:
     naps: list[float] = []
     monkeypatch.setattr("pipelines.plan.HASHING_THREADS", 1)
-    monkeypatch.setattr(files.patiently, "__defaults__", (180.0, naps.append, None))
+    monkeypatch.setattr(files.patiently, "__defaults__", (180.0, naps.append, None, time.monotonic))
     clips.status = {f"{n}": 503 for n in range(20)}
     places = [f"{web.url}/{n}" for n in range(20)]
     found = hash_references(places, [])
     assert all(isinstance(each, Unreachable) for each in found.values())
     assert 0 < sum(naps) <= files.HURRIED_S
+
+
+def test_a_server_that_gives_no_answer_is_asked_for_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.plan.HASHING_THREADS", 1)
+    monkeypatch.setattr("motionecho.runs.web.ANSWER_S", 0.2)
+    monkeypatch.setattr(files, "HURRIED_S", 0.1)
+    with raw(lambda connection: connection.recv(1)) as server:
+        found = hash_references([f"{server.url}/{n}.mp4" for n in range(30)], [])
+        assert len(server.asked) == 1
+    assert all(isinstance(each, Unreachable) for each in found.values())
+    assert str(found[f"{server.url}/7.mp4"]) == (
+        f'"{server.url}/7.mp4" was not asked for: "{server.url}/0.mp4" cannot be had now: no answer in time'
+    )
 
 
 def test_a_driver_that_is_missing_here_is_not_the_row_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,15 +5,17 @@ import gzip
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Answer, Server, served
+from served import Answer, Server, raw, served
 
-from motionecho.errors import BadSample, NotThere, Unreachable
+import motionecho.runs.web
+from motionecho.errors import BadSample, NotThere, Transient, Unreachable
 from motionecho.runs import faults, files
 from motionecho.runs.files import fetch, version_of
 from motionecho.runs.places import Place
@@ -75,6 +77,10 @@ def refusal(place: str) -> BadSample | Unreachable:
 @pytest.mark.parametrize(
     ("status", "said"),
     [
+        (204, "is empty: its server has nothing to send (status 204)"),
+        (300, "leads to no file (status 300)"),
+        (302, "leads to no file (status 302)"),
+        (304, "leads to no file (status 304)"),
         (400, "is refused (status 400)"),
         (401, "asks for a login (status 401)"),
         (
@@ -143,7 +149,9 @@ def test_a_redirect_is_followed_to_what_is_opened(web: Server) -> None:
     problem = refusal(f"{web.url}/to/file")
     assert isinstance(problem, BadSample)
     assert str(problem) == f'"{web.url}/to/file" leads to "file:///etc/passwd", which is not opened'
-    assert isinstance(refusal(f"{web.url}/to/round"), Unreachable)
+    problem = refusal(f"{web.url}/to/round")
+    assert isinstance(problem, Unreachable)
+    assert str(problem) == f'"{web.url}/to/round" leads round in a circle'
 
 
 @pytest.mark.parametrize("to", ["number", "decimal", "mapped", "name"])
@@ -167,6 +175,9 @@ def test_no_server_leads_to_the_machine_s_own_services(
     "address",
     ["169.254.170.2", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200",
      "168.63.129.16", "192.0.0.192", "::ffff:a9fe:a9fe", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1",
+     "::169.254.169.254", "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:a9:fe:a9fe::",
+     "64:ff9b:1:0:a9:fea9:fe00:0", "2001:0:808:808::5601:5601", "fe80::5efe:a9fe:a9fe",
+     "2001:db8::5efe:a9fe:a9fe",
      "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518", "169.254.169.254."],
 )  # fmt: skip
 def test_own_addresses_are_known_in_every_spelling(address: str) -> None:
@@ -175,10 +186,76 @@ def test_own_addresses_are_known_in_every_spelling(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1", "10.0.0.1", "8.8.8.8", "::1", "2001:db8::1", "host.example"]
+    "address",
+    [
+        "127.0.0.1",
+        "10.0.0.1",
+        "8.8.8.8",
+        "::1",
+        "::",
+        "2001:db8::1",
+        "64:ff9b::808:808",
+        "64:ff9b:1::808:808",
+        "::ffff:8.8.8.8",
+        "host.example",
+    ],
 )
 def test_others_are_asked(address: str) -> None:
     refuse(address, address)
+
+
+def drip(connection: socket.socket, text: bytes) -> None:
+    """Send a letter every so often, without end."""
+    with suppress(OSError):
+        connection.sendall(text)
+        while True:
+            time.sleep(0.02)
+            connection.sendall(b"x")
+
+
+REPLIES: dict[str, Callable[[socket.socket], object]] = {
+    "silent": lambda connection: connection.recv(1),  # until whoever asked goes away
+    "letters for a head": lambda connection: drip(connection, b"HTTP/1.1 200 OK\r\nX-A: "),
+    "letters for a body": lambda connection: drip(
+        connection, b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n"
+    ),
+    "no http": lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+}
+SAID = {
+    "silent": "cannot be had now: no answer in time",
+    "letters for a head": "cannot be had now: no answer in time",
+    "letters for a body": r"cannot be had now: it comes at \d+ bytes a second",
+    "no http": "cannot be read: what its server sends is no HTTP",
+}
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_no_server_holds_anyone_up(reply: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is asked once and given up within the time that is meant, tries included."""
+    monkeypatch.setattr(motionecho.runs.web, "ANSWER_S", 0.4)
+    monkeypatch.setattr(files, "SLOW_AFTER_S", 0.4)
+    with raw(REPLIES[reply]) as server:
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match=SAID[reply]), fetch(f"{server.url}/a.mp4", patience_s=0.3):
+            pass
+        assert time.monotonic() - began < 20
+        assert len(server.asked) == 1
+
+
+def test_the_time_of_tries_counts_as_waiting() -> None:
+    now, tries = [0.0], []
+
+    def slow() -> None:
+        now[0] += 30.0
+        tries.append(now[0])
+        raise OSError("hung")
+
+    def nap(seconds: float) -> None:
+        now[0] += seconds
+
+    with pytest.raises(Transient, match="for 30 s"):
+        files.patiently(slow, 20.0, nap, clock=lambda: now[0])
+    assert tries == [30.0]
 
 
 def test_a_server_that_asks_to_wait_is_waited_for_as_long_as_it_says() -> None:
