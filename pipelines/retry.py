@@ -19,9 +19,14 @@ def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
     store.refuse_other_epoch()
     words = store.run() or {}
     identity, weights = words.get("identity", {}), words.get("about", {}).get("weights_at", [])
-    if "settings" not in identity:
+    if not isinstance(identity.get("settings"), dict):
         raise UserError(f'"{store.url}/run.json" names no settings: it was not written by `batch submit`')
-    return RunSettings.from_dict(identity["settings"] | {"device": device or "auto", "weights": weights})
+    try:
+        return RunSettings.from_dict(identity["settings"] | {"device": device or "auto", "weights": weights})
+    except UserError as problem:
+        raise UserError(
+            f'"{store.url}/run.json" has other settings than were written: {problem}'
+        ) from problem
 
 
 def manifests_of(store: RunStore) -> list[str]:

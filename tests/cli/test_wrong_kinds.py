@@ -1,7 +1,9 @@
 """A folder where a file belongs in a run's place, or the reverse: one sentence that names it, and no harm."""
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +65,11 @@ def test_no_wrong_kind_is_a_surprise(
         for made in ("got", ".collected"):
             shutil.rmtree(tmp_path / made, ignore_errors=True)
         (tmp_path / "got.parquet").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("settings", [5, {"pair": 5}, {"echo": []}, {"unknown": 1}], ids=str)
+def test_edited_settings_are_told_as_the_run_s(cli: Cli, store: RunStore, settings: Any) -> None:
+    path = Path(store.absolute("run.json"))
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps(known | {"identity": {"settings": settings}}))
+    assert "run.json" in cli("batch", "retry", store.url, "m.csv").sentence()
