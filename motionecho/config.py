@@ -14,8 +14,9 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
+from motionecho import strict
 from motionecho.errors import UserError, nearest
-from motionecho.strict import STRICT, Maybe, Names, Number, Places, Truth, Whole, mistake, read_as, stripped
+from motionecho.strict import STRICT, Color, Maybe, Names, Number, Places, Truth, Whole, stripped
 
 # What follows a motion, by the word that settings choose it with: "module:function", imported when used.
 STRATEGIES = {"motionclone": "motionecho.guidance.motionclone:strategy"}
@@ -137,6 +138,7 @@ class ReferenceSettings:
     )
     reference_timestep: Number = _setting(400.0, "time of the reference representation", "t_alpha", 0, 1000)
     layers: Names = _setting((), "probed temporal attention layers; empty: the pair's own")
+    background: Color = _setting("black", "colour, by name or as #rrggbb, under what is transparent")
 
     def to_dict(self) -> dict[str, Any]:
         return flat(self)
@@ -190,7 +192,7 @@ class EchoConfig:
             try:
                 changed[group] = replace(getattr(self, group), **values)
             except ValidationError as problem:
-                raise UserError(f"setting {mistake(problem, type(getattr(self, group)))}") from None
+                raise UserError(f"setting {strict.mistake(problem, type(getattr(self, group)))}") from None
         return replace(self, **changed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -244,7 +246,9 @@ class RunSettings:
         where = {name: data[name] for name in PLACES if name in data}
         rest = {name: value for name, value in data.items() if name not in where}
         whole = {"echo": EchoConfig().updated(data.get("echo", {}))}
-        return read_as(cls, rest | whole | {"placement": read_as(Placement, where, "settings")}, "settings")
+        return strict.read_as(
+            cls, rest | whole | {"placement": strict.read_as(Placement, where, "settings")}, "settings"
+        )
 
 
 def flat(group: Any, leave_out: str = "") -> dict[str, Any]:

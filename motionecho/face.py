@@ -7,6 +7,7 @@ The way from one to the other:
     video = motionecho.generate(pair, motion, "a red star on a blue background", seed=42)
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,14 @@ Video = str | Path | Made | Clip
 def invert(pair: ModelPair, reference: str | Path | Clip, config: EchoConfig | None = None) -> Motion:
     """Distil the motion of a clip: a path, a URL, or what `read_clip` gave at the pair's size and length.
 
-    Raises BadSample where it cannot be read or inverted.
+    Warns of what is odd about it, as HDR. Raises BadSample where it cannot be read or inverted.
     """
-    maker = Maker(pair)
-    return maker.motion(reference if isinstance(reference, Clip) else maker.clip(str(reference)), config)
+    maker, config = Maker(pair), config or pair.spec.defaults
+    under = config.reference.background
+    clip = reference if isinstance(reference, Clip) else maker.clip(str(reference), background=under)
+    for remark in clip.remarks:
+        warnings.warn(remark, stacklevel=2)
+    return maker.motion(clip, config)
 
 
 def generate(

@@ -107,9 +107,9 @@ class Maker:
         """The gate's metric, loaded; UserError where it cannot run here."""
         return self.gate.load_judge(self.device) if self.gate else None
 
-    def clip(self, uri: str, window: Window = WHOLE) -> Clip:
+    def clip(self, uri: str, window: Window = WHOLE, background: str = "black") -> Clip:
         """Read a reference, path or URL, at the pair's size and length; raises BadSample where it cannot."""
-        return read_reference(uri, self.pair.spec, window, self.fit)
+        return read_reference(uri, self.pair.spec, window, self.fit, background)
 
     def motion(self, clip: Clip, config: EchoConfig | None = None) -> Motion:
         """Invert a reference; settings default to the pair's own."""
@@ -158,9 +158,14 @@ class Maker:
 
 
 def read_reference(
-    uri: str, spec: PairSpec, window: Window = WHOLE, fit: str = "crop", sha256: str | None = None
+    uri: str,
+    spec: PairSpec,
+    window: Window = WHOLE,
+    fit: str = "crop",
+    background: str = "black",
+    sha256: str | None = None,
 ) -> Clip:
-    """Read a clip, path or URL, at a pair's size and length, without the pair.
+    """Read a clip, path or URL, at a pair's size and length, without the pair; the rest as `read_clip`.
 
     Raises BadSample where it cannot be read, Unreachable where it cannot be had now, and Changed where its
     bytes are no longer those of `sha256`.
@@ -168,7 +173,8 @@ def read_reference(
     with fetch(uri) as path:
         if sha256 not in (None, file_digest(path)):
             raise Changed(f'"{uri}" changed while the run went on; submit again')
-        return read_clip(path, spec.frames, spec.height, spec.width, window, fit, name=uri)
+        size = spec.frames, spec.height, spec.width
+        return read_clip(path, *size, window, fit, name=uri, background=background)
 
 
 class Stopwatch:

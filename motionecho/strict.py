@@ -4,7 +4,8 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, ValidationError
+from PIL import ImageColor
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import PydanticKnownError
 
 from motionecho.errors import UserError, nearest
@@ -45,10 +46,19 @@ def _word(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
+def _color(text: str) -> str:
+    try:
+        ImageColor.getrgb(text)
+    except ValueError:
+        raise ValueError("is no colour: use a name, as black or white, or a number, as #ff8800") from None
+    return text
+
+
 stripped = BeforeValidator(_word)
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 Truth = Annotated[bool, stripped]
+Color = Annotated[str, stripped, AfterValidator(_color)]
 Maybe = Annotated[T | None, BeforeValidator(_or_none)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 Places = Annotated[tuple[Any, ...], BeforeValidator(_list)]  # texts of a class that says more than they do

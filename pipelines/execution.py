@@ -80,3 +80,5 @@ class Summary:
     unread: int = 0  # of those left, rows whose files could not be had when it began
     put_off: int = 0  # of those left, samples that the surroundings (a node, the store, a file) kept failing
     put_off_for: str | None = None  # one of these, and why
+    warned: int = 0  # of those made now, samples with a warning
+    warned_of: str | None = None  # the first of these warnings

@@ -14,7 +14,7 @@ import ray
 from motionecho.config import RunSettings
 from motionecho.metrics import wants_gpu
 from motionecho.models.registry import pair_spec
-from motionecho.runs.keys import CODE_EPOCH
+from motionecho.runs.keys import CODE_EPOCH, keyed
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.provenance import versions
 from motionecho.runs.records import Record
@@ -105,4 +105,5 @@ def _on(spec: PoolSpec, gpus: float, settings: RunSettings) -> RunSettings:
 def identity(settings: RunSettings) -> dict[str, Any]:
     """Return what has to be equal for a run to continue: all that decides results, not where it computes."""
     weights = pair_spec(settings.pair, settings.placement.weights).weights()
-    return {"settings": settings.decides(), "weights": weights, "code_epoch": CODE_EPOCH}
+    decides = settings.decides() | {"echo": keyed(settings.echo.to_dict())}
+    return {"settings": decides, "weights": weights, "code_epoch": CODE_EPOCH}

@@ -14,7 +14,7 @@ from motionecho.manifest import BadRow, Sample, TakenId, notes, read_manifest
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.runs import files
 from motionecho.runs.faults import fault_of
-from motionecho.runs.keys import KEY_LENGTH, digest, file_digest, motion_key, sample_key
+from motionecho.runs.keys import KEY_LENGTH, digest, file_digest, keyed, motion_key, sample_key
 from motionecho.runs.places import Place, opened
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
@@ -287,8 +287,8 @@ class _Keying:
         asked = json.dumps(sample.overrides, sort_keys=True)
         if asked not in self.known:
             config = self.settings.echo.updated(sample.overrides)
-            values: Any = config.to_dict()
+            values: Any = keyed(config.to_dict())
             if self.settings.gate:
                 values = [values, self.settings.gate]
-            self.known[asked] = config, digest(values), config.reference.to_dict()
+            self.known[asked] = config, digest(values), keyed(config.reference.to_dict())
         return self.known[asked]

@@ -53,7 +53,8 @@ def _row(
 ) -> SheetRow:
     sample, size = task.payload.sample, (spec.frames, spec.height, spec.width)
     with fetch(sample.reference) as path:
-        reference = read_clip(path, *size, sample.window, settings.fit)
+        under = task.payload.config.reference.background
+        reference = read_clip(path, *size, sample.window, settings.fit, background=under)
     with store.fetch(video.uri) as path:
         result = read_clip(path, *size)
     return SheetRow(reference.frames, result.frames, sample.prompt, remark(record))

@@ -83,6 +83,8 @@ def drive(
         failed=failed,
         left=before.rows - committed - already_done - failed,
         unread=len(before.unread),
+        warned=len(tally.warned),
+        warned_of=tally.warned[0] if tally.warned else None,
         put_off=tally.put_off.total(),
         put_off_for=tally.examples[tally.put_off.most_common(1)[0][0]] if tally.put_off else None,
         stopped=stopped,

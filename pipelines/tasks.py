@@ -153,6 +153,7 @@ class Tally:
     last: str | None = None
     failures: Counter[str] = field(default_factory=Counter)
     put_off: Counter[str] = field(default_factory=Counter)  # left to be done, by what failed them
+    warned: list[str] = field(default_factory=list)  # of each sample with warnings, the first of them
     examples: dict[str, str] = field(default_factory=dict)  # of each class, what the first one said
     records: dict[str, Entry] = field(default_factory=dict)  # what this run has committed, by key
     message: str | None = None

@@ -1,6 +1,6 @@
 """Small videos whose frames tell their number, written as users' files are; shared by the video tests."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,10 +42,12 @@ def make(
     rate: int = 8,
     at_ms: Iterable[int] | None = None,
     turn: int = 0,
+    matrix: Sequence[int] | None = None,
     aspect: Fraction | None = None,
     gop: int = 12,
     front: bool = False,
     options: dict[str, str] | None = None,
+    input: str = "rgb24",
 ) -> Path:
     with av.open(str(path), "w", options={"movflags": "+faststart"} if front else {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
@@ -54,12 +56,14 @@ def make(
         stream.codec_context.gop_size = gop
         if turn:
             stream.set_display_rotation(turn)
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
         clock = Fraction(1, rate) if at_ms is None else Fraction(1, 1000)
         stream.codec_context.time_base = clock
         for stamp, image in zip(range(len(frames)) if at_ms is None else at_ms, frames, strict=True):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame = av.VideoFrame.from_ndarray(image, format=input)
             frame.pts, frame.time_base = stamp, clock
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -57,7 +57,9 @@ def generate(
     chosen, spec, watch = resolved.settings, resolved.spec, Stopwatch()
     spec.check_prompt(prompt)  # before minutes of work
     with _as_usage():
-        clip = read_reference(reference, spec, Window(start, duration_s, fps), chosen.fit)
+        background = chosen.echo.reference.background
+        clip = read_reference(reference, spec, Window(start, duration_s, fps), chosen.fit, background)
+    say(*(f"note: {remark}" for remark in clip.remarks))
     watch.lap("read")
     maker = Maker(resolved.load(), chosen.fit, chosen.gate, chosen.placement.device)
     _ = maker.judge  # a gate that cannot be judged is told before minutes of work

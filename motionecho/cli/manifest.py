@@ -83,7 +83,7 @@ def clip_remark(sample: "Sample", spec: "PairSpec", fit: str) -> tuple[str, str]
     except MotionEchoError as problem:
         gone = isinstance(problem, NotThere)
         return "error", f"{problem}{'; mend the path, or leave the row out' if gone else ''}"
-    remarks = list(outside_envelope(clip.info, clip.indices, spec))
+    remarks = [*clip.remarks, *outside_envelope(clip.info, clip.indices, spec)]
     return ("warning", "; ".join(remarks)) if remarks else None
 
 

@@ -88,6 +88,8 @@ def conclude(summary: "Summary", url: str) -> None:
     if summary.unread:
         rows = count(summary.unread, "row")
         say(f"not read   {rows} whose files could not be had now; the same command again tries them")
+    if summary.warned:
+        say(f"warned     {count(summary.warned, 'sample')}; the first: {summary.warned_of}")
     if summary.put_off:
         samples = count(summary.put_off, "sample")
         say(f"put off    {samples} that could not be made now; the same command again tries them")

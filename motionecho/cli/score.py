@@ -86,7 +86,7 @@ def score(
     from pipelines.scoring.sets import score_sets
 
     found = pipeline.read_source(source, manifest)
-    scoring = pipeline.Scoring.of(names, fit or found.fit or "crop", device or "auto")
+    scoring = pipeline.Scoring.of(names, fit or found.fit or "crop", device or "auto", found.background)
     url = out or pipeline.default_place(found, Path(Place(source).name).stem)
     _banner(found, scoring, source, url)
     if not scoring.metrics:

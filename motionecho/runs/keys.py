@@ -12,6 +12,13 @@ from typing import Any
 CODE_EPOCH = 5  # raised by hand when a change of code changes latents: every older key is then history
 KEY_LENGTH = 32  # 128 bits in hex: short enough to read, beyond any chance of collision
 
+LATER = {"background": "black"}  # settings that are newer than the epoch, by their defaults
+
+
+def keyed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out settings that keys were made without once, where they change nothing: keys stay the same."""
+    return {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
+
 
 def digest(value: Any) -> str:
     """Return the sha256 of `value` as canonical JSON (sorted keys, no blanks; NaN is a ValueError)."""
@@ -55,7 +62,8 @@ def sample_key(
 ) -> str:
     """Name one sample: its motion (which names the weights), texts, seed and every setting.
 
-    `settings_digest` is `digest(config.to_dict())`; callers with many rows compute it once per configuration.
+    `settings_digest` is `digest(keyed(config.to_dict()))`; callers with many rows compute it once a
+    configuration.
     """
     parts = {
         "epoch": CODE_EPOCH,

@@ -44,6 +44,7 @@ class Record:
     skipped: dict[str, str] = field(default_factory=dict)
     tries: list[dict[str, Any]] = field(default_factory=list)  # one a try, where a quality gate was set
     trace: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)  # what is odd about its reference
     seconds: dict[str, float] = field(default_factory=dict)
     strikes: list[ErrorNote] = field(default_factory=list)
     error: ErrorNote | None = None
@@ -149,6 +150,8 @@ def as_row(record: Record, root: str) -> dict[str, Any]:
         outcome[f"{metric}_version"] = record.metrics.get(metric, {}).get("version")
     for metric, reason in record.skipped.items():
         outcome[f"{metric}_skipped"] = reason
+    if record.warnings:
+        outcome["warnings"] = "; ".join(record.warnings)
     if record.tries:
         outcome["tries"] = len(record.tries)
     for name, value in record.trace.items():

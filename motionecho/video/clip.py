@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from motionecho.errors import BadSample, UserError, nearest
-from motionecho.video.decode import DecordUnable, decode
+from motionecho.video.alpha import color
+from motionecho.video.decode import Color, DecordUnable, decode
 from motionecho.video.index import Source, VideoInfo, inspect
 from motionecho.video.write import read_provenance, write_video
 
@@ -58,11 +59,22 @@ class Clip:
     indices: tuple[int, ...]
     info: VideoInfo
     backend: str
+    remarks: tuple[str, ...] = ()  # what its viewer should know, a sentence each
 
 
 def probe(path: str | os.PathLike[str], name: str | None = None) -> VideoInfo:
     """Describe a local video, decoding only its first frame; raises BadSample like `read_clip`."""
     return inspect(path, name).info
+
+
+def frames_in(path: str | os.PathLike[str], window: Window, name: str | None = None) -> int:
+    """Count the frames of a local video in a window, at the window's rate if it has one; as `read_clip`."""
+    source = inspect(path, name)
+    tick = max(TICK, 1.01 * source.tick)
+    stop = _stop(source.info.duration, window)
+    if window.fps is not None:
+        return max(0, math.ceil((stop - tick - window.start) * window.fps))
+    return len(_inside(source.times, window, stop, tick))
 
 
 def read_clip(
@@ -75,17 +87,18 @@ def read_clip(
     *,
     backend: str = "auto",
     name: str | None = None,
+    background: str = "black",
 ) -> Clip:
     """Read `frames` frames of a local video at `height` x `width` pixels; see `select` for which ones.
 
     `fit`: "crop" scales to cover and crops the centre, "resize" stretches, "pad" scales to fit between
     black bars. Scaling is Pillow's bicubic: antialiased when it shrinks, and integer arithmetic, so the
     same on every machine. `backend`: "decord", "pyav", or "auto", which is decord where it reads the file
-    exactly as PyAV does. `name` is what messages call the file. One frame is in memory at full size at a
-    time.
+    exactly as PyAV does. `name` is what messages call the file. `background` is the colour, by name or
+    as #rrggbb, that is laid under what is transparent. One frame is in memory at full size at a time.
 
     Raises BadSample, one sentence with the file and the way out, for everything that is wrong with the file
-    or the window, and UserError for an unknown `fit` or `backend`.
+    or the window, and UserError for an unknown `fit`, `backend` or colour.
     """
     for value, choices, what in ((fit, FITS, "fit"), (backend, BACKENDS, "backend")):
         if value not in choices:
@@ -94,10 +107,12 @@ def read_clip(
         raise UserError(f"asked for {frames} frames of {height}x{width} pixels; ask for 1 or more of each")
     source = inspect(path, name)
     indices = select(source.times, source.info.duration, frames, window, source.name, source.tick)
-    pixels, used = _decode(source, sorted(set(indices)), height, width, fit, backend)
+    under = color(background)
+    pixels, used = _decode(source, sorted(set(indices)), height, width, fit, backend, under)
     span = float(source.times[indices[-1]] - source.times[indices[0]])
     fps = window.fps or ((frames - 1) / span if frames > 1 else source.info.fps)
-    return Clip(np.stack([pixels[index] for index in indices]), fps, indices, source.info, used)
+    stacked = np.stack([pixels[index] for index in indices])
+    return Clip(stacked, fps, indices, source.info, used, _remarks(source))
 
 
 def select(
@@ -112,7 +127,7 @@ def select(
     `tick` is how far times may be rounded. Raises BadSample saying how many there are and are needed.
     """
     tick = max(TICK, 1.01 * tick)
-    stop = end if window.duration is None else min(end, window.start + window.duration)
+    stop = _stop(end, window)
     if window.start >= end - tick:
         raise BadSample(f'"{name}" ends at {end:.2f} s, the window starts at {window.start:g}; start earlier')
     if window.fps is not None:
@@ -125,7 +140,7 @@ def select(
             )
         chosen, stop = _on_display(times, instants + tick), float(instants[-1]) + 1 / window.fps
     else:
-        inside = np.flatnonzero((times >= window.start - tick) & (times < stop - tick))
+        inside = _inside(times, window, stop, tick)
         if not len(inside):
             raise BadSample(f'"{name}" has no frame from {window.start:g} to {stop:.2f} s; widen the window')
         if _even(times[inside]):
@@ -142,6 +157,24 @@ def select(
     return tuple(chosen)
 
 
+def _remarks(source: Source) -> tuple[str, ...]:
+    if not source.info.hdr:
+        return ()
+    return (
+        f'"{source.name}" is HDR ({source.info.hdr}): read as it is, its colours come out pale; to have true '
+        "ones, convert it: ffmpeg -i IN -vf zscale=t=linear:npl=100,format=gbrpf32le,tonemap=hable,"
+        "zscale=p=bt709:t=bt709:m=bt709:r=tv,format=yuv420p OUT.mp4",
+    )
+
+
+def _stop(end: float, window: Window) -> float:
+    return end if window.duration is None else min(end, window.start + window.duration)
+
+
+def _inside(times: np.ndarray, window: Window, stop: float, tick: float) -> np.ndarray:
+    return np.flatnonzero((times >= window.start - tick) & (times < stop - tick))
+
+
 def _on_display(times: np.ndarray, instants: np.ndarray) -> list[int]:
     return [max(0, int(k) - 1) for k in np.searchsorted(times, instants, side="right")]
 
@@ -155,11 +188,11 @@ def _even(times: np.ndarray) -> bool:
 
 
 def _decode(
-    source: Source, indices: list[int], height: int, width: int, fit: str, backend: str
+    source: Source, indices: list[int], height: int, width: int, fit: str, backend: str, background: Color
 ) -> tuple[dict[int, np.ndarray], str]:
     for used in ("decord", "pyav") if backend == "auto" else (backend,):
         try:
-            frames = decode(source, indices, used)
+            frames = decode(source, indices, used, background)
             aspect = source.info.pixel_aspect
             fitted = (_fit(frame, height, width, fit, aspect) for frame in frames)
             return dict(zip(indices, fitted, strict=True)), used

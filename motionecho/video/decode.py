@@ -12,10 +12,12 @@ import av
 import numpy as np
 
 from motionecho.errors import BadSample
+from motionecho.video.alpha import Beside, pixels
 from motionecho.video.index import REENCODE, Source, check_size, codec_options, open_video
 
 # Where decord 0.6 gives PyAV's pixels bit for bit; its 10-bit colours differ by up to 87 levels.
 DECORD_FORMATS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuv444p"})
+Color = tuple[int, int, int]
 THREADS = 2  # a worker shares its machine with others
 
 
@@ -23,18 +25,23 @@ class DecordUnable(Exception):
     """A file that decord cannot read, or would read differently than PyAV, or that has no decord here."""
 
 
-def decode(source: Source, indices: list[int], backend: str) -> Iterator[np.ndarray]:
+def decode(
+    source: Source, indices: list[int], backend: str, background: Color = (0, 0, 0)
+) -> Iterator[np.ndarray]:
     """Yield the frames at ascending distinct `indices`, upright, uint8 [h, w, 3] RGB, one at a time.
 
-    `backend` is "decord" or "pyav". Raises DecordUnable (decord) or BadSample (PyAV) where a frame cannot
-    be had. Bytes flipped inside a stream that still parses give wrong pixels without an error in both.
+    `backend` is "decord" or "pyav"; `background` is laid under what is transparent. Raises DecordUnable
+    (decord) or BadSample (PyAV) where a frame cannot be had. Bytes flipped inside a stream that still parses
+    give wrong pixels without an error in both.
     """
-    return _decord(source, indices) if backend == "decord" else _pyav(source, indices)
+    return _decord(source, indices) if backend == "decord" else _pyav(source, indices, background)
 
 
 def _decord(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
     if not source.steady:  # it rescales frames of another size, in silence and however large they are
         raise DecordUnable("only H.264 with one parameter set is sure to keep its size")
+    if source.beside or source.info.orientation.mirrored:
+        raise DecordUnable("it knows no transparency and no mirrored pictures")
     if source.pixel_format not in DECORD_FORMATS:
         raise DecordUnable(f"it converts {source.pixel_format} differently")
     # a neighbour of the frame asked for: seen with open-GOP H.264 and HEVC, MPEG-2 and -4, H.264 in avi
@@ -58,18 +65,17 @@ def _decord(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
         raise DecordUnable("it cannot read the file") from problem
 
 
-def _pyav(source: Source, indices: list[int]) -> Iterator[np.ndarray]:
+def _pyav(source: Source, indices: list[int], background: Color) -> Iterator[np.ndarray]:
     """Decode from the last keyframe that serves; where that does not give every frame, from the start."""
     missing = list(indices)
     try:
         for seek in dict.fromkeys((_keyframe(source, indices[0]), None)):
-            for index, frame in _from(source, seek):
+            for index, frame, beside in _from(source, seek):
                 check_size(source.name, source.stored, frame.width, frame.height, index)
                 if index > missing[0]:
                     break
                 if index == missing[0]:
-                    pixels = frame.to_ndarray(format="rgb24")
-                    yield np.ascontiguousarray(np.rot90(pixels, source.info.rotation // 90))
+                    yield source.info.orientation.upright(pixels(frame, beside, background))
                     missing.pop(0)
                     if not missing:
                         return
@@ -89,16 +95,28 @@ def _keyframe(source: Source, index: int) -> int | None:
     return source.keyframes[place - 1] if place > 1 else None
 
 
-def _from(source: Source, seek: int | None) -> Iterator[tuple[int, Any]]:
-    """Yield (index, frame) as shown, from the start or from a keyframe's stamp on."""
+def _from(source: Source, seek: int | None) -> Iterator[tuple[int, Any, np.ndarray | None]]:
+    """Yield (index, frame, transparency beside it) as shown, from the start or from a keyframe's stamp on."""
     place = None if source.stamps is None else {stamp: k for k, stamp in enumerate(source.stamps)}
     with open_video(source.path) as container:
         stream = container.streams.best("video")
         stream.codec_context.options = codec_options()
         stream.codec_context.thread_count = THREADS
+        beside = _beside(stream) if source.beside else None
         if seek is not None:
             container.seek(seek, stream=stream)
-        for count, frame in enumerate(container.decode(stream)):
-            index = count if place is None else place.get(frame.pts)
-            if index is not None:
-                yield index, frame
+        count = -1
+        for packet in container.demux(stream):
+            if beside is not None:
+                beside.see(packet)
+            for frame in packet.decode():
+                count += 1
+                index = count if place is None else place.get(frame.pts)
+                if index is not None:
+                    yield index, frame, None if beside is None else beside.of(frame)
+
+
+def _beside(stream: Any) -> Beside:
+    coder = av.CodecContext.create(stream.codec_context.name, "r")
+    coder.options, coder.thread_count = codec_options(), 1
+    return Beside(coder)

@@ -12,7 +12,11 @@ import av
 import numpy as np
 
 from motionecho.errors import BadSample
+from motionecho.video.alpha import is_beside
+from motionecho.video.orientation import Orientation
+from motionecho.video.packets import Packet, ends_early, is_closed, shown_from, times_of
 from motionecho.video.parameter_sets import FILTERS, ParameterSets
+from motionecho.video.shown import shows
 
 # Caps that keep one row of a manifest from holding a worker for minutes or filling its memory.
 MAX_SECONDS = 600.0  # a reference shows one motion: the models here look at one to six seconds of it
@@ -27,16 +31,20 @@ OPEN_OPTIONS = {
 }
 # PyAV 19 reads odd metadata without being asked to, and no longer takes the word.
 LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+HDR = {16: "PQ", 18: "HLG"}  # by the number of a stream's transfer characteristics (ITU-T H.273)
 CUT = "cut out and scale down what you need: ffmpeg -ss START -t SECONDS -i IN -vf scale=-2:720 OUT.mp4"
 REENCODE = "make it again or re-encode it: ffmpeg -i IN -pix_fmt yuv420p OUT.mp4"
 
 
+UPRIGHT = Orientation()
+
+
 @dataclass(frozen=True)
 class VideoInfo:
-    """A video as it is shown: `width` and `height` in pixels after rotation, `duration` in seconds.
+    """A video as it is shown: `width` and `height` in pixels once it is upright, `duration` in seconds.
 
-    `fps` is the mean rate, `rotation` the counter-clockwise turn in degrees that sets stored frames upright
-    (a multiple of 90), `pixel_aspect` the width of a shown pixel over its height.
+    `fps` is the mean rate, `orientation` what sets stored frames upright, `pixel_aspect` the width of a shown
+    pixel over its height. `hdr` names the kind of light that its values stand for, "HLG" or "PQ", or is "".
     """
 
     frames: int
@@ -44,33 +52,35 @@ class VideoInfo:
     width: int
     height: int
     duration: float
-    rotation: int
+    orientation: Orientation = UPRIGHT
     pixel_aspect: float = 1.0
+    hdr: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in square pixels: as wide as it is shown, where its pixels are not square."""
+        return self.height, max(1, round(self.width * self.pixel_aspect))
 
 
 @dataclass(frozen=True)
 class Source:
-    """A checked file and its index. `times` [frames]: when each is shown, in seconds from the first."""
+    """A checked file and its index. `times` [frames]: when each is shown, in seconds from the first.
+
+    Frames are those that a decoder can show: none that lean on a part which the file does not hold.
+    """
 
     path: str
     name: str  # what messages call it
     info: VideoInfo
     times: np.ndarray
     tick: float  # seconds by which a time may be rounded: half a unit of the stream's clock
-    stamps: tuple[int, ...] | None  # `times` in the stream's clock; None where seeking by them goes wrong
+    stamps: tuple[int, ...] | None  # `times` in the stream's clock; None where frames are told by number
     keyframes: tuple[int, ...]  # their stamps, ascending
     closed: bool  # no frame is shown before the keyframe that it follows in the file
     pixel_format: str
     stored: tuple[int, int]  # width and height of frames before they are turned
     steady: bool  # nothing in the file can be of another size or format; else only decoding tells
-
-
-@dataclass(frozen=True)
-class _Packet:
-    stamp: int | None
-    decoding_stamp: int | None
-    duration: int
-    keyframe: bool
+    beside: bool  # its transparency is in packets beside it
 
 
 def open_video(path: str, name: str | None = None) -> Any:
@@ -109,37 +119,43 @@ def inspect(path: str | os.PathLike[str], name: str | None = None) -> Source:
             stream = _video_stream(container, name)
             sets = ParameterSets(stream)
             packets = _packets(container, stream, sets, name)
-            times, end, stamps = _times(container, stream, packets)
-            if end > MAX_SECONDS:
-                raise BadSample(_too_long(name, end))
             rate = float(stream.average_rate or 1)
             aspect = float(stream.sample_aspect_ratio or 1)
-            tick = float(stream.time_base or 0) / 2
+            unit = float(stream.time_base or 0)
             steady = sets.single and len(container.streams.video) == 1
+            beside, kind = is_beside(stream), container.format.name
             _check_area(stream.codec_context, len(packets), name)
         for margins in (True, False) if sets.codec in FILTERS else (False,):
-            first = _first_frame(path, name, sets.several, margins)
+            first = _first_frame(path, name, sets.several or beside, margins)
             _check_area(first, len(packets), name)
     except av.FFmpegError as problem:
         raise BadSample(f'"{name}" cannot be decoded ({problem.strerror}); {REENCODE}') from problem
-    if first.rotation % 90:
+    times, end, stamps = times_of(shown_from(packets, first.pts), unit, rate)
+    if end > MAX_SECONDS:
+        raise BadSample(_too_long(name, end))
+    orientation = Orientation.of(first)
+    if orientation is None:
         raise BadSample(f'"{name}" asks to be shown turned by {first.rotation} degrees; {REENCODE}')
-    turned = first.rotation % 180 == 90
+    turned = orientation.transposed
     aspect = aspect if 0.25 <= aspect <= 4 else 1.0  # beyond that it is a mistake, and players ignore it
     info = VideoInfo(
         frames=len(times),
-        fps=(len(times) - 1) / float(times[-1]) if len(times) > 1 else rate,
+        fps=(len(times) - 1) / float(times[-1]) if len(times) > 1 and times[-1] else rate,
         width=first.height if turned else first.width,
         height=first.width if turned else first.height,
         duration=end,
-        rotation=first.rotation % 360,
+        orientation=orientation,
         pixel_aspect=1 / aspect if turned else aspect,
+        hdr=HDR.get(int(first.color_trc), ""),
     )
     keyframes = sorted(p.stamp for p in packets if p.keyframe and p.stamp is not None)
-    closed, stored = _closed(packets), (first.width, first.height)
+    # avi stamps packets by their place while decoders reorder them; gif frames build on all before them
+    stamps = None if kind in ("avi", "gif") else stamps
+    stored, closed = (first.width, first.height), is_closed(packets)
     return Source(
-        path, name, info, times, tick, stamps, tuple(keyframes), closed, first.format.name, stored, steady
-    )
+        path, name, info, times, unit / 2, stamps, tuple(keyframes), closed, first.format.name, stored,
+        steady, beside,
+    )  # fmt: skip
 
 
 def check_size(name: str, first: tuple[int, int], width: int, height: int, number: int) -> None:
@@ -197,66 +213,32 @@ def _check_area(picture: Any, frames: int, name: str) -> None:
         raise BadSample(_too_many(name, limit))
 
 
-def _packets(container: Any, stream: Any, sets: ParameterSets, name: str) -> list[_Packet]:
+def _packets(container: Any, stream: Any, sets: ParameterSets, name: str) -> list[Packet]:
     """Read the shown frames' packets in decoding order; BadSample where some are missing or beyond caps."""
-    packets: list[_Packet] = []
-    hidden, whole = 0, True
+    packets: list[Packet] = []
+    others, slots, whole = 0, 0, True
+    codec = stream.codec_context.name
     for packet in container.demux(stream):
         if packet.size == 0:
-            continue
+            continue  # a slot for no picture, or the end
         whole &= not packet.is_corrupt
-        if packet.is_discard:  # decoded but never shown: what an edit list leaves before a lossless cut
-            hidden += 1
+        slots = max(slots, (packet.dts or 0) + 1)
+        # decoded but never shown: what an edit list leaves before a lossless cut, or what others lean on
+        if packet.is_discard or not shows(codec, packet):
+            others += 1
         else:
-            packets.append(_Packet(packet.pts, packet.dts, packet.duration or 0, bool(packet.is_keyframe)))
-        if len(packets) + hidden > MAX_FRAMES:
+            packets.append(Packet(packet.pts, packet.dts, packet.duration or 0, bool(packet.is_keyframe)))
+        if len(packets) + others > MAX_FRAMES:
             raise BadSample(_too_many(name, MAX_FRAMES))
         sets.see(packet)
     if not packets:
         raise BadSample(f'"{name}" holds no frames; {REENCODE}')
-    if not whole or len(packets) + hidden < stream.frames or _ends_early(container, stream, packets):
+    found = max(len(packets) + others, slots if container.format.name == "avi" else 0)
+    # what an edit list leaves out is in the header's count, and not among the entries
+    promised = min(stream.frames, len(getattr(stream, "index_entries", None) or ()) or stream.frames)
+    if not whole or found < promised or ends_early(container, stream, packets):
         raise BadSample(f'"{name}" is cut short after {len(packets)} frames; copy or download it again')
     return packets
-
-
-def _ends_early(container: Any, stream: Any, packets: list[_Packet]) -> bool:
-    """Tell a lone stream without a frame count (matroska) that stops before the time its header promises."""
-    if stream.frames or len(container.streams) > 1 or not container.duration or len(packets) < 2:
-        return False
-    times, end, _ = _times(container, stream, packets)
-    return end + 1.5 * float(np.diff(times).max()) < container.duration / av.time_base
-
-
-def _closed(packets: list[_Packet]) -> bool:
-    """Tell whether groups of pictures are closed: no frame leans on a keyframe that is shown after it."""
-    key: int | None = None
-    for packet in packets:
-        if packet.stamp is None:
-            return False
-        if packet.keyframe:
-            key = packet.stamp
-        elif key is None or packet.stamp < key:
-            return False
-    return True
-
-
-def _times(
-    container: Any, stream: Any, packets: list[_Packet]
-) -> tuple[np.ndarray, float, tuple[int, ...] | None]:
-    """Return when frames are shown, when the last ends (in seconds from the first), and the stamps."""
-    written = [p.decoding_stamp if p.stamp is None else p.stamp for p in packets]
-    stamped = {stamp: p for stamp, p in zip(written, packets, strict=True) if stamp is not None}
-    known = sorted(stamped)
-    if len(known) < len(packets) or stream.time_base is None:
-        rate = float(stream.average_rate or 1)
-        return np.arange(len(packets)) / rate, len(packets) / rate, None
-    unit = float(stream.time_base)
-    times = (np.array(known, np.float64) - known[0]) * unit
-    mean = float(times[-1]) / (len(times) - 1) if len(times) > 1 else 1 / float(stream.average_rate or 1)
-    end = float(times[-1]) + (stamped[known[-1]].duration * unit or mean)
-    # avi stamps packets by their place while decoders reorder them; gif frames build on all before them
-    faithful = container.format.name not in ("avi", "gif")
-    return times, end, tuple(known) if faithful else None
 
 
 def _first_frame(path: str, name: str, every: bool, margins: bool) -> Any:

@@ -238,6 +238,7 @@ class Loop:
             self.tally.committed += standing.ok
             self.tally.failed += not standing.ok
             self.tally.last = standing.video.uri if standing.video else self.tally.last
+            self.tally.warned += standing.warnings[:1] if ours else []
             if error and ours:
                 self.tally.failures[error.name] += 1
                 self._give_example(record.id, error)

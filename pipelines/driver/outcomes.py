@@ -15,7 +15,7 @@ from pipelines.tasks import Failure, Job
 
 WRITERS = 8
 BLOBS = ("motion", "video", "stats")
-FIELDS = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "seconds")
+FIELDS = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "warnings", "seconds")
 
 
 def now() -> str:

@@ -56,9 +56,10 @@ class Scoring:
     skipped: dict[str, str]
     fit: str = "crop"
     device: str = "auto"
+    background: str = "black"
 
     @classmethod
-    def of(cls, names: Sequence[str], fit: str, device: str) -> "Scoring":
+    def of(cls, names: Sequence[str], fit: str, device: str, background: str = "black") -> "Scoring":
         """Load the metrics once, to know their versions; they are let go again."""
         shared = Shared(device)
         wanted = dict.fromkeys(SETS[name] for name in names if name in SETS)
@@ -66,7 +67,7 @@ class Scoring:
         embedders, missing = load_embedders(wanted, shared)
         found = {metric.name: metric.version for metric in metrics}
         found |= {embedder.name: embedder.version for embedder in embedders}
-        return cls(found, skipped | missing, fit, device)
+        return cls(found, skipped | missing, fit, device, background)
 
     def score_keys(self, item_key: str) -> dict[str, str]:
         """Name every metric's figure of an item, by its content and the metric's version."""
@@ -82,6 +83,7 @@ class ScoredSource:
     without: int = 0
     place: str | None = None  # the run's own folder, where it is one
     fit: str | None = None  # how the run brought its references to size
+    background: str = "black"  # and what it laid under what is transparent in them
     known: tuple[Entry, ...] = ()  # references hashed before
     videos: dict[str, str] = dataclasses.field(default_factory=dict)  # sha256 by URI, where known
 
@@ -126,6 +128,7 @@ def read_source(place: str, manifest: str | None = None) -> ScoredSource:
         without=len(records) - len(made),
         place=store.url,
         fit=settings.get("fit"),
+        background=settings.get("echo", {}).get("background", "black"),
         known=tuple(Entry.of(record) for record in made),
         videos={uri: sha256 for uri, sha256 in videos if sha256},
     )
@@ -172,7 +175,7 @@ def plan_scoring(
             row = BadRow(sample.row, sample.id, str(wrong), sample.inputs())
             (unread if isinstance(wrong, Transient) else bad).append(row)
             continue
-        item = _item_key(sample, video[0], reference[0], scoring.fit)
+        item = _item_key(sample, video[0], reference[0], scoring)
         key = digest([sample.id, *sorted(scoring.score_keys(item).values())])[:KEY_LENGTH]
         asked = ScoreVideo(sample, *reference, video[0], item, tuple(scoring.metrics))
         tasks[key] = Task(key, reference[0], asked)
@@ -186,10 +189,12 @@ def plan_scoring(
     return work, known
 
 
-def _item_key(sample: Sample, video_sha256: str, reference_sha256: str, fit: str) -> str:
+def _item_key(sample: Sample, video_sha256: str, reference_sha256: str, scoring: Scoring) -> str:
     """Name what a figure is of: both files' bytes, how the reference is read, and the prompt."""
     window = dataclasses.asdict(sample.window)
-    return digest([video_sha256, reference_sha256, window, fit, sample.prompt])[:KEY_LENGTH]
+    read = [video_sha256, reference_sha256, window, scoring.fit, sample.prompt]
+    under = [] if scoring.background == "black" else [scoring.background]
+    return digest([*read, *under])[:KEY_LENGTH]
 
 
 def _known(store: RunStore, index: Index) -> dict[str, dict[str, Any]]:
@@ -232,7 +237,8 @@ def run(
         pool = Pool(spec, factory, scoring, store.url, execution.backoff_s)
         return Loop(jobs, [pool], store, execution, record, reporter.tell)
 
-    identity = {"scoring": {"fit": scoring.fit}}
+    under = {} if scoring.background == "black" else {"background": scoring.background}
+    identity = {"scoring": {"fit": scoring.fit} | under}
     summary = drive(work, store, identity, execution, loop, on_event)
     return summary, [found for found in store.records() if found.key in work.tasks]
 

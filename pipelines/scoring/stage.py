@@ -70,7 +70,7 @@ class Scorer:
             return {"scores": {}}
         sample = asked.sample
         with _recorded(sample.video or "", asked.video_sha256) as path:
-            video = read_whole(path, sample.video or "")
+            video = read_whole(path, sample.video or "", self.scoring.background)
         reference = self._reference(asked, video) if sample.reference else None
         item = Item(video.frames, None if reference is None else reference.frames, sample.prompt, video.fps)
         scores = {name: dict(self.metrics[name](item)) for name in asked.metrics if name in self.metrics}
@@ -105,7 +105,8 @@ class Scorer:
 
         def read() -> Clip:
             with _recorded(sample.reference, asked.reference_sha256) as path:
-                return read_like(path, size, sample.window, self.scoring.fit, sample.reference)
+                fit, under = self.scoring.fit, self.scoring.background
+                return read_like(path, size, sample.window, fit, sample.reference, under)
 
         return self.references.get((asked.reference_sha256, sample.window, size), read)
 

@@ -64,11 +64,13 @@ class Common:
     def reference(self, asked: MakeSample) -> Clip:
         """Read the reference as the pair sees it; BadSample where it changed since the run was planned."""
         sample, sha256 = asked.sample, asked.reference_sha256
+        under = asked.config.reference.background
 
         def read() -> Clip:
-            return read_reference(sample.reference, self.spec, sample.window, self.settings.fit, sha256)
+            fit = self.settings.fit
+            return read_reference(sample.reference, self.spec, sample.window, fit, under, sha256)
 
-        return self.clips.get((sha256, sample.window), read)
+        return self.clips.get((sha256, sample.window, under), read)
 
     def motion(self, asked: MakeSample) -> Motion:
         """Read the motion out of the store, to the pair's device; it is made anew where the file is damaged.
@@ -119,7 +121,8 @@ class Invert:
         uri = common.store.motion_uri(asked.motion_key)
         if common.motions.has(asked.motion_key) or common.store.exists(uri):
             return {"motion": Blob(uri)}
-        return {"motion": common.invert(asked, common.store.share_blob)[1]}
+        motion, clip = common.invert(asked, common.store.share_blob)[1], common.reference(asked)
+        return {"motion": motion, "warnings": clip.remarks}
 
 
 class Generate:

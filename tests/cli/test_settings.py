@@ -80,6 +80,7 @@ def test_an_empty_config_file_changes_nothing(tmp_path: Path) -> None:
 
 
 OTHER_ECHO = {
+    "background": "#804020",
     "steps": 5, "student_noise": "predicted", "noise_blend": 1e-05, "layers": ["a.b", "c"],
     "reference_timestep": 123, "student_strength": 7.25, "teacher_strength": 1234.5, "gradient": "unit_rms",
     "student_update": "direction", "teacher_update": "x0", "guided_fraction": 0.1 + 0.2, "warm_up": 1,

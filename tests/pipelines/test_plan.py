@@ -16,13 +16,14 @@ from motionecho.errors import Changed, Unreachable, UserError
 from motionecho.make import read_reference
 from motionecho.models.registry import pair_spec
 from motionecho.runs import files
-from motionecho.runs.keys import file_digest
+from motionecho.runs.keys import file_digest, keyed
 from motionecho.runs.notes import Blob
 from motionecho.runs.places import Place, opened
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.driver.outcomes import commit_bad_rows
+from pipelines.generate import identity
 from pipelines.machines.ray_cluster import pool_specs
 from pipelines.plan import hash_references, plan_generation
 from pipelines.tasks import Task
@@ -338,3 +339,16 @@ def test_publishing_and_scoring_take_no_gpu_s_time(
 def test_without_gpus_or_cores_to_spare_one_worker_does_all() -> None:
     assert len(pool_specs(0, [8], None, helped=True)) == 1
     assert len(pool_specs(2, [3], None, helped=True)) == 1
+
+
+def test_a_setting_that_came_later_changes_no_key_unless_it_is_used(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("a clip")
+    table = tmp_path / "m.csv"
+    table.write_text("id,reference,prompt,background\none,a.mp4,a cat,\ntwo,a.mp4,a cat,white\n")
+    (one, two) = plan_generation(str(table), SETTINGS, str(tmp_path / "run")).tasks.values()
+    assert one.payload.config.reference.background == "black"
+    assert "background" not in json.dumps(identity(SETTINGS))
+    assert keyed(EchoConfig().to_dict()) == {
+        name: value for name, value in EchoConfig().to_dict().items() if name != "background"
+    }
+    assert one.shares != two.shares, "another background is another motion"

@@ -9,6 +9,7 @@ from films import HEIGHT, WIDTH, both, make, numbered, numbers, refusal
 
 from motionecho.errors import BadSample, UserError
 from motionecho.video import Window, index, probe, read_clip
+from motionecho.video.orientation import Orientation
 
 FINE = {"bf": "2", "qmin": "1", "qmax": "2"}
 
@@ -42,7 +43,7 @@ def test_containers_and_codecs_read_alike(tmp_path: Path, name: str, how: dict) 
     assert numbers(both(path, 20)) == list(range(20))
     assert numbers(both(path, 3, Window(start=1.75, fps=8))) == [14, 15, 16]
     info = probe(path)
-    assert (info.frames, info.height, info.width, info.rotation) == (20, HEIGHT, WIDTH, 0)
+    assert (info.frames, info.height, info.width, info.orientation) == (20, HEIGHT, WIDTH, Orientation())
     assert (info.fps, info.duration) == (pytest.approx(8, rel=0.01), pytest.approx(2.5, rel=0.01))
 
 
@@ -101,7 +102,7 @@ def test_rotation_is_applied(tmp_path: Path, turn: int, corner: str) -> None:
     path = make(tmp_path / "phone.mp4", numbered(8, 64, 128), turn=turn)
     upright = (64, 128) if turn == 180 else (128, 64)
     info = probe(path)
-    assert (info.height, info.width, info.rotation) == (*upright, turn % 360)
+    assert (info.height, info.width, info.orientation.mirrored) == (*upright, False)
     frame = both(path, 8, height=upright[0], width=upright[1])[0].astype(int)
     y, x = (-4 if "lower" in corner else 3), (-4 if "right" in corner else 3)
     redness = frame[..., 0] - frame[..., 2]
