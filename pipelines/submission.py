@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import ray
+
 from motionecho.runs.keys import digest
 from motionecho.runs.provenance import versions
 from motionecho.runs.results import Entry
@@ -13,7 +15,8 @@ from pipelines.driver.loop import Loop
 from pipelines.driver.outcomes import commit_bad_rows, now
 from pipelines.driver.progress import Reporter
 from pipelines.execution import Execution, Progress, Summary
-from pipelines.machines.ray_cluster import connected
+from pipelines.machines import surroundings
+from pipelines.machines.ray_cluster import address_of, connected, head_watched
 from pipelines.plan import Work
 from pipelines.tasks import Job, Tally
 
@@ -39,6 +42,8 @@ def drive(
     about = {"created_at": now(), "manifest": digest(sorted(work.tasks)), "versions": versions()}
     about |= facts or {}
     store.refuse_other(identity)
+    if work.todo and not ray.is_initialized():
+        surroundings.check(store, address_of(execution))
 
     def wait(message: str) -> None:
         on_event(Progress(before.rows, before.done, before.failed_before, message=message))
@@ -59,7 +64,8 @@ def drive(
                 strikes = store.strikes(reporter.say)
                 jobs = [Job(task, strikes=strikes.get(task.key, [])) for task in work.todo]
                 loop = make_loop(jobs, reporter)
-                with drained_by_signals(loop.drain, loop.kill) as signals:
+                lose = _losing(loop, reporter)
+                with drained_by_signals(loop.drain, loop.kill) as signals, head_watched(lose):
                     tally = loop.run()
             stopped, interrupted = loop.stopped, signals.seen > 0
         if any(entry.generation > 1 for entry in tally.records.values()):
@@ -93,6 +99,16 @@ def drive(
         sheet=report,
         failures=dict(tally.failures),
     )
+
+
+def _losing(loop: Loop, reporter: Reporter) -> Callable[[str], None]:
+    """Return what is to be done where Ray's head is lost: say so at once, begin nothing, end the lease."""
+
+    def lose(sentence: str) -> None:
+        loop.drain(sentence)
+        reporter.say(sentence)
+
+    return lose
 
 
 def _cached(action: Callable[[], object], reporter: Reporter) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, Misplaced, NotThere, PoisonedDevice, Transient, UserError
 from motionecho.manifest import Sample
+from motionecho.runs.faults import FULL
 from motionecho.runs.notes import ErrorNote, Host
 from motionecho.runs.results import Entry
 from motionecho.runs.urls import told
@@ -159,6 +160,13 @@ class Tally:
     message: str | None = None
 
 
+NO_ROOM = "NoRoom"  # the name of a failure for want of space on a disk, or of rights to write there
+
+
+def _full(text: str) -> bool:
+    return any(os.strerror(number) in text for number in (*FULL, errno.EROFS))
+
+
 def failure_of(problem: BaseException, stage: str) -> Failure:
     """Tell the kinds of failure apart; our own errors say it by class, the accelerator's by name and text.
 
@@ -172,8 +180,8 @@ def failure_of(problem: BaseException, stage: str) -> Failure:
         kind, text = "infra", f"{text} on {socket.gethostname()}, and did when the run was planned"
     elif isinstance(problem, BadSample | UserError):
         kind = "bad"
-    elif isinstance(problem, Transient | OSError | Misplaced) or os.strerror(errno.ENOSPC) in text:
-        kind = "infra"
+    elif isinstance(problem, Transient | OSError | Misplaced) or _full(text):
+        kind, name = "infra", NO_ROOM if _full(text) else name
     elif isinstance(problem, PoisonedDevice) or (broken and not out_of_memory):
         kind = "poisoned"
     tail = "" if kind == "bad" else told("".join(traceback.format_exception(problem)))[-3000:]

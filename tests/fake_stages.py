@@ -1,11 +1,13 @@
 """Real stages, tiny: they write small files instead of videos, and do on purpose what samples do by accident.
 
 A prompt's first word says what happens: fine, bad, raises, dies, hangs, stumbles (fails its first attempt),
-down (the store fails once), poisons, lags (is scored slowly), waits (to be published). Calls are counted as
+down (the store fails once), poisons, lags (is scored slowly), waits (to be published), full
+(there is no room to publish it). Calls are counted as
 files beside the run.
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -112,6 +114,8 @@ def generate(store: RunStore, task: Task) -> dict[str, Any]:
 
 def publish(store: RunStore, task: Task, film: bytes) -> dict[str, Any]:
     _count(store, f"publish-{task.payload.id}")
+    if task.payload.sample.prompt.startswith("full"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     while task.payload.sample.prompt.startswith("waits") and not Path(store.url + ".go").exists():
         time.sleep(0.05)
     return {

@@ -17,6 +17,7 @@ from motionecho.cli.printing import say
 from motionecho.errors import BadSample, MotionEchoError, Unreachable, UserError
 from motionecho.report.visible import visible
 from motionecho.runs.urls import told
+from motionecho.runs.waits import heard
 
 DEBUG = "--debug"
 
@@ -59,10 +60,14 @@ def run(arguments: Sequence[str]) -> int:
 
     debug = DEBUG in arguments
     rest = [argument for argument in arguments if argument != DEBUG]
+    command = typer.main.get_command(app)
     try:
-        code = typer.main.get_command(app).main(args=rest, prog_name="motionecho", standalone_mode=False)
-        return code if isinstance(code, int) else Exit.OK
-    except (KeyboardInterrupt, typer.Abort):
+        with heard(say), command.make_context("motionecho", list(rest)) as context:
+            command.invoke(context)
+        return Exit.OK
+    except typer.Exit as end:
+        return end.exit_code
+    except (KeyboardInterrupt, typer.Abort):  # which typer's own `main` passes over in silence
         say("interrupted")
         return Exit.INTERRUPTED
     except Exception as problem:
@@ -87,6 +92,9 @@ def _told(problem: Exception, arguments: Sequence[str]) -> Exit:
         return Exit.FAILED_SAMPLES
     if isinstance(problem, MotionEchoError):
         say(f"error: {said}")
+        return Exit.UNEXPECTED
+    if isinstance(problem, OSError) and problem.filename:  # a disk that is full, or may not be written to
+        say(f'error: "{problem.filename2 or problem.filename}": {problem.strerror}')
         return Exit.UNEXPECTED
     say(f"unexpected {type(problem).__name__}: {said or 'no message'}")
     say(f"for the traceback, run: {told(shlex.join(['motionecho', DEBUG, *arguments]))}")

@@ -27,7 +27,14 @@ def status(
     """Say how far a run is. Reads the run's place, not the cluster, so it works from any machine."""
     from motionecho.runs.state import state_of
 
-    store = open_run(run)
+    store = open_run(run, begun=False)
+    while store.run() is None:  # a job that waits for its cluster
+        job = store.job() or {}
+        sentence = f"{store.url}: waits for the cluster as job {job.get('id')} on {job.get('address')}"
+        put_json(run=store.url, job=job, begun=False) if json else put(sentence)
+        if not watch:
+            return
+        time.sleep(WATCH_EVERY_S)
     while True:
         now = state_of(store)
         put_json(**asdict(now), eta_s=now.eta_s) if json else put(_sentence(now))

@@ -27,7 +27,9 @@ PERMANENT = (
     FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError,
     ValueError, TypeError, KeyError, ImportError, MotionEchoError, OwnNetwork,
 )  # fmt: skip
-PERMANENT_ERRNO = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+FULL = {errno.ENOSPC, errno.EDQUOT}  # waiting makes no room, and nothing can be published meanwhile
+NO_NAME = {errno.ENAMETOOLONG, errno.ELOOP}
+PERMANENT_ERRNO = {errno.EROFS, *NO_NAME, *FULL}
 PERMANENT_NAMES = {
     "NoCredentialsError", "PartialCredentialsError", "ParamValidationError",  # botocore's
     "NonHttpUrlClientError", "ClientSSLError", "TooManyRedirects",  # aiohttp's
@@ -105,7 +107,7 @@ def _fault(place: Place, problem: Exception) -> MotionEchoError:
         return BadSample(f'"{place}" leads to {problem}, within this machine\'s own network: it is not asked')
     if _is_called(problem, {"NonHttpUrlClientError"}):
         return BadSample(f'"{place}" leads to "{told(str(problem))}", which is not opened')
-    if isinstance(problem, ValueError) or getattr(problem, "errno", None) in PERMANENT_ERRNO - {errno.EROFS}:
+    if isinstance(problem, ValueError) or getattr(problem, "errno", None) in NO_NAME:
         return BadSample(f'"{place}" names no file: {_words(place, problem)}')
     fault = Unreachable(_why(place, problem))
     fault.passing, fault.silent = not permanent(problem), isinstance(problem, TimeoutError)

@@ -22,6 +22,7 @@ from motionecho.errors import BadSample, Transient, Unreachable, UserError
 from motionecho.runs.faults import TooSlow, asks_to_wait, fault_of, permanent, unreachable
 from motionecho.runs.places import Place, check, local_path, opened
 from motionecho.runs.urls import WEB, is_url, protocol_of, told
+from motionecho.runs.waits import waiting
 
 T = TypeVar("T")
 PATIENCE_S = 180.0
@@ -41,14 +42,26 @@ def patiently(
     sleep: Callable[[float], None] = time.sleep,
     fault: Callable[[Exception], Exception] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    of: str = "a store",
 ) -> T:
     """Return `action()`, repeated with growing jittered pauses for up to `patience_s` seconds in all.
 
     The tries count, too. A server that asks for a longer pause gets it. Raises what `action` raised where
     repeating cannot help, Transient when patience runs out, and UserError at once where nobody answers and
     the caller is in a hurry (up to HURRIED_S); in each of these cases what `fault` makes of the last
-    exception, where that is given.
+    exception, where that is given. `of` is what is said to be waited for.
     """
+    with waiting(of):
+        return _patiently(action, patience_s, sleep, fault, clock)
+
+
+def _patiently(
+    action: Callable[[], T],
+    patience_s: float,
+    sleep: Callable[[float], None],
+    fault: Callable[[Exception], Exception] | None,
+    clock: Callable[[], float],
+) -> T:
     waited, pause = 0.0, 0.5
     while True:
         began = clock()
@@ -152,7 +165,12 @@ def _open_to_read(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 
 def _read(uri: str, action: Callable[[], T], patience_s: float) -> T:
-    return patiently(action, patience_s, fault=partial(fault_of, uri))
+    return patiently(action, patience_s, fault=partial(fault_of, uri), of=_store_of(uri))
+
+
+def _store_of(uri: str) -> str:
+    """Name the store of a file: a word about each is enough."""
+    return "/".join(Place(uri).split("/")[:3]) if is_url(uri) else "the disk"
 
 
 def _look(path: str) -> None:

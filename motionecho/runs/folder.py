@@ -18,6 +18,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 
 from motionecho.errors import Misplaced, UserError
 from motionecho.runs import local
+from motionecho.runs.faults import status_of
 from motionecho.runs.files import PATIENCE_S, fetch, is_local, open_url, patiently
 from motionecho.runs.parallel import in_order
 from motionecho.runs.places import Place
@@ -158,7 +159,7 @@ class Folder:
                 if self.is_local:
                     local.create(self._path(path), data)
                 else:
-                    self.fs.pipe_file(path, data, mode="create")
+                    self._create_remotely(path, data)
                 return True
             except OSError:
                 # Lost the race, or our own earlier PUT went through and only its answer was lost.
@@ -170,6 +171,16 @@ class Folder:
                 raise
 
         return self._patiently(create)
+
+    def _create_remotely(self, path: str, data: bytes) -> None:
+        try:
+            self.fs.pipe_file(path, data, mode="create")
+        except (OSError, NotImplementedError, ValueError) as problem:
+            if status_of(problem) != 501 and not _unknown(problem):
+                raise
+            if self.fs.exists(path):  # a store that knows no conditions: the last write wins
+                raise FileExistsError(path) from problem
+            self.fs.pipe_file(path, data)
 
     def remove_all(self, paths: Iterable[str]) -> None:
         """Delete files that may be gone already, several at a time."""
@@ -185,7 +196,7 @@ class Folder:
 
     def _patiently(self, action: Callable[[], T]) -> T:
         try:
-            return patiently(action, self.patience_s)
+            return patiently(action, self.patience_s, of=self.url)
         except (IsADirectoryError, NotADirectoryError) as problem:
             folder = isinstance(problem, IsADirectoryError)
             what = "is a folder and not a file" if folder else "cannot be: one of its folders is a file"
@@ -215,6 +226,12 @@ def _changed(info: Mapping[str, Any]) -> float | None:
         if isinstance(value, int | float):
             return float(value)
     return None
+
+
+def _unknown(problem: BaseException) -> bool:
+    """Tell an answer that says that a store does not know conditional writes, however its driver puts it."""
+    said = f"{problem} {problem.__cause__}"
+    return isinstance(problem, NotImplementedError) or "NotImplemented" in said or "not implemented" in said
 
 
 def _open(url: str) -> tuple[fsspec.AbstractFileSystem, str]:

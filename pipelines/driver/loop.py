@@ -25,10 +25,11 @@ from pipelines.driver.nodes import Nodes
 from pipelines.driver.pool import Pool, Seat, result_of
 from pipelines.driver.queue import Queue
 from pipelines.execution import Execution
-from pipelines.tasks import Failure, Job, Tally
+from pipelines.tasks import NO_ROOM, Failure, Job, Tally
 
 GUARD_AFTER = 50  # samples before the failure rate means anything
 COMPACT_EVERY = 1000  # commits between two results parts
+NO_ROOM_AFTER = 3  # failures for want of room, with no success between them
 WRITERS = 8
 GONE = ("WorkerDied", "NodeLost", "ActorUnavailable")  # failures that leave no actor behind
 
@@ -57,6 +58,7 @@ class Loop:
         self.tally = Tally()
         self.stopped: str | None = None
         self.draining = self.killed = False
+        self.no_room = 0  # failures for want of it since something worked last
 
     def run(self) -> Tally:
         try:
@@ -176,7 +178,7 @@ class Loop:
             return
         seconds = job.result.get("seconds", {}) | result.get("seconds", {})
         job.result |= result | {"seconds": seconds}
-        job.avoid, job.handed = None, handed
+        job.avoid, job.handed, self.no_room = None, handed, 0
         if here:
             self.nodes.worked(here, job.task.key)
         if "video" in result:
@@ -192,13 +194,17 @@ class Loop:
         note = failure.note(job.task.attempt, where)
         if infra:
             job.infra += 1
+            self.no_room = self.no_room + 1 if failure.name == NO_ROOM else self.no_room
+            if self.no_room >= NO_ROOM_AFTER:  # what is made cannot be published: make no more of it
+                host = where.name if where else "a worker's machine"
+                self.drain(f"no room to write at {self.store.url}, or on {host}: {failure.message}")
         else:
             job.strikes.append(note)
         if failure.name == "FilmLost":  # with the node that kept it: it has to be made again
             job.group, job.handed = self.maker, None
         strikes = len(job.strikes), execution.max_attempts
         tries, most = (job.infra, execution.infra_attempts) if infra else strikes
-        if failure.kind == "bad" or tries >= most:
+        if failure.kind == "bad" or tries >= most or (infra and self.no_room >= NO_ROOM_AFTER):
             if infra:
                 self._put_off(job, note)
             else:

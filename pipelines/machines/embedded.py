@@ -8,12 +8,16 @@ import os
 import secrets
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
+
+from motionecho.runs.waits import waiting
+from pipelines.machines.reaper import reaped
 
 DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -29,13 +33,18 @@ LONGEST_ROOT = 28
 @contextmanager
 def embedded(cores: int) -> Iterator[None]:
     """Have Ray with so many cores for the time of a block; raises what `ray.init` does where it cannot."""
-    with _private_folder() as folder:
+    with _private_folder() as folder, reaped(folder):
         token = folder / "token"
         # Not the token itself: what prints or records an environment must not open the door.
         token.write_text(secrets.token_hex(32))
         door = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_AUTH_TOKEN": None}
         try:
-            with environment(defaults(DEFAULTS) | door), _loopback(), _terminate_spared():
+            with (
+                environment(defaults(DEFAULTS) | door),
+                _loopback(),
+                _terminate_spared(),
+                waiting("Ray to start on this machine"),
+            ):
                 _read_again()
                 ray.init(
                     address="local",
@@ -118,13 +127,30 @@ def _terminate_spared() -> Iterator[None]:
     """Have processes started within the block ignore SIGTERM, as Ray itself has them ignore Ctrl-C.
 
     `timeout`, Slurm and supervisors signal the whole process group: without this, Ray's own processes die of
-    it and the driver has nothing left to drain with. A blocked signal stays blocked across fork and exec.
+    it and the driver has nothing left to drain with. A blocked signal stays blocked across fork and exec; one
+    that comes meanwhile ends the block as Ctrl-C does.
     """
-    if not hasattr(signal, "pthread_sigmask"):
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
         yield
         return
+    # of threads that were there before, which do not block it, one may be given the signal
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    started = threading.Event()
+
+    def watch() -> None:
+        while not started.is_set():
+            if signal.sigtimedwait({signal.SIGTERM}, 0.2):
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
+        started.set()
+        watcher.join()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:  # Ray has not set its own
+            signal.signal(signal.SIGTERM, handler)

@@ -4,8 +4,10 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import ray
@@ -14,13 +16,14 @@ from ray.exceptions import AuthenticationError
 from motionecho.errors import UserError
 from motionecho.runs.leases import IN_JOB
 from motionecho.runs.places import MORE
+from motionecho.runs.waits import waiting
 from pipelines.execution import Execution, is_job_server
 from pipelines.machines.embedded import defaults, embedded, environment
 from pipelines.machines.resources import PoolSpec
 from pipelines.tasks import STAGES
 
+GONE_S, LOOK_EVERY_S = 15.0, 3.0  # for which a head may be silent, and between two looks at it
 HELPERS, HELPER_THREADS = 8, 4  # at most: processes for each worker with a GPU, and cores of each
-KNOCK_S = 10.0
 
 
 @contextmanager
@@ -33,7 +36,7 @@ def connected(execution: Execution) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = execution.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = address_of(execution)
     if is_job_server(address):
         raise UserError(
             f'"{address}" is the address of Ray\'s job server, which takes `motionecho batch submit` only: '
@@ -42,7 +45,9 @@ def connected(execution: Execution) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(embedded(local_cores()) if address == "local" else _joined(address))
-        except (ConnectionError, OSError, ValueError, RuntimeError, AuthenticationError) as problem:
+        except SystemExit as end:  # what Ray makes of a SIGTERM
+            raise KeyboardInterrupt from end
+        except Exception as problem:  # of Ray's own, too: "the current node timed out" is a plain one
             first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
             if address == "local":
                 raise UserError(f"cannot start Ray on this machine: {first}") from problem
@@ -55,23 +60,55 @@ def connected(execution: Execution) -> Iterator[None]:
         yield
 
 
+def address_of(execution: Execution) -> str:
+    """Return where Ray is to be found: in the options, in RAY_ADDRESS, or "local", which is to be started."""
+    return execution.address or os.environ.get("RAY_ADDRESS") or "local"
+
+
 @contextmanager
 def _joined(address: str) -> Iterator[None]:
-    if place := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address):  # Ray itself would knock for five minutes
-        socket.create_connection((place[1], int(place[2])), KNOCK_S).close()
     # what may be opened is said where a run is started, and a job's workers know it from the job
     allowed = {MORE: os.environ[MORE]} if os.environ.get(MORE) and IN_JOB not in os.environ else {}
-    with environment(defaults({"RAY_USAGE_STATS_ENABLED": "0"})):
+    with environment(defaults({"RAY_USAGE_STATS_ENABLED": "0"})), waiting(f"Ray at {address}"):
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": allowed} if allowed else None,
         )
-        try:
-            yield
-        finally:
-            ray.shutdown()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def head_watched(lost: Callable[[str], object]) -> Iterator[None]:
+    """Call `lost`, from another thread, with a sentence once the cluster's head has not answered for a while.
+
+    Ray itself says nothing for a minute, and then ends the process.
+    """
+    place = re.fullmatch(r"\[?(.+?)\]?:(\d+)", ray.get_runtime_context().gcs_address or "")
+    over = threading.Event()
+
+    def watch(host: str, port: int) -> None:
+        heard = time.monotonic()
+        while not over.wait(LOOK_EVERY_S):
+            with suppress(OSError):
+                socket.create_connection((host, port), LOOK_EVERY_S).close()
+                heard = time.monotonic()
+            if time.monotonic() - heard > GONE_S:
+                lost(
+                    f"the cluster's head at {host}:{port} does not answer any more: submit again once it does"
+                )
+                return
+
+    if place:
+        threading.Thread(target=watch, args=(place[1], int(place[2])), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def local_cores() -> int:

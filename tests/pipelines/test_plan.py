@@ -230,7 +230,7 @@ def test_a_silent_store_is_waited_for_once(
 ) -> None:
     naps: list[float] = []
     monkeypatch.setattr("pipelines.plan.HASHING_THREADS", 1)
-    monkeypatch.setattr(files.patiently, "__defaults__", (180.0, naps.append, None, time.monotonic))
+    monkeypatch.setattr(files.patiently, "__defaults__", (180.0, naps.append, None, time.monotonic, ""))
     clips.status = {f"{n}": 503 for n in range(20)}
     places = [f"{web.url}/{n}" for n in range(20)]
     found = hash_references(places, [])

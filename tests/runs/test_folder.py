@@ -4,8 +4,11 @@ import os
 import stat
 import threading
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from motionecho.errors import Transient, UserError
 from motionecho.runs import local
@@ -53,6 +56,47 @@ def test_a_file_is_created_once_and_may_be_overwritten(folder: Folder) -> None:
     assert folder.read("a") == b"third"
 
 
+class Unconditional(MemoryFileSystem):
+    """A store that knows no conditional writes, and says so in one of the ways of stores."""
+
+    protocol = "unconditional"
+    store: ClassVar[dict[str, Any]] = {}
+    problem: Exception = NotImplementedError("mode")
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **how: object) -> None:
+        if mode == "create":
+            raise self.problem
+        super().pipe_file(path, value, **how)
+
+
+def _answer(status: int) -> Exception:
+    problem, cause = OSError(5, "A header you provided implies functionality that is not"), Exception("S3")
+    cause.response = {"ResponseMetadata": {"HTTPStatusCode": status}}  # type: ignore[attr-defined]
+    problem.response = cause.response  # type: ignore[attr-defined]
+    return problem
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [_answer(501), NotImplementedError("mode"), OSError(5, "An error occurred (NotImplemented)"),
+     ValueError("create mode is not implemented")],
+    ids=repr,
+)  # fmt: skip
+def test_a_store_without_conditional_writes_takes_records_too(
+    problem: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fsspec.register_implementation("unconditional", Unconditional, clobber=True)
+    monkeypatch.setenv("MOTIONECHO_PROTOCOLS", "unconditional")
+    monkeypatch.setattr(Unconditional, "problem", problem)
+    folder = Folder.at(f"unconditional://{tmp_path.name}", patience_s=1)
+    assert folder.create_once("a", b"first")
+    assert not folder.create_once("a", b"second")
+    assert folder.read("a") == b"first"
+    monkeypatch.setattr(Unconditional, "problem", PermissionError("no"))
+    with pytest.raises(PermissionError):
+        folder.create_once("b", b"first")
+
+
 def test_what_others_write_is_seen(folder: Folder, url: str) -> None:
     folder.overwrite("x/a", b"1")
     assert folder.find("x") == ["x/a"]
@@ -86,9 +130,9 @@ def test_a_local_file_is_never_seen_unfinished(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "no space left on device")
 
     monkeypatch.setattr(local, "write", full)
-    with pytest.raises(Transient, match="no space"):
+    with pytest.raises(OSError, match="no space"):
         folder.overwrite("a", b"after")
-    with pytest.raises(Transient, match="no space"):
+    with pytest.raises(OSError, match="no space"):
         folder.create_once("b", b"after")
     assert {path: file.bytes for path, file in folder.listed().items()} == {"a": 6}, "no trace of what failed"
 

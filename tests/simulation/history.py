@@ -132,7 +132,9 @@ def in_world(world: World, ray: Ray, store: Store) -> Iterator[None]:
             patch.setattr(module, "ThreadPoolExecutor", Threads)
         for module in (parallel, plan, outcomes):
             patch.setattr(module, "ThreadPoolExecutor", InTurn)
-        patch.setattr(files.patiently, "__defaults__", (files.PATIENCE_S, clock.sleep, None, clock.monotonic))
+        patch.setattr(
+            files.patiently, "__defaults__", (files.PATIENCE_S, clock.sleep, None, clock.monotonic, "")
+        )
         patch.setattr(secrets, "token_hex", token)
         for module in (layout, outcomes, tasks):
             patch.setattr(module, "datetime", Calendar(world))

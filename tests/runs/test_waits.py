@@ -1,0 +1,29 @@
+"""Waits are told of once, by what they are for, while someone listens."""
+
+import time
+
+import pytest
+
+from motionecho.runs import waits
+from motionecho.runs.files import patiently
+from motionecho.runs.waits import heard, waiting
+
+
+def test_a_long_wait_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "TELL_AFTER_S", 0.3)
+    monkeypatch.setattr(waits, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(waits._watch, "told", set())
+    told: list[str] = []
+    with heard(told.append):
+        with waiting("nothing much"):
+            pass
+        for _ in range(2):
+            with waiting("s3://bucket"):
+                end = time.monotonic() + 20
+                while not told and time.monotonic() < end:
+                    time.sleep(0.02)
+        assert told == ["still waiting for s3://bucket"]
+        with pytest.raises(ValueError, match="x"):
+            patiently(lambda: (_ for _ in ()).throw(ValueError("x")), of="a store")
+        assert waits._watch.waiting == {}
+    assert told == ["still waiting for s3://bucket"]
