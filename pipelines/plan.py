@@ -19,6 +19,7 @@ from motionecho.runs.places import Place, opened
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
 from motionecho.runs.urls import is_url, told
+from motionecho.video import Window
 from pipelines.tasks import MakeSample, Task
 
 HASHING_THREADS = 8
@@ -155,7 +156,7 @@ def together(works: Sequence[Work]) -> Work:
 def to_do(tasks: Mapping[str, Task], index: Index, retry_failed: bool) -> list[Task]:
     """Pick the tasks that have no record that counts, and say which generation of it they are to have."""
     return [
-        dataclasses.replace(task, generation=index.next_generation(key))
+        dataclasses.replace(task, generation=index.next_generation(key)) if key in index else task
         for key, task in tasks.items()
         if key not in index or index[key].to_do or (retry_failed and index[key].failed)
     ]
@@ -259,20 +260,24 @@ class _Keying:
     def __init__(self, settings: RunSettings, spec: PairSpec) -> None:
         self.settings, self.spec, self.weights = settings, spec, spec.weights()
         self.known: dict[str, tuple[EchoConfig, str, dict[str, Any]]] = {}
+        self.motions: dict[tuple[str, Window, str], str] = {}
 
     def task(self, sample: Sample, sha256: str, version: str) -> Task:
-        config, config_digest, inversion = self._config(sample)
-        motion = motion_key(
-            sha256,
-            window=dataclasses.asdict(sample.window),
-            frames=self.spec.frames,
-            height=self.spec.height,
-            width=self.spec.width,
-            fit=self.settings.fit,
-            inversion=inversion,
-            pair=self.spec.name,
-            weights=self.weights,
-        )
+        asked = json.dumps(sample.overrides, sort_keys=True) if sample.overrides else ""
+        config, config_digest, inversion = self._config(asked, sample.overrides)
+        motion = self.motions.get((sha256, sample.window, asked))
+        if motion is None:
+            motion = self.motions[sha256, sample.window, asked] = motion_key(
+                sha256,
+                window=dataclasses.asdict(sample.window),
+                frames=self.spec.frames,
+                height=self.spec.height,
+                width=self.spec.width,
+                fit=self.settings.fit,
+                inversion=inversion,
+                pair=self.spec.name,
+                weights=self.weights,
+            )
         key = sample_key(
             motion,
             prompt=sample.prompt,
@@ -283,10 +288,9 @@ class _Keying:
         )
         return Task(key, motion, MakeSample(sample, sha256, version, motion, config))
 
-    def _config(self, sample: Sample) -> tuple[EchoConfig, str, dict[str, Any]]:
-        asked = json.dumps(sample.overrides, sort_keys=True)
+    def _config(self, asked: str, overrides: Mapping[str, Any]) -> tuple[EchoConfig, str, dict[str, Any]]:
         if asked not in self.known:
-            config = self.settings.echo.updated(sample.overrides)
+            config = self.settings.echo.updated(overrides)
             values: Any = keyed(config.to_dict())
             if self.settings.gate:
                 values = [values, self.settings.gate]

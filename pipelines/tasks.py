@@ -24,7 +24,7 @@ Kind = Literal["bad", "strike", "infra", "poisoned"]
 Stage = Callable[..., dict[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """A piece of work, with everything decided; URIs only, never pixels or tensors."""
 
@@ -36,7 +36,7 @@ class Task:
     generation: int = 1  # of the record that it is to have
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Payload:
     """A row and the content of its reference: what every kind of task is about."""
 
@@ -55,7 +55,7 @@ class Payload:
         return {"id": sample.id, "inputs": sample.inputs(), "reference": reference}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MakeSample(Payload):
     """A sample to make, by its resolved settings."""
 
@@ -63,7 +63,7 @@ class MakeSample(Payload):
     config: EchoConfig
 
     def for_record(self) -> dict[str, Any]:
-        return super().for_record() | {"motion_key": self.motion_key, "echo": self.config.to_dict()}
+        return Payload.for_record(self) | {"motion_key": self.motion_key, "echo": self.config.to_dict()}
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from motionecho.cli.exits import Exit
+from motionecho.cli.findings import Findings, Problem
 from motionecho.cli.manifest_build import build
 from motionecho.cli.options import FitOption, JsonOption, ManifestArgument, PairOption, SettingsOptions
 from motionecho.cli.printing import count, put, put_json, say, table
@@ -22,8 +23,6 @@ PARALLEL_READS = 8
 ENLARGED = 1.5  # times that a clip may be scaled up before it is worth a word
 SHOWN = ("row", "id", "level", "column", "value", "problem")
 
-Problem = dict[str, Any]
-
 app = typer.Typer(help="Build and check manifests.", no_args_is_help=True)
 app.command(no_args_is_help=True)(build)
 
@@ -37,13 +36,12 @@ def validate(
     from motionecho.manifest import BadRow, read_manifest
 
     resolved = resolve(SettingsOptions(pair=pair, fit=fit))
-    rows = read_manifest(manifest)
+    rows, found = read_manifest(manifest), Findings(all=json)
     samples = [row for row in rows if not isinstance(row, BadRow)]
-    found = [
-        problem_of(row.row, row.id, row.column, row.inputs.get(row.column or ""), row.reason)
-        for row in rows
-        if isinstance(row, BadRow)
-    ]
+    for row in rows:
+        if isinstance(row, BadRow):
+            value = row.inputs.get(row.column or "")
+            found.add(Problem(row.row, row.id, "error", row.column, value, row.reason))
     clips = {(sample.reference, sample.window): sample for sample in samples}
     say(f"reading {count(len(clips), 'clip')} of {count(len(rows), 'row')}")
     with ThreadPoolExecutor(PARALLEL_READS) as pool:
@@ -51,23 +49,23 @@ def validate(
             lambda sample: clip_remark(sample, resolved.spec, resolved.settings.fit), clips.values()
         )
         of_clip = dict(zip(clips, remarks, strict=True))
+    texts: dict[str, tuple[str, str] | None] = {}
     for sample in samples:
         remark = of_clip[sample.reference, sample.window]
         if remark:
-            level, sentence = remark
-            found.append(problem_of(sample.row, sample.id, "reference", sample.reference, sentence, level))
-        found += unknown_words(sample, resolved.spec)
-    found += repeats(samples)
-    found.sort(key=lambda problem: problem["row"])
-    errors = [problem for problem in found if problem["level"] == "error"]
-    warnings = [problem for problem in found if problem["level"] == "warning"]
+            found.add(Problem(sample.row, sample.id, remark[0], "reference", sample.reference, remark[1]))
+        for problem in unread_words(sample, resolved.spec, texts):
+            found.add(problem)
+    for problem in repeats(samples):
+        found.add(problem)
     if json:
         put_json(manifest=manifest, rows=len(rows), references=len({s.reference for s in samples}),
-                 problems=errors, warnings=warnings)  # fmt: skip
-    elif found:
-        put(table(found, SHOWN, limit=160))
-    say(f"{count(len(rows), 'row')}, {_verdict(errors, warnings)}")
-    if errors:
+                 problems=list(map(asdict, found.of("error"))),
+                 warnings=list(map(asdict, found.of("warning"))))  # fmt: skip
+    elif found.kept:
+        put(table(list(map(asdict, found.shown())), SHOWN, limit=160))
+    say(*found.more(), f"{count(len(rows), 'row')}, {found.verdict()}")
+    if found.rows["error"]:
         raise typer.Exit(Exit.USAGE)
 
 
@@ -97,39 +95,46 @@ def outside_envelope(info: "VideoInfo", indices: tuple[int, ...], spec: "PairSpe
         yield f"{info.width}x{info.height} pixels are enlarged {scale:.1f} times; use a larger copy"
 
 
-def unknown_words(sample: "Sample", spec: "PairSpec") -> Iterator[Problem]:
-    """Yield texts that the pair says it cannot read."""
+def unread_words(
+    sample: "Sample", spec: "PairSpec", known: dict[str, tuple[str, str] | None]
+) -> Iterator[Problem]:
+    """Yield texts that the pair cannot read, or not to their end; `known` are remarks on earlier ones."""
     for column in ("prompt", "negative_prompt"):
         text = getattr(sample, column)
-        try:
-            spec.check_prompt(text or "")
-        except BadSample as problem:
-            yield problem_of(sample.row, sample.id, column, text, str(problem))
+        if not text:
+            continue
+        if text not in known:
+            known[text] = _remark_on(text, spec)
+        remark = known[text]
+        if remark:
+            yield Problem(sample.row, sample.id, remark[0], column, text, remark[1])
+
+
+def _remark_on(text: str, spec: "PairSpec") -> tuple[str, str] | None:
+    try:
+        spec.check_prompt(text)
+    except BadSample as problem:
+        return "error", str(problem)
+    lost = spec.lost_of(text)
+    return ("warning", f'the pair does not read its end, from "{lost}" on: make it shorter') if lost else None
 
 
 def repeats(samples: "list[Sample]") -> Iterator[Problem]:
     """Yield rows that ask for a video that an earlier row asks for already, under another id."""
     first: dict[Any, Sample] = {}
     for sample in samples:
-        bare = replace(sample, id="", row=0, extra={})
-        earlier = first.setdefault((bare.reference, bare.window, repr(sorted(bare.inputs().items()))), sample)
+        overrides = repr(sorted(sample.overrides.items())) if sample.overrides else ""
+        asked = (
+            sample.reference,
+            sample.window,
+            sample.prompt,
+            sample.negative_prompt,
+            sample.seed,
+            overrides,
+        )
+        earlier = first.setdefault(asked, sample)
         if earlier is not sample:
             reason = (
                 f'it asks for the same video as row {earlier.row} (id "{earlier.id}"); give it another seed'
             )
-            yield problem_of(sample.row, sample.id, None, None, reason)
-
-
-def problem_of(
-    row: int, name: str, column: str | None, value: Any, sentence: str, level: str = "error"
-) -> Problem:
-    """Make one line of the report; the sentence ends with the way out."""
-    return {"row": row, "id": name, "level": level, "column": column, "value": value, "problem": sentence}
-
-
-def _verdict(errors: list[Problem], warnings: list[Problem]) -> str:
-    wrong = len({(problem["row"], problem["id"]) for problem in errors})
-    noted = len({(problem["row"], problem["id"]) for problem in warnings})
-    parts = [f"{wrong} with problems"] if wrong else []
-    parts += [f"{noted} with warnings"] if noted else []
-    return ", ".join(parts) or "all fine"
+            yield Problem(sample.row, sample.id, "error", None, None, reason)

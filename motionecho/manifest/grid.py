@@ -18,6 +18,7 @@ ID_LENGTH = 12
 MOST = 10_000  # videos of one row: beyond it, a list was mixed up
 TEXTS = ("reference", "prompt", "negative_prompt", "video")
 LISTS = ("layers",)  # settings whose value is a list itself: several of them are a list of lists
+SWEPT = frozenset([*REQUIRED, *OPTIONAL, *EchoConfig.names()]) - {"id"}
 PLAIN = re.compile(r"[\w.-]{1,24}")
 
 
@@ -52,7 +53,7 @@ def seed_of(name: str) -> int:
 
 def _items(column: str, value: Any) -> list[Any] | None:
     """Return the values that a cell lists, None where it holds a single one. CSV has lists as JSON text."""
-    if column == "id" or column not in (*REQUIRED, *OPTIONAL, *EchoConfig.names()):
+    if column not in SWEPT:
         return None
     if isinstance(value, str) and value.startswith("[") and column not in (*TEXTS, *LISTS):
         try:

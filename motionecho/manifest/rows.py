@@ -25,12 +25,16 @@ from motionecho.runs.places import Place, check, opened
 from motionecho.runs.urls import carried, is_url, protocol_of, told
 from motionecho.video import Window
 
-KNOWN = {*REQUIRED, *OPTIONAL, *EchoConfig.names()}
+KNOWN = frozenset([*REQUIRED, *OPTIONAL, *EchoConfig.names()])
 UNSAYABLE = {*OPTIONAL, *EchoConfig.names()} - {"id", "video"}  # an empty cell of these means something
+SETTINGS = frozenset(EchoConfig.names())
 PLACES, WORDS = ("reference", "video"), ("prompt", "negative_prompt")
+MOST_PLACES = 10_000  # that are remembered
+WHOLE = Window()
+NOTHING: Mapping[str, Any] = {}  # of every row that carries or overrides nothing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A row, checked: all that the user decides about it. `row`, from 1, is for messages only.
 
@@ -44,9 +48,9 @@ class Sample:
     seed: int
     row: int = 0
     negative_prompt: str | None = None
-    window: Window = field(default_factory=Window)
-    overrides: dict[str, Any] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
+    window: Window = WHOLE
+    overrides: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     video: str | None = None
     lost: int = field(default=0, compare=False)  # values that are carried along as null: none can hold them
 
@@ -55,9 +59,9 @@ class Sample:
         named = {"id": self.id, "reference": str(self.reference), "prompt": self.prompt, "seed": self.seed}
         video = self.video and str(self.video)
         optional = {"negative_prompt": self.negative_prompt, **asdict(self.window), "video": video}
-        defaults = {"negative_prompt": None, **asdict(Window()), "video": None}
+        defaults = {"negative_prompt": None, **asdict(WHOLE), "video": None}
         given = {name: value for name, value in optional.items() if value != defaults[name]}
-        return named | given | self.overrides | self.extra
+        return {**named, **given, **self.overrides, **self.extra}
 
 
 @dataclass(frozen=True)
@@ -81,42 +85,50 @@ def read_manifest(path: str) -> list[Sample | BadRow]:
 
     Raises UserError where the file cannot be read, has no rows, lacks a column, or has one that is misspelt.
     """
-    rows = check_rows(read_table(path), path)
+    rows = check_rows(read_table(path), path, drained=True)
     if not rows:
         raise UserError(f'manifest "{Place(path)}" has no rows')
     return rows
 
 
 def check_rows(
-    raw: Sequence[RawRow], path: str, required: tuple[str, ...] = REQUIRED
+    raw: Sequence[RawRow], path: str, required: tuple[str, ...] = REQUIRED, drained: bool = False
 ) -> list[Sample | BadRow]:
-    """Check rows as `read_manifest` does; `path` names the table, and relative references lie beside it."""
+    """Check rows as `read_manifest` does; `path` names the table, and relative references lie beside it.
+
+    With `drained` rows are taken out of `raw`, a list, as they are checked: a million of them are held once.
+    """
     path = Place(path)
     if all(isinstance(row, str) for row in raw):
         raise UserError(f'no row of manifest "{path}" can be read; row 1: {raw[0]}')
     columns = dict.fromkeys(name for row in raw if isinstance(row, dict) for name in row)
     names = column_names(path, list(columns), required)
-    parse = partial(_parse, table=path, required=required, known_settings={})
-    numbered = enumerate(raw, start=1)
+    parse = partial(_parse, table=path, required=required, known_settings={}, known_places={})
+    numbered = enumerate(_drained(raw) if drained and isinstance(raw, list) else raw, start=1)
     return list(_unique(each for number, row in numbered for each in _rows(number, row, names, parse)))
 
 
 def notes(rows: Iterable[Sample | BadRow]) -> list[str]:
     """Say what was done with a manifest's rows that who wrote it may not expect, a sentence each."""
     samples = [row for row in rows if isinstance(row, Sample)]
-    lost, windows = sum(sample.lost for sample in samples), [s for s in samples if s.window != Window()]
+    lost, windows = sum(sample.lost for sample in samples), [s for s in samples if s.window != WHOLE]
     found = []
     if lost:
         found.append(
             f"{lost} values in columns that are carried along are kept as null: nothing can hold them"
         )
     if windows:
-        whole = Window()
-        chosen = [n for n in vars(whole) if any(getattr(s.window, n) != getattr(whole, n) for s in windows)]
+        chosen = [n for n in asdict(WHOLE) if any(getattr(s.window, n) != getattr(WHOLE, n) for s in windows)]
         found.append(
             f"{len(windows)} rows have a part of their clip read, by the columns {', '.join(chosen)}"
         )
     return found
+
+
+def _drained(rows: list[RawRow]) -> Iterator[RawRow]:
+    rows.reverse()
+    while rows:
+        yield rows.pop()
 
 
 # --- rows
@@ -158,22 +170,23 @@ def _parse(
     table: str,
     required: tuple[str, ...],
     known_settings: dict[str, dict[str, Any]],
+    known_places: dict[str, Place],
     lost: int = 0,
 ) -> Sample:
     """Check one row, of which `lost` values could not be kept.
 
-    `known_settings` remembers overrides already checked, as most rows repeat them.
+    `known_settings` and `known_places` remember what was checked already, as most rows repeat it.
     """
     for name in required:
         if name not in cells:
             raise BadCell(name, f"{name} is empty: {of.MEANING[name]}")
     texts = {name: of.text(name, cells[name]) for name in WORDS if name in cells}
-    places = {name: _place(name, cells[name], table) for name in PLACES if name in cells}
+    places = {name: _place(name, cells[name], table, known_places) for name in PLACES if name in cells}
     named = {name: cells[name].strip() for name in places}
     prompt, negative = texts.get("prompt", ""), texts.get("negative_prompt")
     times = {name: of.seconds(name, cells[name]) for name in ("start", "duration", "fps") if name in cells}
-    given = {name: cells[name] for name in EchoConfig.names() if name in cells}
-    asked = json.dumps(given, sort_keys=True, default=str)
+    given = {name: cells[name] for name in cells if name in SETTINGS}
+    asked = json.dumps(given, sort_keys=True, default=str) if given else ""
     if asked not in known_settings:
         known_settings[asked] = {name: of.setting(name, value) for name, value in given.items()}
     overrides = known_settings[asked]
@@ -181,7 +194,7 @@ def _parse(
     written_down = {"reference": "", "prompt": prompt, "negative_prompt": negative} | named
     content = written_down | {"seed": seed} | times | overrides
     name = of.identity(cells["id"]) if "id" in cells else digest(content)[:ID_LENGTH]
-    taken = {*REQUIRED, *OPTIONAL, *overrides}
+    extra = {key: value for key, value in cells.items() if key not in KNOWN}
     return Sample(
         id=name,
         reference=places.get("reference", ""),
@@ -189,25 +202,27 @@ def _parse(
         seed=seed_of(name) if seed is None else seed,
         row=number,
         negative_prompt=negative,
-        window=Window(**times),
+        window=Window(**times) if times else WHOLE,
         overrides=overrides,
-        extra={key: value for key, value in cells.items() if key not in taken},
+        extra=extra or NOTHING,
         video=places.get("video"),
         lost=lost,
     )
 
 
 def _unique(rows: Iterator[Sample | BadRow]) -> Iterator[Sample | BadRow]:
-    seen: dict[str, list[Sample]] = {}
+    seen: dict[str, Sample] = {}
+    again: dict[str, int] = {}
     for row in rows:
         if isinstance(row, BadRow):
             yield row
             continue
-        others = seen.setdefault(row.id, [])
-        if not others:
+        first = seen.setdefault(row.id, row)
+        if first is row:
             yield row
         else:
-            first, name = others[0], f"{row.id}~{len(others) + 1}"
+            again[row.id] = again.get(row.id, 1) + 1
+            name = f"{row.id}~{again[row.id]}"
             if replace(row, row=first.row, extra=first.extra) == first:
                 same = opened(row.reference) == opened(first.reference)
                 how = "" if same else ", as far as a URL is stored"
@@ -218,7 +233,6 @@ def _unique(rows: Iterator[Sample | BadRow]) -> Iterator[Sample | BadRow]:
             else:
                 reason = f'its id "{row.id}" is that of row {first.row}: give it one of its own, or none'
                 yield TakenId(row.row, name, reason, row.inputs(), "id")
-        others.append(row)
 
 
 # --- cells
@@ -238,12 +252,17 @@ def _cell(name: str, value: Any, kept: Kept) -> Any:
     return [_cell(name, item, kept) for item in value] if isinstance(value, list) else carried(value)
 
 
-def _place(name: str, value: Any, table: str) -> Place:
+def _place(name: str, value: Any, table: str, known: dict[str, Place]) -> Place:
     of.text(name, value)
-    try:
-        return resolve_reference(value, table)
-    except UserError as problem:
-        raise BadCell(name, str(problem)) from problem
+    text = opened(value)
+    if text not in known:
+        if len(known) >= MOST_PLACES:
+            known.clear()
+        try:
+            known[text] = resolve_reference(value, table)
+        except UserError as problem:
+            raise BadCell(name, str(problem)) from problem
+    return known[text]
 
 
 def resolve_reference(reference: str, table: str) -> Place:
@@ -263,5 +282,8 @@ def _resolved(reference: str, table: str) -> Place:
     check(place)
     if is_url(place):
         return place
-    path = os.path.expanduser(opened(place))
-    return Place(path) if os.path.isabs(path) else Place(table).beside(path)
+    path = opened(place)
+    beside = Place(table).beside(path)
+    if path.startswith("~") and not os.path.lexists(opened(Place(table).beside(path.partition("/")[0]))):
+        path = os.path.expanduser(path)
+    return Place(path) if os.path.isabs(path) else beside

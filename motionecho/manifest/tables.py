@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from sys import intern
 from typing import Any, TextIO
 
 from motionecho.errors import BadSample, Transient, UserError
@@ -144,12 +145,13 @@ def _delimiter(header: str) -> str:
 
 
 def _jsonl(path: str) -> Iterator[RawRow]:
+    decode = json.JSONDecoder(object_pairs_hook=_mapping).decode
     with _opened(path) as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line, object_pairs_hook=_mapping)
+                row = decode(line)
             except RecursionError:
                 row = "it is nested too deep"
             except _Repeated as problem:
@@ -173,8 +175,10 @@ class _Repeated(ValueError):
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_repeated([name for name, _ in pairs])
-    return dict(pairs)
+    found = {intern(name): value for name, value in pairs}  # a million rows name them once
+    if len(found) < len(pairs):
+        _refuse_repeated([name for name, _ in pairs])
+    return found
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:

@@ -41,6 +41,7 @@ class PairSpec:
     distilled_for: int | None = None  # the one number of student steps that its weights are made for
     metrics: tuple[str, ...] = ()  # that say something of its videos, where the usual ones do not
     prompt_check: str | None = None  # "module:function", raises BadSample; its module imports no torch
+    prompt_end: str | None = None  # "module:function", returns what is lost of a prompt that is cut
     weights_at: tuple[str, ...] = ()  # PLACE or PART=PLACE; a folder, URL, hub repository, file, or "random"
 
     def at(self, weights: tuple[str, ...] = ()) -> Self:
@@ -61,8 +62,11 @@ class PairSpec:
     def check_prompt(self, prompt: str) -> None:
         """Raise BadSample where the pair is known to be unable to read the prompt; loads no model."""
         if self.prompt_check:
-            module, function = self.prompt_check.split(":")
-            getattr(importlib.import_module(module), function)(prompt)
+            _named(self.prompt_check)(prompt)
+
+    def lost_of(self, prompt: str) -> str:
+        """Return the end of a prompt that the pair's text encoder does not read; "" where it reads all."""
+        return str(_named(self.prompt_end)(prompt)) if self.prompt_end else ""
 
     @property
     def is_random(self) -> bool:
@@ -149,3 +153,9 @@ class PairSpec:
                 raise UserError(f"--weights {Place(text)} is one file, where several are needed; "
                                 "name a folder, or the part that it is: --weights PART=FILE")  # fmt: skip
         return {part: WeightPlace(own.get(part, general)) for part in self.parts}
+
+
+def _named(place: str) -> Any:
+    """Return a function by its "module:function"."""
+    module, function = place.split(":")
+    return getattr(importlib.import_module(module), function)

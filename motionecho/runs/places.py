@@ -88,10 +88,10 @@ def local_path(text: str) -> str:
 def check(place: str) -> None:
     """Raise UserError where a place is not opened on purpose, or cannot be: whoever named it."""
     text, shown = opened(place), Place(place)
-    protocol, allowed = protocol_of(text), (*ALLOWED, *re.findall(r"[\w+.-]+", os.environ.get(MORE, "")))
+    protocol = protocol_of(text)
     if "://" in text and CHAIN.search(text):
         raise UserError(f'"{shown}" chains protocols, which is not opened: name the file itself')
-    if protocol not in allowed:
+    if protocol not in ALLOWED and protocol not in re.findall(r"[\w+.-]+", os.environ.get(MORE, "")):
         raise UserError(
             f'"{shown}" has the protocol "{protocol}", which is not opened: use {", ".join(ALLOWED)} or a '
             f"path; {MORE}={protocol} in the environment allows it"

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any
 
 import pyarrow as pa
@@ -115,7 +116,8 @@ def read_entries(part: bytes) -> Iterator[Entry]:
         number = 1 if generation is None else generation
         if not isinstance(key, str) or status not in STATUSES or not isinstance(number, int):
             raise Damaged("it has a row without key, status or generation")
-        yield Entry(key, str(name), status, str(reference or ""), version, sha256, number)
+        known = [None if each is None else intern(str(each)) for each in (version, sha256)]
+        yield Entry(key, str(name), intern(status), intern(str(reference or "")), *known, number)
 
 
 def read_records(part: bytes) -> Iterator[Record]:

@@ -26,7 +26,7 @@ BACKENDS = ("auto", "decord", "pyav")
 TICK = 1e-3  # seconds: many files have been through matroska, which rounds times to milliseconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Window:
     """The part of a clip to take: from `start` for at most `duration` seconds, at `fps` frames per second.
 

@@ -119,3 +119,33 @@ def test_words_and_clips_that_will_serve_the_pair_badly(cli: Cli, clip: Path, tm
     )
     assert 'does not know the word "cat"' in problem["problem"]
     assert cli("manifest", "validate", words, "--pair", "turbo-v2").code == Exit.OK
+
+
+def test_many_problems_of_a_kind_are_told_by_the_first_ten(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    rows = [{"id": f"s{n}", "reference": str(clip), "prompt": f"a red thing{n}"} for n in range(30)]
+    rows += [{"id": f"t{n}", "reference": f"gone{n}.mp4", "prompt": "a red star"} for n in range(3)]
+    path = write(tmp_path / "m.jsonl", *rows)
+    done = cli("manifest", "validate", path)
+    assert done.code == Exit.USAGE
+    assert len(done.out.splitlines()) == 1 + 10 + 3
+    assert "20 more of this kind (error in prompt): the embedded pair does not know the word ..." in done.err
+    assert done.err.endswith("33 rows, 33 with problems\n")
+    assert len(cli("manifest", "validate", path, "--json").json["problems"]) == 33, "a program wants them all"
+
+
+@pytest.mark.parametrize("pair", ["animatediff-lightning", "turbo-v2"])
+def test_a_prompt_that_the_text_encoder_cuts_is_told_with_what_is_lost(
+    cli: Cli, clip: Path, tmp_path: Path, pair: str
+) -> None:
+    words = " ".join(["bright"] * 75)
+    path = write(
+        tmp_path / "m.jsonl",
+        {"id": "whole", "reference": str(clip), "prompt": words},
+        {"id": "cut", "reference": str(clip), "prompt": f"{words} quiet harbour", "seed": 1},
+        {"id": "too", "reference": str(clip), "prompt": f"{words} quiet harbour", "seed": 2},
+    )
+    done = cli("manifest", "validate", path, "--pair", pair, "--fit", "resize", "--json")
+    assert (done.code, done.json["problems"]) == (Exit.OK, [])
+    cut = [each for each in done.json["warnings"] if each["column"] == "prompt"]
+    assert [each["id"] for each in cut] == ["cut", "too"]
+    assert 'does not read its end, from "quiet harbour" on' in cut[0]["problem"]

@@ -49,6 +49,7 @@ EIGHT = PairSpec(
     frames=16, height=512, width=512, fps=8,
     module="motionecho.models.animatediff.pair",
     parts={"base": BASE, "teacher": TEACHER, "student": _lightning(8)},
+    prompt_end="motionecho.models.clip_words:lost",
     layers=LAYERS,
     distilled_for=8,
     defaults=DEFAULTS,

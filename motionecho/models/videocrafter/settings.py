@@ -30,6 +30,7 @@ TURBO_V2 = PairSpec(
         "teacher": TEACHER,
         "student": Published("jiachenli-ucsb/T2V-Turbo-v2", {"": ("unet_mg.pt",)}, 5.7),
     },
+    prompt_end="motionecho.models.clip_words:lost",
     layers=LAYERS,
     defaults=DEFAULTS,
     presets=PRESETS,
