@@ -116,8 +116,8 @@ def read_entries(part: bytes) -> Iterator[Entry]:
         number = 1 if generation is None else generation
         if not isinstance(key, str) or status not in STATUSES or not isinstance(number, int):
             raise Damaged("it has a row without key, status or generation")
-        known = [None if each is None else intern(str(each)) for each in (version, sha256)]
-        yield Entry(key, str(name), intern(status), intern(str(reference or "")), *known, number)
+        told, sha256 = (None if each is None else intern(str(each)) for each in (version, sha256))
+        yield Entry(key, str(name), intern(status), intern(str(reference or "")), told, sha256, number)
 
 
 def read_records(part: bytes) -> Iterator[Record]:
