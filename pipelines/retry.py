@@ -18,7 +18,7 @@ def settings_of(store: RunStore, device: str | None = None) -> RunSettings:
     """
     store.refuse_other_epoch()
     words = store.run() or {}
-    identity, weights = words.get("identity", {}), words.get("about", {}).get("weights_at", [])
+    identity, weights = words.get("identity", {}), (words.get("about") or {}).get("weights_at", [])
     if not isinstance(identity.get("settings"), dict):
         raise UserError(f'"{store.url}/run.json" names no settings: it was not written by `batch submit`')
     try:

@@ -137,5 +137,5 @@ def clear(store: RunStore) -> int:
             refuse_beside_makers(store, uris)
         gone = sum(remove(store, lease, uris) for uris in made)
         words = [uri for uri in store.folder.listed(layout.PROGRESS) if uri != layout.lease(lease.life)]
-        remove(store, lease, [*words, layout.OLD_PROGRESS, layout.RUN])
+        remove(store, lease, [*words, layout.OLD_PROGRESS, layout.CANARY, layout.RUN])
         return gone

@@ -76,9 +76,9 @@ def status_of(problem: BaseException) -> int | None:
 def asks_to_wait(problem: BaseException) -> float:
     """Return the seconds that a server asks to wait before the next request; 0 where it does not."""
     said = str(_headers(problem).get("Retry-After") or "")
-    if said.isdigit():
-        return float(said)
     try:
+        if said.isdigit():
+            return float(said)
         until = parsedate_to_datetime(said)
         return max(0.0, (until - type(until).now(until.tzinfo)).total_seconds())
     except (ValueError, TypeError):

@@ -94,7 +94,8 @@ class Folder:
         return self.look(path) is not None
 
     def look(self, path: str) -> "Listed | None":
-        """Return a file's size and time of change, None where there is no such file."""
+        """Return a file's size and time of change by the store itself, None where there is no such file."""
+        self._forget_listings()
         try:
             info = self._patiently(lambda: self.fs.info(path))
         except FileNotFoundError:

@@ -49,8 +49,10 @@ class Ledger:
 
     def standing(self, record: Record) -> Record:
         """Return the record that was committed before this one could be; this one if that cannot be read."""
-        there = [read for _, read in self.read({record.key: record.generation}) if isinstance(read, Record)]
-        return there[0] if there else record
+        try:
+            return self.record(record.key) or record
+        except Damaged:
+            return record
 
     def requeue(self, record: Record, why: ErrorNote) -> bool:
         """Say that a record is void and its sample to be made again; False where someone has done so before.

@@ -28,6 +28,7 @@ BROKEN_PORT = re.compile(r"[^\[\]@:]+:(?!\d*$)[^@]*")  # a password where a port
 PORT_LIKE = re.compile(
     r"(?:[^.\[\]@:]+:\d+[/?#].*@[\w.-]+|[^\[\]@:]+:\d+[/?#].*@(?:[\w-]+\.)+[A-Za-z]{2,})(?::\d+)?/.*"
 )
+DEEPEST = 4  # URLs within each other that are taken apart
 SHORTEST = 6  # letters of a secret that is looked for outside of URLs, too
 
 # Parameters of a query that say which file is meant, whatever their value, and those that say which form of
@@ -73,6 +74,8 @@ def bare(url: str) -> str:
     found = SCHEME.match(url)
     if found is None:
         return told(url)
+    if len(SCHEME.findall(url)) > DEEPEST:  # URLs within URLs, as no one writes them
+        return found[0] + LEFT_OUT + "@"
     return found[0] + "".join(text for text, _ in _parts(url))
 
 
@@ -158,7 +161,8 @@ def _other(rest: str, protocol: str) -> Iterator[tuple[str, list[str]]]:
     yield slash + (path if signed else tail), []
     if signed:
         yield _query(query)
-    yield bare(nested), [nested] if bare(nested) != nested else []
+    shown = bare(nested)
+    yield shown, [nested] if shown != nested else []
 
 
 def _path(path: str) -> tuple[str, list[str]]:
@@ -215,6 +219,8 @@ def _is_signed(query: str) -> bool:
 
 def _holds_secret(url: str) -> bool:
     """Tell a URL with a login, a signature, or a parameter that can only be a key."""
+    if len(SCHEME.findall(url)) > DEEPEST:
+        return True
     head, _, fragment = url.partition("#")
     path, _, query = head.partition("?")
     if lacks(bare(path)) or _is_signed(query) or _is_signed(fragment):

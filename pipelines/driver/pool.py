@@ -136,7 +136,7 @@ class Pool:
         self.dismiss(seat)
         if failure.name == "CanaryMismatch":
             self.retired.append(failure.message)
-            self.trouble = failure if len(self.retired) >= self.spec.size else None
+            self.trouble = failure if len(self.retired) >= self.spec.size else self.trouble
             return
         node = where.node if where else ""
         count = self.misstarts[node] = self.misstarts.get(node, 0.0) + WEIGHS.get(failure.kind, 1.0)

@@ -272,3 +272,13 @@ def test_what_is_written_or_listed_has_no_login() -> None:
             with pytest.raises(UserError, match="takes its credentials from the environment") as said:
                 open_it(place)
             assert "word" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["s3://" * 40, "http://a/" * 600, "see " + "http://a:x" * 1000, "https://h/?u=" + "https://h/?u=" * 300],
+)
+def test_urls_within_urls_without_end_take_no_time(text: str) -> None:
+    for act in (bare, told, carried):
+        assert len(act(text)) <= len(text) + 10
+    assert Place(text).is_secret in (True, False)

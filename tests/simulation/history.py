@@ -140,6 +140,8 @@ def in_world(world: World, ray: Ray, store: Store) -> Iterator[None]:
             patch.setattr(module, "datetime", Calendar(world))
         patch.setattr(leases, "_machine", lambda: None)
         patch.setattr(submission, "connected", lambda execution: nullcontext())
+        patch.setattr(submission, "head_watched", lambda lose: nullcontext())
+        patch.setattr(submission.surroundings, "check", lambda store, address: None)
         patch.setattr(submission, "drained_by_signals", lambda drain, kill: nullcontext(Signals()))
         patch.setattr(submission, "versions", dict)
         yield
