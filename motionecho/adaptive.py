@@ -37,7 +37,8 @@ def itinerary(config: EchoConfig, schedule: Schedule, student: Denoiser, teacher
         served = 0
     steps = []
     for index, (t, t_next) in enumerate(pairwise([*student.grid(config.student.steps), 0.0])):
-        strength = guidance.student_strength * ramp(guidance, guided, index) if index < guided else 0.0
+        full = guidance.student_strength * guidance.motion_strength
+        strength = full * ramp(guidance, guided, index) if index < guided else 0.0
         teachable = index < served
         walk = teacher_times(config.teacher, schedule, teacher.grid, t, t_next) if teachable else []
         ask = Ask(watch=adaptive and teachable, strength=strength)

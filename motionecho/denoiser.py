@@ -1,6 +1,6 @@
 """The one protocol behind which every denoiser stands: what it answers, and how guidance reads it."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -13,7 +13,8 @@ from motionecho.errors import UserError, nearest
 from motionecho.schedules import Grid, Level
 
 # time_attention: [b, h*w, heads, f, f], float32, rows summing to one
-Kind = Literal["time_attention"]
+# features: [b, f, c, h, w], what a layer hands on; up to a shift that is the same for all frames
+Kind = Literal["time_attention", "features"]
 Answer = Literal["x0", "eps", "v", "flow"]
 Target = dict[str, Tensor]  # named tensors of one reference; batched ones lead with [b]
 
@@ -51,19 +52,22 @@ class Probe:
         torch.set_grad_enabled(False)
 
 
+SHOWN: dict[Kind, str] = {
+    "time_attention": "temporal attention layer",
+    "features": "layer that shows features",
+}
+
+
 @contextmanager
-def probing(probe: Probe | None, layers: Collection[str]) -> Iterator[None]:
-    """Run a pass of a network that can show the temporal attention of `layers`.
+def probing(probe: Probe | None, layers: Mapping[Kind, Collection[str]]) -> Iterator[None]:
+    """Run a pass of a network that can show each kind of the `layers` named for it.
 
     Gradients are on or off afterwards as before; raises UserError on a tap that the network does not have.
     """
     for tap in probe.taps if probe else ():
-        if tap.kind != "time_attention":
-            raise UserError(f'this model shows no "{tap.kind}" of its layers, only their time_attention')
-        if tap.layer not in layers:
-            raise UserError(
-                f'"{tap.layer}" is no temporal attention layer of this model{nearest(tap.layer, layers)}'
-            )
+        known = layers.get(tap.kind, ())
+        if tap.layer not in known:
+            raise UserError(f'"{tap.layer}" is no {SHOWN[tap.kind]} of this model{nearest(tap.layer, known)}')
     before = torch.is_grad_enabled()
     try:
         yield
@@ -130,7 +134,8 @@ class Prediction:
     """One prediction of a batch of b samples, guided where it was asked for."""
 
     x0: Tensor  # [b, c, f, h, w], guided (Eq. 3)
-    plain: Tensor  # the same unguided: where the teacher starts, and what predicted noise comes from
+    plain: Tensor  # the same unguided: where the teacher starts
+    eps: Tensor  # the noise it predicts, of the latent that it looked at in the end
     nudge: Tensor | None  # added to whatever noise the next latent gets
     loss: Tensor | None  # [b] on the CPU, in the energy's unit
     forwards: Tensor  # [b] passes that were spent, whole numbers on the CPU
@@ -157,8 +162,27 @@ class Denoiser(Protocol):
         ...
 
     @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that guidance reads unless settings name others."""
+    def answer(self) -> Answer:
+        """What the network's own output means."""
+        ...
+
+    @property
+    def layers(self) -> Mapping[str, tuple[str, ...]]:
+        """The layers that each strategy reads unless settings name others."""
+        ...
+
+    @property
+    def transformers(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of its transformers over time ("temporal") and within frames ("spatial")."""
+        ...
+
+    @property
+    def over_time(self) -> tuple[str, ...]:
+        """The names of all layers that mix frames, without which it makes pictures."""
+        ...
+
+    def shrinks(self, layer: str) -> int:
+        """By what factor height and width of latents are smaller at a layer."""
         ...
 
     @property
@@ -176,13 +200,41 @@ class Denoiser(Protocol):
         """Answer with the motion loss too; with `gradient`, whoever calls for its gradient gets it."""
         ...
 
+    def conditional(self, text: Tensor) -> "tuple[Denoiser, Tensor]":
+        """The branch that looks are of, with its share of the text: where descents look again and again."""
+        ...
+
     def weight(self, name: str) -> Tensor:
         """A view [out, in] of a public linear layer's weight, wherever fusing has put it.
 
-        Ask anew after every pass of an offloaded pair: its networks move, and take along what was written
-        only for as long as they stay. Raises UserError on a name that the network does not have.
+        Of an offloaded pair it is of the weight at home, which the network takes along wherever it goes.
+        Raises UserError on a name that the network does not have.
         """
         ...
+
+
+class Eager:
+    """The ways of a denoiser whose passes are not recorded, beside its own `x0` and `weight`."""
+
+    transformers: Mapping[str, tuple[str, ...]] = {}  # none that could be trained by their public names
+    over_time: tuple[str, ...] = ()
+
+    def look(
+        self: "Denoiser",
+        z: Tensor,
+        at: Level,
+        text: Tensor,
+        energy: Energy,
+        target: Target,
+        gradient: bool = True,
+    ) -> Look:
+        return eager_look(self, z, at, text, energy, target, gradient)
+
+    def conditional(self: "Denoiser", text: Tensor) -> "tuple[Denoiser, Tensor]":
+        return self, text
+
+    def shrinks(self, layer: str) -> int:
+        raise NotImplementedError(f"it is not known how large {layer} is")
 
 
 def eager_look(
@@ -217,6 +269,15 @@ def clean(answer: Answer, z: Tensor, out: Tensor, at: Level) -> Tensor:
     if answer == "v":
         return at.alpha * z - at.sigma * out
     return z - at.sigma * out if answer == "flow" else out
+
+
+def output_of(answer: Answer, x0: Tensor, z: Tensor, at: Level) -> Tensor:
+    """Turn a clean video back into the output that means it, at a level that is not clean: see `clean`."""
+    if answer == "x0":
+        return x0
+    if answer == "v":
+        return (at.alpha * z - x0) / at.sigma
+    return (z - (at.alpha if answer == "eps" else 1) * x0) / at.sigma
 
 
 def layer_weight(layer: nn.Module | None, name: str, known: Collection[str]) -> Tensor:

@@ -15,17 +15,18 @@ import torch
 from torch import Tensor
 
 from motionecho.adaptive import ActivationWindow, Step, itinerary
+from motionecho.carrying import Carrier, carrying
 from motionecho.config import EchoConfig
 from motionecho.denoiser import Prediction
 from motionecho.device import to_device_of
-from motionecho.guidance.steering import Shift
+from motionecho.guidance.steering import steer_of
 from motionecho.guidance.strategy import strategy_of
-from motionecho.inversion import Motion
+from motionecho.inversion import Motion, initial
 from motionecho.models.pair import ModelPair
-from motionecho.noise import batch_noise, blend
-from motionecho.schedules import eps_of, renoise
+from motionecho.noise import batch_noise
+from motionecho.schedules import renoise
 from motionecho.steplog import StepLog
-from motionecho.teacher import Teacher
+from motionecho.teacher import Teacher, alone
 from motionecho.trace import StepTrace, Trace
 
 OnStep = Callable[[list[StepTrace]], None]
@@ -59,7 +60,8 @@ def generate(
 
     text, null = pair.encode_text([*prompts, *negatives]).chunk(2)
     motion = Motion.stack(motions, pair.device)
-    return echo(pair, motion, text, null, seeds, config, record), traces
+    sample = alone if config.sampling.method == "teacher" else echo
+    return sample(pair, motion, text, null, seeds, config, record), traces
 
 
 @torch.no_grad()
@@ -72,23 +74,37 @@ def echo(
     config: EchoConfig,
     on_step: OnStep,
 ) -> Tensor:
-    """Algorithm 1; motion, text and null states lead with [b]. Returns the last x0 [b, c, f, h, w]."""
-    student, energy = pair.student, strategy_of(pair.student, config.reference).energy
-    steer = Shift(config.guidance.student_update, config.guidance.gradient)
-    teacher = Teacher.bind(pair, motion, text, null, config)
+    """Sample a batch: motion, text and null states lead with [b]. Returns the last x0 [b, c, f, h, w]."""
+    with carrying(pair, motion, config) as carrier:
+        return algorithm_1(pair, carrier, motion, text, null, seeds, config, on_step)
+
+
+def algorithm_1(
+    pair: ModelPair,
+    carrier: Carrier,
+    motion: Motion,
+    text: Tensor,
+    null: Tensor,
+    seeds: Sequence[int],
+    config: EchoConfig,
+    on_step: OnStep,
+) -> Tensor:
+    """Follow Algorithm 1, on networks that carry what was trained on the references; the rest as `echo`."""
+    student, energy = carrier.student, strategy_of(pair.student, config.reference).energy
+    steer = steer_of(config.guidance, config.guidance.student_update)
+    teacher = Teacher.bind(pair, carrier, motion, text, null, config)
     window = ActivationWindow(config.activation)
     own, chosen = student.noise, config.student.student_noise
     noise = own if chosen == "solver" else chosen
 
     # z_T = sqrt(g) z_T^ref + sqrt(1 - g) eps
-    z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.student.noise_blend)
+    z = initial(motion, seeds, config)
     x0 = z
     log = StepLog(z.device, on_step)
     for step in itinerary(config, pair.schedule, student, pair.teacher):
         # stage 1: the student's prediction, motion loss G and guidance by its gradient (Eq. 3)
         target = motion.student.targets[energy.time_for(float(step.at.t))]
         seen = steer(student, z, step.at, text, energy, target, step.ask)
-        predicted_eps = eps_of(z, seen.plain, step.at)
         x0 = seen.x0
 
         # stage 2: step-wise activation, mean of the last W losses against delta_1
@@ -101,13 +117,13 @@ def echo(
             index = active.nonzero()[:, 0]
             place = to_device_of(z, index)
             fresh_lift = config.teacher.renoise == "fresh"
-            lift = batch_noise(seeds, "teacher", step.index, z) if fresh_lift else predicted_eps
+            lift = batch_noise(seeds, "teacher", step.index, z) if fresh_lift else seen.eps
             delta_2 = window.truncation(len(z))[index]
             endpoint = teacher.walk(seen.plain[place], lift[place], index, step, delta_2, lines)
             x0 = x0.index_copy(0, place, torch.lerp(x0[place], endpoint, config.teacher.teacher_weight))
 
         # renoise to the next step (Eq. 4); guidance of the direction alone acts here
-        eps = batch_noise(seeds, "student", step.index, z) if noise == "fresh" else predicted_eps
+        eps = batch_noise(seeds, "student", step.index, z) if noise == "fresh" else seen.eps
         z = renoise(x0, eps if seen.nudge is None else eps + seen.nudge, step.to)
         log.close(lines, z)
     log.settle()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,8 +15,12 @@ from torch import Tensor
 from motionecho.config import EchoConfig, ReferenceSettings
 from motionecho.denoiser import Denoiser
 from motionecho.errors import BadSample, Damaged, UserError
+from motionecho.guidance import dmt, lora
+from motionecho.guidance.carrier import Adapter
 from motionecho.guidance.strategy import Carried, strategy_of
-from motionecho.models.pair import ModelPair
+from motionecho.models.pair import ModelPair, Role
+from motionecho.noise import batch_noise, blend
+from motionecho.runs.files import fetch
 from motionecho.runs.keys import differences
 from motionecho.runs.local import replacing
 from motionecho.schedules import Level, Schedule, climb, eps_of, uniform
@@ -122,11 +126,51 @@ def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
     *_, (_, z_T) = inversion(pair.teacher, schedule, z0, null, reference)
     if not bool(torch.isfinite(z_T).all()):
         raise BadSample("the reference could not be inverted: its latents became not finite")
-    student, teacher = (
-        strategy_of(denoiser, reference).prepare(denoiser, schedule, z0, null)
-        for denoiser in (pair.student, pair.teacher)
-    )
-    return Motion(z_T[0], student, teacher, reference, pair.spec.name)
+    carried: dict[Role, Carried] = {}
+    for role, denoiser in _networks(pair):
+        carried[role] = strategy_of(denoiser, reference).prepare(denoiser, schedule, z0, null)
+    if reference.trains:
+        caption = pair.encode_text([reference.reference_prompt])
+        for role, adapter in adapters(pair, z0, caption, reference).items():
+            one = {name: tensor[0].contiguous() for name, tensor in adapter.items()}
+            carried[role] = replace(carried[role], adapter=one)
+    return Motion(z_T[0], carried["student"], carried["teacher"], reference, pair.spec.name)
+
+
+def _networks(pair: ModelPair) -> tuple[tuple[Role, Denoiser], ...]:
+    return (("student", pair.student), ("teacher", pair.teacher))
+
+
+def adapters(
+    pair: ModelPair, z0: Tensor, captions: Tensor, reference: ReferenceSettings
+) -> dict[Role, Adapter]:
+    """Train what the strategy trains on clips z0 [b, c, f, h, w] under their captions, or read a file of it.
+
+    Returns tensors [b, ...] by the role of the network that was trained. Raises BadSample where training
+    becomes not finite, UserError where a file does not fit.
+    """
+    if reference.motion_lora:
+        with fetch(reference.motion_lora) as path:
+            found = lora.read_file(path, pair.teacher, reference.motion_lora)
+        return {
+            "teacher": {name: tensor[None].expand(len(z0), *tensor.shape) for name, tensor in found.items()}
+        }
+    roles: tuple[Role, ...] = ("student", "teacher") if reference.trainer == "each" else (reference.trainer,)
+    trained: dict[Role, Adapter] = {}
+    for role in roles:
+        network = pair.plain(role)
+        recipe = strategy_of(network, reference).recipe
+        if recipe is not None:
+            trained[role] = recipe.train(network, pair.schedule, z0, captions, reference)
+    return trained
+
+
+def initial(motion: Motion, seeds: Sequence[int], config: EchoConfig) -> Tensor:
+    """Make the latents that sampling begins with, [b, c, f, h, w], of a batch's inverted noise (App. B.2)."""
+    fresh = batch_noise(seeds, "initial", 0, motion.z_T)
+    if config.student.initial_noise == "low_frequencies":
+        return dmt.initial(motion.z_T, fresh)
+    return blend(motion.z_T, fresh, config.student.noise_blend * config.guidance.motion_strength)
 
 
 @torch.no_grad()

@@ -58,6 +58,7 @@ stripped = BeforeValidator(_word)
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 Truth = Annotated[bool, stripped]
+Text = Annotated[str, stripped]
 Color = Annotated[str, stripped, AfterValidator(_color)]
 Maybe = Annotated[T | None, BeforeValidator(_or_none)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]

@@ -1,6 +1,6 @@
 """The slow teacher: classifier-free guidance, its guided walk, and the teacher alone, without a student."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 
 from motionecho.adaptive import Step
+from motionecho.carrying import Carrier, carrying
 from motionecho.config import EchoConfig
 from motionecho.denoiser import Ask, Denoiser, Energy, Look, Prediction, Probe, Target
 from motionecho.device import to_device_of
-from motionecho.guidance.steering import Shift, Update, rows
+from motionecho.errors import BadSample
+from motionecho.guidance.steering import Update, rows, steer_of
 from motionecho.guidance.strategy import Carried, strategy_of
-from motionecho.inversion import Motion
+from motionecho.inversion import Motion, initial
 from motionecho.models.pair import ModelPair
 from motionecho.models.speed.wrapped import Wrapped
-from motionecho.noise import batch_noise, blend
-from motionecho.schedules import Level, eps_of, renoise, uniform
+from motionecho.noise import batch_noise
+from motionecho.schedules import Level, renoise, uniform
 from motionecho.trace import StepTrace
 
 
@@ -41,6 +43,9 @@ class ClassifierFree(Wrapped):
         conditional, unconditional = self.denoiser.x0(torch.cat([z, z]), at, text, probe).chunk(2)
         return unconditional + self.scale * (conditional - unconditional)
 
+    def conditional(self, text: Tensor) -> tuple[Denoiser, Tensor]:
+        return self.denoiser, text.chunk(2)[0]
+
     def look(
         self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
     ) -> Look:
@@ -58,6 +63,7 @@ class Teacher:
     """A teacher bound to a batch: what it carries of the references, and texts, lead with [b]."""
 
     denoiser: Denoiser
+    carrier: Carrier
     energy: Energy
     carried: Carried
     text: Tensor
@@ -66,20 +72,27 @@ class Teacher:
 
     @classmethod
     def bind(
-        cls, pair: ModelPair, motion: Motion, text: Tensor, null: Tensor, config: EchoConfig
+        cls,
+        pair: ModelPair,
+        carrier: Carrier,
+        motion: Motion,
+        text: Tensor,
+        null: Tensor,
+        config: EchoConfig,
     ) -> "Teacher":
         """Bind the pair's teacher; UserError where the motion was made with other settings than these."""
         motion.refuse_other(pair.spec.name, config.reference)
-        guided = ClassifierFree(pair.teacher, config.teacher.teacher_guidance_scale)
+        guided = ClassifierFree(carrier.teacher, config.teacher.teacher_guidance_scale)
         energy = strategy_of(pair.teacher, config.reference).energy
-        return cls(guided, energy, motion.teacher, text, null, config)
+        return cls(guided, carrier, energy, motion.teacher, text, null, config)
 
     def ask(self, above: Tensor) -> Ask:
         """Ask for guidance of the samples whose loss is at least `above` [b].
 
         Where guidance is off, their loss alone is asked for, and not even that where `above` is 0 throughout.
         """
-        strength = self.config.guidance.teacher_strength
+        guidance = self.config.guidance
+        strength = guidance.teacher_strength * guidance.motion_strength
         return Ask(watch=bool((above > 0).any()), strength=strength, above=above)
 
     def predict(self, z: Tensor, at: Level, index: Tensor, ask: Ask, update: Update) -> Prediction:
@@ -87,8 +100,10 @@ class Teacher:
         place = to_device_of(z, index)
         text = torch.cat([self.text[place], self.null[place]])
         target = rows(self.carried.targets[self.energy.time_for(float(at.t))], index)
-        steer = Shift(update, self.config.guidance.gradient)
-        return steer(self.denoiser, z, at, text, self.energy, target, ask)
+        with self.carrier.of(place):
+            return steer_of(self.config.guidance, update)(
+                self.denoiser, z, at, text, self.energy, target, ask
+            )
 
     def walk(
         self, x0: Tensor, lift: Tensor, index: Tensor, step: Step, delta_2: Tensor, lines: list[StepTrace]
@@ -108,9 +123,8 @@ class Teacher:
             ask = Ask() if capped else self.ask(delta_2[live])
             seen = self.predict(z[place], at, index[live], ask, form)
             done = torch.full_like(live, capped).bool() if seen.loss is None else seen.loss < delta_2[live]
-            eps = eps_of(z[place], seen.plain, at)
-            onward = renoise(seen.x0, eps if seen.nudge is None else eps + seen.nudge, to)
-            jump = renoise(seen.plain, eps, step.to)
+            onward = renoise(seen.x0, seen.eps if seen.nudge is None else seen.eps + seen.nudge, to)
+            jump = renoise(seen.plain, seen.eps, step.to)
             z[place] = torch.where(to_device_of(z, done).view(-1, 1, 1, 1, 1), jump, onward)
             note(lines, index[live], seen)
             _note_walk([lines[k] for k in index[live].tolist()], seen, done)
@@ -138,27 +152,37 @@ def alone(
     null: Tensor,
     seeds: Sequence[int],
     config: EchoConfig,
-    steps: int,
-) -> tuple[Tensor, list[list[StepTrace]]]:
-    """The baseline without a student: guided DDIM of the teacher over a uniform grid of `steps` times.
+    on_step: Callable[[list[StepTrace]], None],
+) -> Tensor:
+    """The baseline without a student: guided DDIM of the teacher over its uniform grid.
 
-    The leading `guided_fraction` of the steps is guided. Returns x0 [b, c, f, h, w] and, per step, one
-    trace line a sample.
+    The leading `guided_fraction` of the steps is guided. Returns x0 [b, c, f, h, w]; tells each step's trace
+    lines, one a sample. Raises BadSample where latents become not finite.
     """
-    teacher = Teacher.bind(pair, motion, text, null, config)
-    z = blend(motion.z_T, batch_noise(seeds, "initial", 0, motion.z_T), config.student.noise_blend)
-    everyone, x0 = torch.arange(len(z)), z
-    log = []
-    for step, (t, t_next) in enumerate(pairwise([*uniform(pair.schedule)(steps), 0.0])):
-        at, guided = pair.schedule.at(t), step < config.guidance.guided_fraction * steps
-        ask = teacher.ask(torch.zeros(len(z))) if guided else Ask()
-        seen = teacher.predict(z, at, everyone, ask, config.guidance.teacher_update)
-        eps, x0 = eps_of(z, seen.plain, at), seen.x0
-        z = renoise(x0, eps if seen.nudge is None else eps + seen.nudge, pair.schedule.at(t_next))
-        lines = [StepTrace(step, t, t_next) for _ in seeds]
-        note(lines, everyone, seen)
-        log.append(lines)
-    return x0, log
+    grid = uniform(pair.schedule)(config.teacher.teacher_grid_steps)
+    with carrying(pair, motion, config) as carrier:
+        teacher = Teacher.bind(pair, carrier, motion, text, null, config)
+        z = initial(motion, seeds, config)
+        everyone, x0 = torch.arange(len(z)), z
+        for step, (t, t_next) in enumerate(pairwise([*grid, 0.0])):
+            at, to = pair.schedule.at(t), pair.schedule.at(t_next)
+            guided = step < config.guidance.guided_fraction * len(grid)
+            ask = teacher.ask(torch.zeros(len(z))) if guided else Ask()
+            lines = [StepTrace(step, t, t_next) for _ in seeds]
+            again = guided and config.teacher.restart and t_next > 0
+            for asked in (ask, Ask()) if again else (ask,):
+                seen = teacher.predict(z, at, everyone, asked, config.guidance.teacher_update)
+                note(lines, everyone, seen)
+                x0 = seen.x0
+                z = renoise(x0, seen.eps if seen.nudge is None else seen.eps + seen.nudge, to)
+                if again and asked is ask:  # noise put back, as one leap of the forward process
+                    share = at.alpha / to.alpha
+                    fresh = batch_noise(seeds, "restart", step, z)
+                    z = share * z + (at.sigma**2 - (share * to.sigma) ** 2) ** 0.5 * fresh
+            on_step(lines)
+    if not bool(torch.isfinite(x0).all()):
+        raise BadSample("sampling by the teacher alone broke: its latents became not finite")
+    return x0
 
 
 def note(lines: list[StepTrace], index: Tensor, seen: Prediction) -> None:

@@ -1,26 +1,24 @@
 """The work left to do: the manifest, keyed by content, less what the store holds already."""
 
 import dataclasses
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
-from motionecho.config import EchoConfig, RunSettings
+from motionecho.config import RunSettings
 from motionecho.errors import MotionEchoError, Transient, Unreachable, UserError
 from motionecho.manifest import BadRow, Sample, TakenId, notes, read_manifest
-from motionecho.models.registry import PairSpec, pair_spec
+from motionecho.models.registry import pair_spec
 from motionecho.runs import files
 from motionecho.runs.faults import fault_of
-from motionecho.runs.keys import KEY_LENGTH, digest, file_digest, keyed, motion_key, sample_key
+from motionecho.runs.keys import KEY_LENGTH, digest, file_digest
 from motionecho.runs.places import Place, opened
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
 from motionecho.runs.urls import is_url, told
-from motionecho.video import Window
-from pipelines.tasks import MakeSample, Task
+from pipelines.keying import Keying
+from pipelines.tasks import Task
 
 HASHING_THREADS = 8
 Hashed = tuple[str, str] | MotionEchoError
@@ -106,7 +104,7 @@ def plan_generation(
 
     tasks: dict[str, Task] = {}
     unread: list[BadRow] = []
-    keying, last = _Keying(settings, spec), _last_hashed(index.values())
+    keying, last = Keying(settings, spec), _last_hashed(index.values())
     for sample in samples:
         reference = hashed[opened(sample.reference)]
         if isinstance(reference, Unreachable) and sample.reference in last:  # what is done needs it no more
@@ -118,7 +116,11 @@ def plan_generation(
             row = BadRow(sample.row, sample.id, str(reference), sample.inputs(), "reference")
             (unread if isinstance(reference, Transient) else bad).append(row)
             continue
-        task = keying.task(sample, *reference)
+        try:
+            task = keying.task(sample, *reference)
+        except UserError as problem:  # a strategy that the pair does not have, a file that does not open
+            bad.append(BadRow(sample.row, sample.id, str(problem), sample.inputs(), "settings"))
+            continue
         twin = tasks.setdefault(task.key, task)
         if twin is not task:
             first = twin.payload.sample
@@ -252,47 +254,3 @@ def _last_hashed(known: Iterable[Entry]) -> dict[str, tuple[str, str]]:
     return {
         entry.reference: (entry.sha256, entry.version or "") for entry in known if entry.ok and entry.sha256
     }
-
-
-class _Keying:
-    """A namer of samples; settings that repeat from row to row are worked out once."""
-
-    def __init__(self, settings: RunSettings, spec: PairSpec) -> None:
-        self.settings, self.spec, self.weights = settings, spec, spec.weights()
-        self.known: dict[str, tuple[EchoConfig, str, dict[str, Any]]] = {}
-        self.motions: dict[tuple[str, Window, str], str] = {}
-
-    def task(self, sample: Sample, sha256: str, version: str) -> Task:
-        asked = json.dumps(sample.overrides, sort_keys=True) if sample.overrides else ""
-        config, config_digest, inversion = self._config(asked, sample.overrides)
-        motion = self.motions.get((sha256, sample.window, asked))
-        if motion is None:
-            motion = self.motions[sha256, sample.window, asked] = motion_key(
-                sha256,
-                window=dataclasses.asdict(sample.window),
-                frames=self.spec.frames,
-                height=self.spec.height,
-                width=self.spec.width,
-                fit=self.settings.fit,
-                inversion=inversion,
-                pair=self.spec.name,
-                weights=self.weights,
-            )
-        key = sample_key(
-            motion,
-            prompt=sample.prompt,
-            negative_prompt=sample.negative_prompt,
-            seed=sample.seed,
-            settings_digest=config_digest,
-            dtype=self.settings.dtype,
-        )
-        return Task(key, motion, MakeSample(sample, sha256, version, motion, config))
-
-    def _config(self, asked: str, overrides: Mapping[str, Any]) -> tuple[EchoConfig, str, dict[str, Any]]:
-        if asked not in self.known:
-            config = self.settings.echo.updated(overrides)
-            values: Any = keyed(config.to_dict())
-            if self.settings.gate:
-                values = [values, self.settings.gate]
-            self.known[asked] = config, digest(values), keyed(config.reference.to_dict())
-        return self.known[asked]

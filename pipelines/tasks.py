@@ -92,6 +92,7 @@ class StageSpec:
 # In the order a sample goes through them: those that need models, then those that do not.
 STAGES = (
     StageSpec("invert", needs_models=True, shared=True),
+    StageSpec("train", needs_models=True, shared=True),
     StageSpec("generate", needs_models=True, makes_film=True),
     StageSpec("publish", takes_film=True),
     StageSpec("score"),

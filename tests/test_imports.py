@@ -26,6 +26,7 @@ LAYERS = (
     ("guidance", "adaptive", "video"),
     ("models", "manifest", "report"),
     ("inversion", "metrics"),
+    ("carrying",),
     ("teacher", "gate", "calibrate"),
     ("echo",),
     ("make",),

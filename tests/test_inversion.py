@@ -185,7 +185,7 @@ def test_a_motion_serves_the_settings_that_it_was_made_with(
         with pytest.raises(UserError, match=words):
             Maker(pair).make(given, "one", 1, other)
     with pytest.raises(UserError, match=words):
-        alone(pair, Motion.stack([motion], "cpu"), *torch.zeros(2, 1, 5, tiny.WIDTH), [1], other, 2)
+        alone(pair, Motion.stack([motion], "cpu"), *torch.zeros(2, 1, 5, tiny.WIDTH), [1], other, print)
 
 
 def test_a_motion_serves_the_pair_that_it_was_made_with(pair, motion: Motion) -> None:

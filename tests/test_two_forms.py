@@ -4,6 +4,7 @@ Both are told the same times, at which noise and signal stand in the same ratio;
 other's divided by alpha + sigma. Everything is in float64, so what differs is a mistake.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -13,7 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from motionecho.config import EchoConfig
-from motionecho.denoiser import Energy, Look, Probe, Tap, Target, clean, eager_look, observe, probing
+from motionecho.denoiser import (
+    Denoiser,
+    Energy,
+    Look,
+    Probe,
+    Tap,
+    Target,
+    clean,
+    eager_look,
+    observe,
+    probing,
+)
 from motionecho.echo import echo
 from motionecho.guidance.motionclone import Top1Attention
 from motionecho.guidance.steering import Update, stack
@@ -81,12 +93,14 @@ class Form:
     answer: Literal["eps", "flow"]
     grid: Grid
     noise: Literal["fresh", "predicted"] = "fresh"
-    layers: tuple[str, ...] = (TAP.layer,)
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"motionclone": (TAP.layer,)})
+    transformers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    over_time: tuple[str, ...] = ()
     passes: int = 1
     answers: list[Tensor] = field(default_factory=list)
 
     def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
-        with probing(probe, self.layers):
+        with probing(probe, {"time_attention": self.layers["motionclone"]}):
             eps = self.network(z / length(at), text, probe)
         out = eps if self.answer == "eps" else (eps - z) / at.alpha  # which is eps - x0
         x0 = clean(self.answer, z, out, at)
@@ -97,6 +111,12 @@ class Form:
         self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
     ) -> Look:
         return eager_look(self, z, at, text, energy, target, gradient)
+
+    def shrinks(self, layer: str) -> int:
+        return 1
+
+    def conditional(self, text: Tensor) -> tuple[Denoiser, Tensor]:
+        return self, text
 
     def weight(self, name: str) -> Tensor:
         return self.network.mix

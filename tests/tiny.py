@@ -10,7 +10,7 @@ from motionecho.config import EchoConfig
 from motionecho.denoiser import Answer, Denoiser
 from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.codec import FramewiseCodec
-from motionecho.models.pair import ModelPair
+from motionecho.models.pair import ModelPair, Role
 from motionecho.models.registry import pair_spec
 from motionecho.schedules import Discrete, Grid, Schedule, consistency, uniform
 
@@ -61,7 +61,7 @@ def denoiser(
     noise: Literal["fresh", "predicted"] = "fresh",
     bounded: bool = False,
 ) -> MotionUNet:
-    return MotionUNet(unet(seed), grid or uniform(SCHEDULE), LAYERS, answer, noise, bounded)
+    return MotionUNet(unet(seed), grid or uniform(SCHEDULE), {"motionclone": LAYERS}, answer, noise, bounded)
 
 
 def pair(
@@ -88,4 +88,6 @@ def pair(
     cpu = torch.device("cpu")
     student = student or denoiser(1, consistency(50), bounded=True)
     codec = FramewiseCodec(vae.eval(), 0.0, 1.0, spec, cpu)
-    return ModelPair(spec, schedule, student, teacher or denoiser(2), codec, tokens, text, cpu)
+    networks: dict[Role, Denoiser] = {"student": student, "teacher": teacher or denoiser(2)}
+    both = networks["student"], networks["teacher"]
+    return ModelPair(spec, schedule, *both, codec, tokens, text, cpu, networks.__getitem__)

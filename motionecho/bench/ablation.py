@@ -9,7 +9,7 @@ never saw), prompts ask for shape and colour couples that training left out.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 from motionecho.config import EchoConfig
 from motionecho.echo import echo
 from motionecho.guidance.strategy import strategy_of
-from motionecho.inversion import Motion, inversion
+from motionecho.inversion import Motion, adapters, inversion
 from motionecho.metrics.protocol import Item, Metric
 from motionecho.models.pair import ModelPair
 from motionecho.models.toy.settings import JUDGE
@@ -69,6 +69,7 @@ class AblationSet:
     motion: Motion
     text: Tensor
     null: Tensor
+    training_s: float  # of each reference
 
     @classmethod
     def draw(cls, pair: ModelPair, n: int, split: str, config: EchoConfig) -> "AblationSet":
@@ -86,12 +87,19 @@ class AblationSet:
         )
         parts = zip(inverted, student, teacher, strict=True)
         motions = [Motion(*each, reference, pair.spec.name) for each in parts]
-        motion = Motion.stack(motions, pair.device)
-        return cls(pair, scenes, clips, prompts, motion, pair.encode_text(prompts), null)
+        motion, seconds = Motion.stack(motions, pair.device), 0.0
+        if reference.trains:  # all beside each other, to the end that each would come to alone
+            began = time.perf_counter()
+            text = pair.encode_text(captions(scenes, texture=False))
+            trained = adapters(pair, z0, text, reference)
+            seconds = (time.perf_counter() - began) / n
+            motion = replace(
+                motion,
+                **{role: replace(getattr(motion, role), adapter=its) for role, its in trained.items()},
+            )
+        return cls(pair, scenes, clips, prompts, motion, pair.encode_text(prompts), null, seconds)
 
-    def sample(
-        self, config: EchoConfig, seed: int, teacher_only: int | None = None
-    ) -> tuple[Tensor, list[Trace]]:
+    def sample(self, config: EchoConfig, seed: int) -> tuple[Tensor, list[Trace]]:
         """Sample latents [n, c, f, h, w] of every pair with the noise of `seed`; return them and traces."""
         traces = [Trace() for _ in self.prompts]
 
@@ -100,12 +108,8 @@ class AblationSet:
                 trace.steps.append(line)
 
         seeds = [1000 * seed + k for k in range(len(self.prompts))]
-        if teacher_only is None:
-            z0 = echo(self.pair, self.motion, self.text, self.null, seeds, config, record)
-        else:
-            z0, log = alone(self.pair, self.motion, self.text, self.null, seeds, config, teacher_only)
-            for lines in log:
-                record(lines)
+        method = alone if config.sampling.method == "teacher" else echo
+        z0 = method(self.pair, self.motion, self.text, self.null, seeds, config, record)
         return z0, traces
 
     def score(
@@ -141,23 +145,25 @@ class AblationSet:
         return rows
 
 
-def settings_of(pair: ModelPair, row: Row) -> tuple[EchoConfig, int | None]:
-    """Return the config of a table row, and the steps of the teacher alone where the row is that."""
+def settings_of(pair: ModelPair, row: Row) -> EchoConfig:
+    """Return the config of a table row."""
     changes = dict(row)
     only, preset = changes.pop("teacher_only", None), changes.pop("preset", None)
-    if only is not None:
-        # the same total displacement over any number of steps; guided over the first four fifths
-        changes = {"guided_fraction": 0.8, "teacher_strength": 1.25 / only} | changes
-    return pair.spec.config(preset, changes), only
+    if only is not None:  # the same total displacement over any number of steps
+        changes |= {"method": "teacher", "teacher_grid_steps": only, "teacher_strength": 1.25 / only}
+    return pair.spec.config(preset, changes)
 
 
 def measure(task: AblationSet, row: Row, seeds: int, tracked: Metric | None = None) -> list[dict[str, Any]]:
     """Run one row for every seed: per-sample scores as flat dicts."""
-    config, only = settings_of(task.pair, row)
+    config = settings_of(task.pair, row)
     samples = []
     for seed in range(seeds):
         began = time.perf_counter()
-        z0, traces = task.sample(config, seed, only)
+        z0, traces = task.sample(config, seed)
         seconds = (time.perf_counter() - began) / len(traces)
-        samples += [{"seed": seed, "seconds": seconds} | s for s in task.score(z0, traces, tracked)]
+        samples += [
+            {"seed": seed, "seconds": seconds, "training": task.training_s} | s
+            for s in task.score(z0, traces, tracked)
+        ]
     return samples

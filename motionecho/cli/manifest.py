@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,9 +13,10 @@ from motionecho.cli.findings import Findings, Problem
 from motionecho.cli.manifest_build import build
 from motionecho.cli.options import FitOption, JsonOption, ManifestArgument, PairOption, SettingsOptions
 from motionecho.cli.printing import count, put, put_json, say, table
-from motionecho.errors import BadSample, MotionEchoError, NotThere
+from motionecho.errors import BadSample, MotionEchoError, NotThere, UserError
 
 if TYPE_CHECKING:
+    from motionecho.cli.settings import Resolved
     from motionecho.manifest import Sample
     from motionecho.models.registry import PairSpec
     from motionecho.video import VideoInfo
@@ -50,12 +52,15 @@ def validate(
         )
         of_clip = dict(zip(clips, remarks, strict=True))
     texts: dict[str, tuple[str, str] | None] = {}
+    asked: dict[str, str | None] = {}
     for sample in samples:
         remark = of_clip[sample.reference, sample.window]
         if remark:
             found.add(Problem(sample.row, sample.id, remark[0], "reference", sample.reference, remark[1]))
         for problem in unread_words(sample, resolved.spec, texts):
             found.add(problem)
+        if why := refused(sample, resolved, asked):
+            found.add(Problem(sample.row, sample.id, "error", None, None, why))
     for problem in repeats(samples):
         found.add(problem)
     if json:
@@ -83,6 +88,20 @@ def clip_remark(sample: "Sample", spec: "PairSpec", fit: str) -> tuple[str, str]
         return "error", f"{problem}{'; mend the path, or leave the row out' if gone else ''}"
     remarks = [*clip.remarks, *outside_envelope(clip.info, clip.indices, spec)]
     return ("warning", "; ".join(remarks)) if remarks else None
+
+
+def refused(sample: "Sample", resolved: "Resolved", known: dict[str, str | None]) -> str | None:
+    """Say why the pair cannot do as a row's settings ask, None where it can; `known` are answers so far."""
+    from pipelines.keying import kept_of
+
+    asked = dumps(sample.overrides, sort_keys=True)
+    if asked not in known:
+        try:
+            kept_of(resolved.spec.updated(resolved.settings.echo, sample.overrides).reference)
+            known[asked] = None
+        except UserError as problem:
+            known[asked] = str(problem)
+    return known[asked]
 
 
 def outside_envelope(info: "VideoInfo", indices: tuple[int, ...], spec: "PairSpec") -> Iterator[str]:

@@ -34,12 +34,14 @@ def list_(json: JsonOption = False) -> None:
 @app.command(no_args_is_help=True)
 def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = False) -> None:
     """Show one pair: size, licence, weights with their sha256 where known, presets and default settings."""
+    from motionecho.config import STRATEGIES
     from motionecho.models.registry import pair_spec
 
     spec = pair_spec(name, tuple(weights or ()))
     facts = _describe(spec)
     if json:
-        put_json(**facts, layers=list(spec.layers), defaults=spec.defaults.to_dict())
+        layers = {word: list(its) for word, its in spec.layers.items()}
+        put_json(**facts, layers=layers, defaults=spec.defaults.to_dict())
         return
     put(f"{spec.name}: {spec.summary}")
     put(f"licence   {spec.licence}")
@@ -50,8 +52,10 @@ def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = F
         put(f"weights   {facts['missing']}")
     for component, sha256 in facts["weights"].items():
         put(f"weights   {component:<10} sha256 {sha256 or 'not computed yet; `models pull` does it'}")
-    for layer in spec.layers:
-        put(f"guided    {layer}")
+    for word in (word for word in STRATEGIES if word not in spec.lacks):
+        own = spec.layers.get(word, ())
+        put(f"strategy  {word:<20} {', '.join(own) if own else 'trains on the layers over time'}")
+    put(f"methods   {', '.join(spec.methods)}")
     for preset, changes in spec.presets.items():
         put(f"preset    {preset:<20} {' '.join(f'{key}={value}' for key, value in changes.items())}")
     put("settings  motionecho config show --explain --pair " + spec.name)

@@ -44,6 +44,17 @@ PairOption = Annotated[
 PresetOption = Annotated[
     str | None, typer.Option("--preset", help="Named settings; see `motionecho models show PAIR`.")
 ]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option("--strategy", help="What of the motion is followed, and how. [default: motionclone]"),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        help="Who samples: motionecho, student, guided-student, teacher or structure. [default: motionecho]",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One setting, by name or symbol; repeatable."),
@@ -105,6 +116,8 @@ class SettingsOptions:
 
     pair: PairOption = None
     preset: PresetOption = None
+    strategy: StrategyOption = None
+    method: MethodOption = None
     changes: SetOption = None
     config: ConfigOption = None
     fit: FitOption = None

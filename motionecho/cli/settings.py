@@ -71,7 +71,8 @@ def resolve(
     spec = pair_spec(options.pair or file.pair or "toy", tuple(placement.weights or file.weights or ()))
     preset = options.preset or file.preset
     from_file = {resolve_name(str(name)): value for name, value in file.echo.items()}
-    from_options = parse_changes(options.changes or ())
+    words = {"strategy": options.strategy, "method": options.method}
+    from_options = {name: word for name, word in words.items() if word} | parse_changes(options.changes or ())
     echo = spec.config(preset, from_file | from_options)
     usual = (spec.metrics or usual_metrics()) if file.metrics is None else file.metrics
     settings = RunSettings(
@@ -97,6 +98,10 @@ def resolve(
     sources = {
         name: f"pair {spec.name}" for name, value in spec.defaults.to_dict().items() if value != plain[name]
     }
+    together = f"strategy {echo.reference.strategy}, method {echo.sampling.method}"
+    own = spec.defaults.to_dict()
+    suited = spec.config(changes={"strategy": echo.reference.strategy, "method": echo.sampling.method})
+    sources |= {name: together for name, value in suited.to_dict().items() if value != own[name]}
     sources |= {resolve_name(name): f"preset {preset}" for name in (spec.presets[preset] if preset else {})}
     sources |= dict.fromkeys(from_file, f"{options.config}") | dict.fromkeys(from_options, "--set")
     return Resolved(settings, spec, {name: sources.get(name, "default") for name in EchoConfig.names()})

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from motionecho.config import ReferenceSettings
 from motionecho.denoiser import Denoiser, Probe, Tap, Target
-from motionecho.guidance.strategy import Strategy
+from motionecho.guidance.strategy import Strategy, layers_of
 
 LOSS_UNIT = 2000.0  # of reported losses and thresholds, whatever the strength
 
@@ -60,4 +60,9 @@ class Top1Attention:
 
 def strategy(denoiser: Denoiser, reference: ReferenceSettings) -> Strategy:
     """MotionClone on a network: the layers that settings name, else the pair's own."""
-    return Strategy(Top1Attention(reference.layers or denoiser.layers, float(reference.reference_timestep)))
+    return Strategy(Top1Attention(layers_of(denoiser, reference), float(reference.reference_timestep)))
+
+
+def monitor(denoiser: Denoiser, reference: ReferenceSettings) -> Top1Attention:
+    """Make the energy on the pair's own layers, for strategies that have none of their own."""
+    return Top1Attention(denoiser.layers["motionclone"], float(reference.reference_timestep))

@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from motionecho.config import GuidanceSettings
 from motionecho.denoiser import Ask, Denoiser, Energy, Prediction, Target
 from motionecho.device import to_cpu_later, to_device_of
-from motionecho.schedules import Level
+from motionecho.schedules import Level, eps_of
 
 # Gradients are about 1e-6 at the maps of a full-size network, which float16 loses: they travel through the
 # network times a power of two, which is exact, and so changes no bit in float32.
@@ -38,7 +39,7 @@ class Shift:
         forwards = torch.full((len(z),), denoiser.passes)
         if not ask.watch and ask.strength == 0:
             x0 = denoiser.x0(z, at, text)
-            return Prediction(x0, x0, None, None, forwards, torch.zeros_like(forwards))
+            return Prediction(x0, x0, eps_of(z, x0, at), None, None, forwards, torch.zeros_like(forwards))
         look = denoiser.look(z, at, text, energy, target, gradient=ask.strength > 0)
         loss = to_cpu_later(look.loss)
         gradient, wanted = None, torch.zeros(len(z), dtype=torch.bool)
@@ -55,7 +56,49 @@ class Shift:
                 x0 = look.x0 - at.sigma * steepness(at) * shift
             else:
                 nudge = -at.sigma * shift
-        return Prediction(x0, look.x0, nudge, loss() * energy.unit, forwards, wanted.long())
+        eps = eps_of(z, look.x0, at)
+        return Prediction(x0, look.x0, eps, nudge, loss() * energy.unit, forwards, wanted.long())
+
+
+@dataclass(frozen=True)
+class Descend:
+    """DMT's steering: `steps` of Adam on the latent at the rate of the strength, then a new prediction.
+
+    Each step is along the gradient of one look, of the conditional branch alone. A sample that is not guided
+    stays where it is, to the bit.
+    """
+
+    steps: int
+
+    def __call__(
+        self, denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, ask: Ask
+    ) -> Prediction:
+        first = Shift("x0", "raw")(
+            denoiser, z, at, text, energy, target, Ask(ask.watch or ask.strength > 0, above=ask.above)
+        )
+        if ask.strength == 0 or first.loss is None:
+            return first
+        wanted = torch.ones(len(z), dtype=torch.bool) if ask.above is None else first.loss >= ask.above
+        if not bool(wanted.any()):
+            return first
+        weights = to_device_of(z, wanted * LIFT)
+        branch, own = denoiser.conditional(text)
+        moved = z.detach().clone()
+        adam = torch.optim.Adam([moved], lr=ask.strength)
+        for _ in range(self.steps):
+            moved.grad = branch.look(moved, at, own, energy, target).gradient(weights) / LIFT
+            adam.step()
+        x0 = denoiser.x0(moved.detach(), at, text)
+        forwards = first.forwards + wanted * (self.steps * branch.passes + denoiser.passes)
+        eps, nudge = eps_of(moved, x0, at), None
+        return Prediction(x0, first.plain, eps, nudge, first.loss, forwards, wanted * self.steps)
+
+
+def steer_of(guidance: GuidanceSettings, update: Update) -> Shift | Descend:
+    """Return the steering that settings ask for, in the form `update` where it is a shift."""
+    if guidance.steer == "descent":
+        return Descend(guidance.descent_steps)
+    return Shift(update, guidance.gradient)
 
 
 def steepness(at: Level) -> float:

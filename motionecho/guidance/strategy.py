@@ -9,10 +9,10 @@ from torch import Tensor
 from motionecho.config import STRATEGIES, ReferenceSettings
 from motionecho.denoiser import Denoiser, Energy, Target, observe
 from motionecho.errors import UserError
+from motionecho.guidance.carrier import Adapter
+from motionecho.guidance.training import Recipe
 from motionecho.noise import noise
 from motionecho.schedules import Schedule, renoise
-
-Adapter = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,13 @@ class Carried:
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to follow a motion. One that keeps something else of a reference has a `prepare` of its own."""
+    """A way to follow a motion: an energy to compare by and, where it trains on each reference, its recipe.
+
+    One that keeps something else of a reference has a `prepare` of its own.
+    """
 
     energy: Energy
+    recipe: Recipe | None = None
 
     def prepare(self, denoiser: Denoiser, schedule: Schedule, z0: Tensor, null: Tensor) -> Carried:
         """Look at clean latents z0 [1, c, f, h, w] under the empty prompt, at every time the energy names.
@@ -54,3 +58,13 @@ def strategy_of(denoiser: Denoiser, reference: ReferenceSettings) -> Strategy:
     make: Callable[[Denoiser, ReferenceSettings], Strategy]
     make = getattr(importlib.import_module(module), function)
     return make(denoiser, reference)
+
+
+def layers_of(denoiser: Denoiser, reference: ReferenceSettings) -> tuple[str, ...]:
+    """Return the layers that settings name, else the pair's own for the strategy; UserError on none."""
+    own = denoiser.layers.get(reference.strategy, ())
+    if not (reference.layers or own):
+        raise UserError(
+            f'strategy "{reference.strategy}" has no layers of its own on this pair: name `layers`'
+        )
+    return reference.layers or own

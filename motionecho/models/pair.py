@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from motionecho.denoiser import Denoiser
 from motionecho.models.codec import Codec
 from motionecho.models.spec import PairSpec
 from motionecho.schedules import Schedule
+
+Role = Literal["student", "teacher"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class ModelPair:
     tokens: Callable[[list[str]], Tensor]  # ids on the CPU; raises BadSample on what it cannot read
     text: Callable[[Tensor], Tensor]  # states of ids on the device
     device: torch.device
+    plain: Callable[[Role], Denoiser]  # one that is neither fused nor recorded, of the same weights
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Tensor:

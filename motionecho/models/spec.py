@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from motionecho.config import EchoConfig
+from motionecho.config import STRATEGIES, EchoConfig, resolve_name
 from motionecho.errors import UserError, nearest
 from motionecho.models.weights.sources import Published, WeightPlace, file_sha256, known_sha256
 from motionecho.runs.places import Place, opened
 from motionecho.runs.urls import told
 
 WEIGHTS_VARIABLE, RANDOM = "MOTIONECHO_WEIGHTS", "random"
+Settings = Mapping[str, Any]
 OVERRIDE = re.compile(r"([\w-]+)=(.+)")
 
 
@@ -37,7 +38,12 @@ class PairSpec:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     parts: Mapping[str, Published] = field(default_factory=dict)
-    layers: tuple[str, ...] = ()  # that motion guidance reads unless settings name others
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # that each strategy reads
+    lacks: tuple[str, ...] = ()  # strategies that it cannot run
+    strategies: Mapping[str, Settings] = field(default_factory=dict)  # the settings that each goes best with
+    methods: Mapping[str, Mapping[str, Settings]] = field(  # likewise, of every strategy ("") or one
+        default_factory=lambda: {"motionecho": {}}
+    )
     distilled_for: int | None = None  # the one number of student steps that its weights are made for
     metrics: tuple[str, ...] = ()  # that say something of its videos, where the usual ones do not
     prompt_check: str | None = None  # "module:function", raises BadSample; its module imports no torch
@@ -103,8 +109,37 @@ class PairSpec:
         if preset is not None and preset not in self.presets:
             raise UserError(f'pair {self.name} has no preset "{preset}"{nearest(preset, self.presets)}; '
                             f"it has {', '.join(self.presets)}")  # fmt: skip
-        config = self.defaults.updated(dict(self.presets[preset]) if preset else {})
-        return config.updated(dict(changes or {}))
+        changed = dict(self.presets[preset]) if preset else {}
+        return self.updated(self.defaults, changed | {resolve_name(k): v for k, v in (changes or {}).items()})
+
+    def updated(self, config: EchoConfig, changes: Mapping[str, Any]) -> EchoConfig:
+        """Return settings with changes; another strategy or method brings what goes best with it first.
+
+        Raises UserError on unknown names and values, and on a strategy or method that the pair does not have.
+        """
+        asked = config.updated(changes)
+        word, method = asked.reference.strategy, asked.sampling.method
+        strategies = [each for each in STRATEGIES if each not in self.lacks]
+        for kind, name, known in (("strategy", word, strategies), ("method", method, [*self.methods])):
+            if name not in known:
+                hint = nearest(name, known)
+                raise UserError(f'pair {self.name} has no {kind} "{name}"{hint}; it has {", ".join(known)}')
+        if told(place := asked.reference.motion_lora) != place:
+            raise UserError(
+                f'motion_lora "{told(place)}" holds a login or a signature, which settings do not keep: '
+                "name a file, or a place whose credentials come from the environment"
+            )
+        if (word, method) == (config.reference.strategy, config.sampling.method):
+            return asked
+        of_methods = (its for each in self.methods.values() for its in each.values())
+        touched = {name for its in (*self.strategies.values(), *of_methods) for name in its}
+        best = {name: value for name, value in self.defaults.to_dict().items() if name in touched}
+        for its in (
+            self.strategies.get(word, {}),
+            *(self.methods[method].get(each, {}) for each in ("", word)),
+        ):
+            best |= its
+        return config.updated(best | dict(changes))
 
     def _located(self, fetch: bool) -> dict[str, Path]:
         located = dict(self.files)

@@ -12,7 +12,15 @@ from typing import Any
 CODE_EPOCH = 5  # raised by hand when a change of code changes latents: every older key is then history
 KEY_LENGTH = 32  # 128 bits in hex: short enough to read, beyond any chance of collision
 
-LATER = {"background": "black"}  # settings that are newer than the epoch, by their defaults
+# Settings that are newer than the epoch, by their defaults.
+LATER: dict[str, Any] = {
+    "background": "black", "method": "motionecho", "initial_noise": "blend", "motion_strength": 1.0,
+    "steer": "shift", "descent_steps": 5, "adapter_scale": 1.0, "adapter_on": "both",
+    "embedding_mode": "difference",
+    "restart": False, "channel_share": 0.04, "reference_prompt": "", "trainer": "teacher", "train_steps": 150,
+    "train_rate": 5e-4, "spatial_rate": 5e-4, "spatial_path": "frame", "lora_rank": 32, "lora_layers": "all",
+    "lora_dropout": 0.1, "motion_lora": "",
+}  # fmt: skip
 
 
 def keyed(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The work on one sample as plain callables that know nothing of Ray: Invert, Generate, Publish, Score.
+"""The work on one sample as plain callables without Ray: Invert, Train, Generate, Publish, Score.
 
 Each takes a Task and returns a small dict (URIs, digests, numbers) that becomes part of the sample's record.
 They read from and write to the store, so any of them may run in any process, and run again; Generate alone
@@ -37,7 +37,7 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
     if any(stage.needs_models for stage in STAGES if stage.name in names):
         _ = common.maker
     makers: dict[str, Callable[[Common], Callable[..., Any]]]
-    makers = {"invert": Invert, "generate": Generate, "publish": Publish, "score": Score}
+    makers = {"invert": Invert, "train": Train, "generate": Generate, "publish": Publish, "score": Score}
     stages = {name: makers[name](common) for name in names}
     stages["prefetch"] = partial(common.prefetch, names)
     if "generate" in names:
@@ -102,7 +102,7 @@ class Common:
         asked: MakeSample = task.payload
         uri = self.store.motion_uri(asked.motion_key)
         with suppress(Exception):
-            if "invert" in names or "score" in names:
+            if "invert" in names or "train" in names or "score" in names:
                 self.reference(asked)
         with suppress(Exception):
             if "generate" in names and self.store.exists(uri):
@@ -110,7 +110,12 @@ class Common:
 
 
 class Invert:
-    """A stage from reference clip to motion, once per distinct reference: later samples find it stored."""
+    """A stage from reference clip to motion, once per distinct reference: later samples find it stored.
+
+    Strategies that train on the reference leave it to the next stage, whose time is then told apart.
+    """
+
+    trains = False
 
     def __init__(self, common: Common) -> None:
         self.common = common
@@ -118,11 +123,22 @@ class Invert:
     def __call__(self, task: Task) -> dict[str, Any]:
         common = self.common
         asked: MakeSample = task.payload
+        if asked.config.reference.trains != self.trains:
+            return {}
         uri = common.store.motion_uri(asked.motion_key)
         if common.motions.has(asked.motion_key) or common.store.exists(uri):
             return {"motion": Blob(uri)}
         motion, clip = common.invert(asked, common.store.share_blob)[1], common.reference(asked)
         return {"motion": motion, "warnings": clip.remarks}
+
+
+class Train(Invert):
+    """A stage from reference clip to a motion with what was trained on it, once per distinct reference.
+
+    One whose worker is killed begins again, to the same bits.
+    """
+
+    trains = True
 
 
 class Generate:

@@ -83,7 +83,8 @@ class Worker:
             except Exception as problem:
                 return failure_of(problem, name), None
             inner = {f"{name}_{lap}": value for lap, value in part.pop("seconds", {}).items()}
-            result["seconds"] |= {name: round(time.perf_counter() - began, 4)} | inner
+            if part or inner:  # of a stage that has nothing to do for this task, nothing is told
+                result["seconds"] |= {name: round(time.perf_counter() - began, 4)} | inner
             result |= part
             if "video" in part:
                 task = replace(task, video=part["video"].uri)

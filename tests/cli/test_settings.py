@@ -88,7 +88,13 @@ OTHER_ECHO = {
     "teacher_grid": "interval", "teacher_grid_steps": 31, "renoise_position": 0.6, "renoise": "predicted",
     "endpoint_guidance": False, "activation": "always", "threshold_unit": "first_loss",
     "activation_threshold": 0.9, "truncation_threshold": 0.8, "window": 3, "window_includes_current": False,
-    "teacher_max_steps": 6, "inversion_steps": 17, "inversion_evaluate_at": "source",
+    "teacher_max_steps": 6, "inversion_steps": 17, "inversion_evaluate_at": "source", "method": "teacher",
+    "initial_noise": "low_frequencies", "motion_strength": 0.5, "steer": "descent", "descent_steps": 4,
+    "adapter_scale": 0.6, "adapter_on": "student", "embedding_mode": "none", "restart": True,
+    "channel_share": 0.2, "reference_prompt": "a car", "trainer": "each", "train_steps": 7,
+    "train_rate": 0.01,
+    "spatial_rate": 0.02, "spatial_path": "still", "lora_rank": 3, "lora_layers": "qkv", "lora_dropout": 0.2,
+    "motion_lora": "factors.safetensors",
 }  # fmt: skip
 OTHERWISE = RunSettings.from_dict(
     {

@@ -114,7 +114,7 @@ def test_hooks_read_what_the_network_computes(pair: ModelPair) -> None:
     """The page's two wrappers of one network answer alike, watched or not."""
     network = of(LOADING).networks(pair.spec.files)["teacher"]()
     hooked: Denoiser = of(HOOKED).Hooked(network, uniform(pair.schedule), pair.spec.layers)
-    energy = Top1Attention(pair.spec.layers, 400.0)
+    energy = Top1Attention(pair.spec.layers["motionclone"], 400.0)
     generator = torch.Generator().manual_seed(1)
     z, reference = torch.randn(2, 1, *pair.codec.shape, generator=generator)
     text, at, then = pair.encode_text([PROMPT]), pair.schedule.at(500), pair.schedule.at(400)
@@ -127,7 +127,7 @@ def test_hooks_read_what_the_network_computes(pair: ModelPair) -> None:
     torch.testing.assert_close(ours.loss, theirs.loss)
     gradients = [look.gradient(torch.ones(1)).flatten() for look in (ours, theirs)]
     assert torch.cosine_similarity(*gradients, dim=0) > 0.9999
-    name = f"{pair.spec.layers[0]}.to_q"
+    name = f"{pair.spec.layers['motionclone'][0]}.to_q"
     assert torch.equal(hooked.weight(name), pair.teacher.weight(name))
 
 

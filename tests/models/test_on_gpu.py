@@ -80,7 +80,7 @@ def drawn(family: Family, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def motion(denoiser: Denoiser, family: Family, reference: Tensor, text: Tensor) -> tuple[Energy, Target]:
-    energy = Top1Attention(denoiser.layers, 400.0)
+    energy = Top1Attention(denoiser.layers["motionclone"], 400.0)
     probe = observe(denoiser, reference, family.schedule.at(400), text, energy.taps)
     return energy, stack([energy.target(probe)])
 
@@ -216,7 +216,7 @@ def test_recorded_passes_compute_with_what_is_written_to_a_weight(family: Family
     at = family.schedule.at(600)
     with torch.no_grad():
         before = fast.x0(z, at, text)
-        fast.weight(f"{fast.layers[-1]}.to_v").neg_()
+        fast.weight(f"{fast.layers['motionclone'][-1]}.to_v").neg_()
         after, expected = fast.x0(z, at, text), eager.x0(z, at, text)
     assert not torch.equal(after, before)
     assert (after - expected).norm() <= 1e-2 * expected.norm()
@@ -225,7 +225,7 @@ def test_recorded_passes_compute_with_what_is_written_to_a_weight(family: Family
 def test_what_is_written_to_a_weight_is_gone_once_another_network_has_had_the_berth() -> None:
     pair = load_pair("toy", Placement(device="cuda", offload=True))
     student, teacher, at = pair.student, pair.teacher, pair.schedule.at(500)
-    name = f"{student.layers[0]}.to_v"
+    name = f"{student.layers['motionclone'][0]}.to_v"
     z = torch.randn(1, 4, 16, 8, 8, generator=torch.Generator().manual_seed(1)).to("cuda")
     text = pair.encode_text(["a red star"])
     with torch.no_grad():

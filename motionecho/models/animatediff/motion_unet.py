@@ -1,26 +1,34 @@
 """diffusers' UNetMotionModel (AnimateDiff's architecture) wrapped as a denoiser that can be probed."""
 
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from diffusers import UNetMotionModel
 from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from motionecho.denoiser import (
     Answer,
-    Energy,
-    Look,
+    Eager,
+    Kind,
     Probe,
     Tap,
-    Target,
     clean,
-    eager_look,
     layer_weight,
     probing,
 )
 from motionecho.schedules import Grid, Level, boundary
+
+# what shows its output as features, beside the second convolution of a residual block
+FEATURED = (AnimateDiffTransformer3D, ResnetBlock2D, Upsample2D)
 
 
 class _TemporalAttention:
@@ -59,8 +67,8 @@ class _TemporalAttention:
         return mixed.transpose(1, 2).flatten(2)
 
 
-class MotionUNet:
-    """A denoiser; `layers` are the layers guided by default, named as modules of the network.
+class MotionUNet(Eager):
+    """A denoiser; `layers` are the layers that each strategy reads, named as modules of the network.
 
     `answer` is what its output means. A consistency student's prediction is its input at t = 0 (`boundary`).
     """
@@ -71,7 +79,7 @@ class MotionUNet:
         self,
         network: UNetMotionModel,
         grid: Grid,
-        layers: tuple[str, ...],
+        layers: Mapping[str, tuple[str, ...]],
         answer: Answer = "eps",
         noise: Literal["fresh", "predicted"] = "fresh",
         bounded: bool = False,
@@ -82,28 +90,43 @@ class MotionUNet:
         self.batch = 0
         # kept by their public names, which fusing takes from the network
         self._linear = {name: layer for name, layer in network.named_modules() if _is_linear(layer)}
-        self._probeable = [
+        attentions = [
             n for n, m in network.named_modules() if "motion_modules" in n and isinstance(m, Attention)
         ]
-        for name in self._probeable:
+        for name in attentions:
             network.get_submodule(name).set_processor(_TemporalAttention(name, self))
+        shown = [n for n, m in network.named_modules() if isinstance(m, FEATURED) or n.endswith(".conv2")]
+        self._probeable: dict[Kind, list[str]] = {"time_attention": attentions, "features": shown}
+        kinds = {"temporal": AnimateDiffTransformer3D, "spatial": Transformer2DModel}
+        self.transformers = {
+            kind: tuple(n for n, m in network.named_modules() if isinstance(m, its))
+            for kind, its in kinds.items()
+        }
+        self.over_time = self.transformers["temporal"]
+        self.levels = len(network.down_blocks)
 
     def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
-        with probing(probe, self._probeable):
+        with probing(probe, self._probeable), ExitStack() as stack:
             self.probe, self.batch = probe, len(z)
-            try:
-                timestep = torch.as_tensor(at.t, device=z.device).expand(len(z))
-                context = text.to(self.network.dtype).repeat_interleave(z.shape[2], 0)
-                out = self.network(z.to(self.network.dtype), timestep, context).sample.float()
-            finally:
-                self.probe = None
+            stack.callback(setattr, self, "probe", None)
+            for tap in probe.taps if probe else ():
+                if tap.kind == "features":
+                    layer = self.network.get_submodule(tap.layer)
+                    stack.callback(layer.register_forward_hook(partial(self._show, tap)).remove)
+            timestep = torch.as_tensor(at.t, device=z.device).expand(len(z))
+            context = text.to(self.network.dtype).repeat_interleave(z.shape[2], 0)
+            out = self.network(z.to(self.network.dtype), timestep, context).sample.float()
             x0 = clean(self.answer, z, out, at)
             return boundary(z, x0, at) if self.bounded else x0
 
-    def look(
-        self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
-    ) -> Look:
-        return eager_look(self, z, at, text, energy, target, gradient)
+    def _show(self, tap: Tap, layer: nn.Module, inputs: object, out: Tensor) -> None:
+        if self.probe is not None:
+            self.probe.show(tap, out.unflatten(0, (self.batch, -1)))
+
+    def shrinks(self, layer: str) -> int:
+        level = {"down_blocks": lambda k: k, "up_blocks": lambda k: self.levels - 1 - k}
+        where, k = layer.split(".")[:2]
+        return 2 ** (level[where](int(k)) if where in level else self.levels - 1)
 
     def weight(self, name: str) -> Tensor:
         return layer_weight(self._linear.get(name), name, self._linear)

@@ -13,7 +13,7 @@ from motionecho.models.animatediff.fused import fused
 from motionecho.models.animatediff.loading import load_motion_unet, load_vae
 from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.codec import FramewiseCodec
-from motionecho.models.pair import ModelPair
+from motionecho.models.pair import ModelPair, Role
 from motionecho.models.spec import PairSpec
 from motionecho.models.speed import vae as fast_vae
 from motionecho.models.speed.graphs import recorded
@@ -58,23 +58,30 @@ def assemble(spec: PairSpec, files: Files, placement: Placement, dtype: torch.dt
     def placed(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(home, dtype, memory_format=last if tensor.ndim == 4 else torch.preserve_format)
 
-    # as tensors, for diffusers warns of casting a module; the base once, for both networks use it
-    state = {key: {name: placed(t) for name, t in its.items()} for key, its in files.items()}
+    # as tensors, for diffusers warns of casting a module
+    def state(key: str) -> State:
+        return {name: placed(tensor) for name, tensor in files[key].items()}
 
-    def network(role: str, grid: Grid) -> MotionUNet:
-        unet = load_motion_unet(state["base/unet"], state[role])
-        denoiser = MotionUNet(unet, grid, spec.layers, noise="predicted")
-        if ops and not offload:
-            fused(unet, ops)
-        return denoiser
+    grids: dict[Role, Grid] = {"student": trailing, "teacher": uniform(SCHEDULE)}
 
-    student, teacher = network("student", trailing), network("teacher", uniform(SCHEDULE))
-    vae = load_vae(state["base/vae"])
+    def network(role: Role, base: State) -> MotionUNet:
+        return MotionUNet(load_motion_unet(base, state(role)), grids[role], spec.layers, noise="predicted")
+
+    @cache
+    def plain(role: Role) -> MotionUNet:
+        return network(role, state("base/unet"))
+
+    base = state("base/unet")  # once, for both networks use it
+    student, teacher = network("student", base), network("teacher", base)
+    if ops and not offload:
+        fused(student.network, ops)
+        fused(teacher.network, ops)
+    vae = load_vae(state("base/vae"))
     vae = fast_vae.fused(vae, ops) if ops and not offload else fast_vae.frame_by_frame(vae)
-    encoder = text.load_text(state["base/text"])
+    encoder = text.load_text(state("base/text"))
     encoder.tower.to(home)
     codec = FramewiseCodec(vae, 0.0, loading.LATENT_SCALE, spec, home)
-    pair = ModelPair(spec, SCHEDULE, student, teacher, codec, encoder.tokens, encoder, home)
+    pair = ModelPair(spec, SCHEDULE, student, teacher, codec, encoder.tokens, encoder, home, plain)
     if offload:
         return one_at_a_time(pair, codec, device, encoder.tower)
     return pair if placement.eager else recorded(pair, codec)

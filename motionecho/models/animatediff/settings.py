@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from motionecho.config import EchoConfig
 from motionecho.models.spec import PairSpec
+from motionecho.models.strategies import METHODS, PUBLISHED
 from motionecho.models.weights.sources import Published
 
 # the paper's thresholds are between 360 and 400 (delta_1, by motion) and 360 (delta_2)
@@ -14,9 +15,20 @@ PRESETS: dict[str, dict[str, object]] = {
     "guided-student": {"activation": "never"},
     "teacher-always": {"activation": "always"},
 }
-LAYERS = tuple(
-    f"up_blocks.1.motion_modules.{k}.transformer_blocks.0.attn{n}" for k in (0, 1, 2) for n in (1, 2)
-)
+LAYERS = {
+    "motionclone": tuple(
+        f"up_blocks.1.motion_modules.{k}.transformer_blocks.0.attn{n}" for k in (0, 1, 2) for n in (1, 2)
+    ),
+    "dmt": ("up_blocks.1.resnets.1.conv2", "up_blocks.1.motion_modules.1", "up_blocks.1.upsamplers.0"),
+    "moft": ("up_blocks.1.motion_modules.2",),
+    "motioninversion": tuple(
+        f"{part}.transformer_blocks.0"
+        for part in (
+            *(f"down_blocks.{k}.motion_modules.{n}" for k in (2, 3) for n in (0, 1)),
+            *(f"up_blocks.{k}.motion_modules.{n}" for k in (0, 1) for n in (0, 1, 2)),
+        )
+    ),
+}
 
 
 def _spellings(folder: str, name: str = "diffusion_pytorch_model", older: str = "") -> tuple[str, ...]:
@@ -51,6 +63,8 @@ EIGHT = PairSpec(
     parts={"base": BASE, "teacher": TEACHER, "student": _lightning(8)},
     prompt_end="motionecho.models.clip_words:lost",
     layers=LAYERS,
+    strategies=PUBLISHED,
+    methods=METHODS,
     distilled_for=8,
     defaults=DEFAULTS,
     presets=PRESETS,

@@ -1,7 +1,7 @@
 """The operations of the UNet's layers beside matrix products, in plain torch: videos x are [b, f, h, w, c].
 
-`triton` has the same functions as fused kernels. Weights are never trained here: gradients are taken with
-respect to activations alone.
+`triton` has the same functions as fused kernels. Linear layers are called here as the modules that they are,
+so that what is trained beside them takes part.
 """
 
 from typing import Any
@@ -34,7 +34,8 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 def add_linear(x: Tensor, y: Tensor, layer: Linear) -> Tensor:
     """Return x + layer(y)."""
-    return x + F.linear(y, layer.weight.flatten(1), layer.bias)
+    whole = isinstance(layer, nn.Linear)
+    return x + (layer(y) if whole else F.linear(y, layer.weight.flatten(1), layer.bias))
 
 
 def add_norm(x: Tensor, y: Tensor, layer: Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
@@ -45,7 +46,7 @@ def add_norm(x: Tensor, y: Tensor, layer: Linear, norm: nn.LayerNorm) -> tuple[T
 
 def geglu(x: Tensor, layer: Linear) -> Tensor:
     """Project to [..., 2n], of which the first half is gated by the exact GELU of the second: [..., n]."""
-    value, gate = F.linear(x, layer.weight, layer.bias).chunk(2, dim=-1)
+    value, gate = layer(x).chunk(2, dim=-1)
     return value * F.gelu(gate)
 
 

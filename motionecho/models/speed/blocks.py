@@ -65,8 +65,11 @@ class FusedUpsample(nn.Module):
 
 
 def convolved(x: Tensor, conv: Conv) -> Tensor:
-    """Convolve without the bias, which is the next kernel's to add."""
-    return F.conv2d(x, conv.weight, None, conv.stride, conv.padding)
+    """Convolve without the bias, which is the next kernel's to add; who watches the layer sees that, too."""
+    out = F.conv2d(x, conv.weight, None, conv.stride, conv.padding)
+    for watch in conv._forward_hooks.values():  # torch calls them for whole modules alone
+        watch(conv, (x,), out)
+    return out
 
 
 def rows(x: Tensor) -> Tensor:

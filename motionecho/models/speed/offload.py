@@ -16,7 +16,7 @@ from motionecho.schedules import Level
 
 @dataclass
 class Berth:
-    """A room for one network on the device. Who leaves copies nothing back: what was written is gone."""
+    """A room for one network on the device. Who leaves copies nothing back: its weights are those at home."""
 
     device: torch.device
     taken: nn.Module | None = None
@@ -26,13 +26,18 @@ class Berth:
         """Bring a network's tensors to the device, once those of the last one have left."""
         if network is self.taken:
             return
-        self.taken = None  # nobody lives here should the device be full
-        for tensor, home in self.at_home:
-            tensor.data = home
+        self.leave()
         self.at_home = [(tensor, tensor.data) for tensor in (*network.parameters(), *network.buffers())]
         for tensor, home in self.at_home:
             tensor.data = home.to(self.device, non_blocking=True)
         self.taken = network
+
+    def leave(self) -> None:
+        """Send home whoever is here; nobody is should the device be full."""
+        self.taken = None
+        for tensor, home in self.at_home:
+            tensor.data = home
+        self.at_home = []
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Berthed(Wrapped):
         return self.denoiser.look(z, at, text, energy, target, gradient)
 
     def weight(self, name: str) -> Tensor:
-        self.berth.take(self.network)
+        if self.berth.taken is self.network:
+            self.berth.leave()
         return self.denoiser.weight(name)
 
 
@@ -78,4 +84,5 @@ def one_at_a_time(
         codec=replace(codec, device=device, using=using),
         text=text,
         device=device,
+        plain=lambda role: Berthed(pair.plain(role), berth),
     )

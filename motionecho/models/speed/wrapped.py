@@ -1,11 +1,12 @@
 """A wrapper around a denoiser that answers as it does, all but for what it changes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 
-from motionecho.denoiser import Denoiser, Energy, Look, Probe, Target
+from motionecho.denoiser import Answer, Denoiser, Energy, Look, Probe, Target
 from motionecho.schedules import Grid, Level
 
 
@@ -26,8 +27,23 @@ class Wrapped:
         return self.denoiser.noise
 
     @property
-    def layers(self) -> tuple[str, ...]:
+    def answer(self) -> Answer:
+        return self.denoiser.answer
+
+    @property
+    def layers(self) -> Mapping[str, tuple[str, ...]]:
         return self.denoiser.layers
+
+    @property
+    def transformers(self) -> Mapping[str, tuple[str, ...]]:
+        return self.denoiser.transformers
+
+    @property
+    def over_time(self) -> tuple[str, ...]:
+        return self.denoiser.over_time
+
+    def shrinks(self, layer: str) -> int:
+        return self.denoiser.shrinks(layer)
 
     @property
     def passes(self) -> int:
@@ -40,6 +56,9 @@ class Wrapped:
         self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
     ) -> Look:
         return self.denoiser.look(z, at, text, energy, target, gradient)
+
+    def conditional(self, text: Tensor) -> tuple[Denoiser, Tensor]:
+        return self, text
 
     def weight(self, name: str) -> Tensor:
         return self.denoiser.weight(name)

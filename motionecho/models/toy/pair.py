@@ -12,7 +12,7 @@ from motionecho.config import Placement
 from motionecho.device import resolve_device, resolve_dtype
 from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.codec import FramewiseCodec
-from motionecho.models.pair import ModelPair
+from motionecho.models.pair import ModelPair, Role
 from motionecho.models.spec import PairSpec
 from motionecho.models.speed.graphs import recorded
 from motionecho.models.speed.offload import one_at_a_time
@@ -50,7 +50,8 @@ def load(spec: PairSpec, placement: Placement, dtype: str) -> ModelPair:
     teacher = MotionUNet(placed("teacher", build_unet()), uniform(SCHEDULE), spec.layers, "v")
     vae = placed("vae", build_vae())
     codec = FramewiseCodec(vae, facts["latent_shift"], facts["latent_scale"], spec, home)
-    pair = ModelPair(spec, SCHEDULE, student, teacher, codec, tokens, encode, home)
+    plain: dict[Role, MotionUNet] = {"student": student, "teacher": teacher}  # they are never fused
+    pair = ModelPair(spec, SCHEDULE, student, teacher, codec, tokens, encode, home, plain.__getitem__)
     if placement.offload:
         return one_at_a_time(pair, codec, place, text)
     return pair if placement.eager else recorded(pair, codec)

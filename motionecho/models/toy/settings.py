@@ -52,6 +52,57 @@ PRESETS: dict[str, dict[str, object]] = {
     },
 }
 
+ATTENTIONS = tuple(f"up_blocks.0.motion_modules.{k}.transformer_blocks.0.attn1" for k in (0, 1))
+LAYERS = {
+    "motionclone": ATTENTIONS,
+    "dmt": ("up_blocks.0.resnets.1.conv2", "up_blocks.0.motion_modules.1", "up_blocks.0.upsamplers.0"),
+    "moft": ("mid_block.motion_modules.0",),
+    "motioninversion": tuple(
+        f"{module}.transformer_blocks.0"
+        for module in (
+            "down_blocks.1.motion_modules.0", "up_blocks.0.motion_modules.0", "up_blocks.0.motion_modules.1",
+        )
+    ),
+}  # fmt: skip
+# The measured best of each (docs/strategies.md). Noise that a network predicts keeps what the inverted
+# reference has of the motion, which fresh noise does not: all but the two that guide hard live on it.
+KEPT: dict[str, object] = {
+    "noise_blend": 0.5, "student_noise": "predicted", "renoise": "predicted", "activation": "always",
+}  # fmt: skip
+TRAINED = KEPT | {
+    "teacher_strength": 0.0, "lora_rank": 8, "lora_dropout": 0.0, "train_rate": 3e-3, "spatial_rate": 3e-3,
+    "spatial_path": "none",
+}  # fmt: skip
+STRATEGIES: dict[str, dict[str, object]] = {
+    "motionclone": {},
+    "moft": {"channel_share": 0.5, "teacher_strength": 0.2},
+    "dmt": KEPT | {"steer": "descent", "descent_steps": 5, "teacher_strength": 0.05},
+    "motiondirector": TRAINED,
+    "motioninversion": TRAINED | {"train_rate": 0.02, "train_steps": 300},
+    "vmc": TRAINED | {"lora_layers": "qkv"},
+}
+
+# who samples: for the student alone as far as it is worth comparing, every step guided
+METHODS: dict[str, dict[str, dict[str, object]]] = {
+    "motionecho": {},
+    "student": {
+        "": {"activation": "never", "noise_blend": 0.0, "student_strength": 0.0, "adapter_scale": 0.0},
+    },
+    "guided-student": {
+        "": {"activation": "never", "guided_fraction": 1.0},
+        "motionclone": {"student_strength": 0.4},
+        "moft": {"student_strength": 0.3},
+        "dmt": {"student_strength": 0.05, "guided_fraction": 0.5},
+    },
+    # the same total displacement over any number of steps
+    "teacher": {
+        "": {"activation": "never", "guided_fraction": 0.8, "teacher_grid_steps": 50},
+        "motionclone": {"teacher_strength": 1.25 / 50},
+        "moft": {"teacher_strength": 1.25 / 50},
+        "dmt": {"teacher_strength": 0.02},
+    },
+}  # fmt: skip
+
 WEIGHTS = Path(__file__).parent / "weights"
 JUDGE = WEIGHTS / "judge.safetensors"
 PAIRS = (
@@ -62,7 +113,9 @@ PAIRS = (
         frames=16, height=64, width=64, fps=8,
         module="motionecho.models.toy.pair",
         files={name: WEIGHTS / f"{name}.safetensors" for name in ("vae", "text", "teacher", "student")},
-        layers=tuple(f"up_blocks.0.motion_modules.{k}.transformer_blocks.0.attn1" for k in (0, 1)),
+        layers=LAYERS,
+        strategies=STRATEGIES,
+        methods=METHODS,
         defaults=DEFAULTS,
         presets=PRESETS,
         metrics=("sanity", "motion_fidelity", "toy_text"),  # CLIP has not seen the likes of its videos

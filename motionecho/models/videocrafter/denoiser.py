@@ -1,12 +1,14 @@
 """VideoCrafter's UNet as a denoiser: VideoCrafter2 the teacher, T2V-Turbo its student."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from motionecho.denoiser import Energy, Look, Probe, Target, clean, eager_look
+from motionecho.denoiser import Answer, Eager, Probe, clean
+from motionecho.models.videocrafter.layers import SpatialTransformer, TemporalConv, TemporalTransformer
 from motionecho.models.videocrafter.settings import LAYERS
 from motionecho.models.videocrafter.signal import scale_embedding
 from motionecho.models.videocrafter.unet import UNet
@@ -37,7 +39,7 @@ class EmbeddedScales:
 
 
 @dataclass
-class VideoCrafter:
+class VideoCrafter(Eager):
     """A denoiser over latents [b, 4, f, h, w]; `fps` is the frame rate that the network is told.
 
     The teacher by default; a student has the grid it was distilled on and the scales it was distilled with.
@@ -46,21 +48,35 @@ class VideoCrafter:
     network: UNet
     grid: Grid = field(default_factory=lambda: uniform(SCHEDULE))
     scales: EmbeddedScales | None = None
-    layers: tuple[str, ...] = LAYERS
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: LAYERS)
     fps: int = 8
     noise: Literal["fresh", "predicted"] = "fresh"
     passes: int = 1
+    answer: Answer = "eps"
+
+    def __post_init__(self) -> None:
+        self.transformers = {
+            "temporal": self._named(TemporalTransformer),
+            "spatial": self._named(SpatialTransformer),
+        }
+        self.over_time = self._named((TemporalTransformer, TemporalConv))
+
+    def _named(self, kinds: type | tuple[type, ...]) -> tuple[str, ...]:
+        return tuple(name for name, layer in self.network.named_modules() if isinstance(layer, kinds))
+
+    def shrinks(self, layer: str) -> int:
+        """By 2 for every downsampling on the way there and none of the doublings on the way back."""
+        where, k = layer.split(".")[:2]
+        across = self.network.config.blocks + 1
+        deepest = len(self.network.config.multipliers) - 1
+        levels = {"input_blocks": int(k) // across, "output_blocks": deepest - int(k) // across}
+        return 2 ** levels.get(where, 0 if where == "init_attn" else deepest)
 
     def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
         out = self.network(z, **self._told(z, at.t, text), probe=probe).float()
         z = z if out.requires_grad else z.detach()  # behind a full probe there is no graph
         x0 = clean("eps", z, out, at)
         return x0 if self.scales is None else boundary(z, x0, at)
-
-    def look(
-        self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
-    ) -> Look:
-        return eager_look(self, z, at, text, energy, target, gradient)
 
     def weight(self, name: str) -> Tensor:
         return self.network.weight(name)

@@ -72,9 +72,12 @@ class Attention(nn.Module):
         return mixed.flatten(-2)
 
     def _from_itself(self, x: Tensor) -> Tensor:
-        """Make queries, keys and values [..., 3, heads, d] in one product: x is read once."""
-        weight = self._merged() if self.to_qkv is None else self.to_qkv
-        return F.linear(x, weight).unflatten(-1, (3, self.heads, -1))
+        """Make queries, keys and values [..., 3, heads, d], merged in one product: x is read once."""
+        if self.to_qkv is None:
+            qkv = torch.cat([self.to_q(x), self.to_k(x), self.to_v(x)], dim=-1)
+        else:
+            qkv = F.linear(x, self.to_qkv)
+        return qkv.unflatten(-1, (3, self.heads, -1))
 
     def _parts(self, x: Tensor, source: Tensor) -> tuple[Tensor, ...]:
         """Make keys and values once a video and repeat them for its frames, whose queries are many."""
@@ -175,12 +178,15 @@ class TemporalTransformer(nn.Module):
         self.proj_in = nn.Conv1d(width, inner, 1) if convolutional else nn.Linear(width, inner)
         self.transformer_blocks = nn.ModuleList([Block(inner, heads, head_width, None)])
         self.proj_out = nn.Conv1d(inner, width, 1) if convolutional else nn.Linear(inner, width)
+        self.name = ""
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         tokens = signal.ops.group_norm(x, self.norm, over_time=True).flatten(2, 3)  # [b, f, h*w, c]
         tokens = F.linear(tokens, self.proj_in.weight.flatten(1), self.proj_in.bias)
         tokens = self.transformer_blocks[0](tokens, signal)
-        return signal.ops.add_linear(x, tokens.unflatten(2, x.shape[2:4]), self.proj_out)
+        video: Tensor = signal.ops.add_linear(x, tokens.unflatten(2, x.shape[2:4]), self.proj_out)
+        signal.show(self.name, video)
+        return video
 
 
 class TemporalConv(nn.Module):
@@ -225,6 +231,7 @@ class ResBlock(nn.Module):
         )  # fmt: skip
         self.skip_connection = nn.Identity() if width == width_out else nn.Conv2d(width, width_out, 1)
         self.temopral_conv = TemporalConv(width_out)
+        self.name = ""  # the UNet sets the names of layers that show features
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
         norm = signal.ops.group_norm
@@ -236,10 +243,13 @@ class ResBlock(nn.Module):
         hidden = conv_in_frames(norm(x, self.in_layers[0], over_time=False, silu=True), first, bias=False)
         hidden = norm(hidden, self.out_layers[0], over_time=False, silu=True, shift=shift)
         hidden = conv_in_frames(hidden, second, bias=False)
+        signal.show(f"{self.name}.out_layers.3", hidden)  # without its bias
         bias = second.bias
         if not isinstance(skip, nn.Identity):
             x, bias = conv_in_frames(x, skip, bias=False), bias + skip.bias
-        return self.temopral_conv(signal.ops.join(x, hidden, bias), signal)
+        video = self.temopral_conv(signal.ops.join(x, hidden, bias), signal)
+        signal.show(f"{self.name}.temopral_conv", video)
+        return video
 
 
 class Downsample(nn.Module):
@@ -258,12 +268,18 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
         self.doubled: Doubled | None = None
+        self.name = ""
 
     def shorten(self, ops: ModuleType) -> None:
         """Convolve before doubling where no gradient is wanted."""
         self.doubled = Doubled(self.conv, ops)
 
     def forward(self, x: Tensor, signal: Signal) -> Tensor:
+        larger = self._larger(x)
+        signal.show(self.name, larger)
+        return larger
+
+    def _larger(self, x: Tensor) -> Tensor:
         b, f, h, w, c = x.shape
         if self.doubled is not None and not (torch.is_grad_enabled() and x.requires_grad):
             frames = self.doubled(x.flatten(0, 1).permute(0, 3, 1, 2))

@@ -10,7 +10,7 @@ from motionecho.config import Placement
 from motionecho.device import resolve_device, resolve_dtype
 from motionecho.errors import UserError
 from motionecho.models.codec import FramewiseCodec
-from motionecho.models.pair import ModelPair
+from motionecho.models.pair import ModelPair, Role
 from motionecho.models.spec import PairSpec
 from motionecho.models.speed import vae as fast_vae
 from motionecho.models.speed.graphs import recorded
@@ -74,14 +74,21 @@ def assemble(
     """Build the pair of two checkpoints; raises UserError naming the tensors of one that does not fit."""
     device, offload = resolve_device(placement.device), placement.offload
     home = torch.device("cpu") if offload else device
-    teacher, student = load_unet(videocrafter2), load_student(videocrafter2, turbo)
-    second = student.config.motion_width is not None
-    scales = EmbeddedScales(motion=EmbeddedScales.motion if second else None)
-
     ops = kernels(device, placement.eager)
 
-    def placed(net: UNet) -> UNet:
-        return fused(net.to(home, dtype), ops) if ops else net.to(home, dtype)
+    def plain(role: Role) -> VideoCrafter:
+        net = load_unet(videocrafter2) if role == "teacher" else load_student(videocrafter2, turbo)
+        net, second = net.to(home, dtype), net.config.motion_width is not None
+        if role == "teacher":
+            return VideoCrafter(net, fps=spec.fps, layers=spec.layers)
+        grid = TURBO_V2_GRID if second else TURBO_V1_GRID
+        scales = EmbeddedScales(motion=EmbeddedScales.motion if second else None)
+        return VideoCrafter(net, grid, scales, fps=spec.fps, layers=spec.layers)
+
+    student, teacher = plain("student"), plain("teacher")
+    if ops:
+        fused(student.network, ops)
+        fused(teacher.network, ops)
 
     # cast as tensors: diffusers warns of casting a module
     parts = component(videocrafter2, autoencoder.PREFIX)
@@ -91,18 +98,13 @@ def assemble(
     pair = ModelPair(
         spec,
         SCHEDULE,
-        student=VideoCrafter(
-            placed(student),
-            TURBO_V2_GRID if second else TURBO_V1_GRID,
-            scales,
-            fps=spec.fps,
-            layers=spec.layers,
-        ),
-        teacher=VideoCrafter(placed(teacher), fps=spec.fps, layers=spec.layers),
+        student=student,
+        teacher=teacher,
         codec=codec,
         tokens=text.tokenizer,
         text=OpenClipStates(text.tower.to(home, dtype), text.tokenizer),
         device=home,
+        plain=cache(plain),
     )
     if offload:
         return one_at_a_time(pair, codec, device, text.tower)

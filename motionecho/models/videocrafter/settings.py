@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from motionecho.config import EchoConfig
 from motionecho.models.spec import PairSpec
+from motionecho.models.strategies import METHODS, PUBLISHED
 from motionecho.models.weights.sources import Published
 
 # the paper's thresholds are between 380 and 420 (delta_1, by motion) and 380 (delta_2)
@@ -17,7 +18,19 @@ PRESETS: dict[str, dict[str, object]] = {
     "4-steps": {"steps": 4},
 }
 # what AnimateDiff calls up_blocks.1, whose maps MotionClone guides
-LAYERS = tuple(f"output_blocks.{k}.2.transformer_blocks.0.attn{n}" for k in (3, 4, 5) for n in (1, 2))
+LAYERS = {
+    "motionclone": tuple(
+        f"output_blocks.{k}.2.transformer_blocks.0.attn{n}" for k in (3, 4, 5) for n in (1, 2)
+    ),
+    "dmt": ("output_blocks.4.0.out_layers.3", "output_blocks.4.0.temopral_conv", "output_blocks.5.3"),
+    "moft": ("output_blocks.5.2",),
+    "motioninversion": tuple(
+        f"{part}.transformer_blocks.0"
+        for part in (
+            *(f"input_blocks.{k}.2" for k in (7, 8)), *(f"output_blocks.{k}.2" for k in (3, 4, 5)),
+        )
+    ),
+}  # fmt: skip
 TEACHER = Published("VideoCrafter/VideoCrafter2", {"": ("model.ckpt",)}, 7.4)
 
 TURBO_V2 = PairSpec(
@@ -32,6 +45,8 @@ TURBO_V2 = PairSpec(
     },
     prompt_end="motionecho.models.clip_words:lost",
     layers=LAYERS,
+    strategies=PUBLISHED,
+    methods=METHODS,
     defaults=DEFAULTS,
     presets=PRESETS,
 )  # fmt: skip

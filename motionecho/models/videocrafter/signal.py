@@ -7,7 +7,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from motionecho.denoiser import Probe
+from motionecho.denoiser import Probe, Tap
 from motionecho.models.kernels import plain
 
 
@@ -24,6 +24,12 @@ class Signal:
     text: Tensor
     probe: Probe | None = None
     ops: ModuleType = plain
+
+    def show(self, layer: str, features: Tensor) -> None:
+        """Show what a layer hands on, [b, f, h, w, c], where the probe asks for it."""
+        tap = Tap(layer, "features")
+        if self.probe is not None and tap in self.probe.taps:
+            self.probe.show(tap, features.movedim(-1, 2))
 
 
 def sinusoid(value: Tensor, width: int) -> Tensor:

@@ -6,12 +6,14 @@ has less; the deepest level has residual blocks alone.
 
 from dataclasses import dataclass
 from types import ModuleType
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from motionecho.denoiser import Probe, layer_weight, probing
+from motionecho.denoiser import Kind, Probe, layer_weight, probing
 from motionecho.models.kernels import plain
 from motionecho.models.speed.layout import channels_last
 from motionecho.models.videocrafter.layers import (
@@ -30,6 +32,7 @@ from motionecho.models.videocrafter.signal import Signal, sinusoid
 from motionecho.models.weights.checkpoint import GROUPS
 
 LATENT_CHANNELS = 4
+FEATURED = (ResBlock, TemporalTransformer, Upsample)
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,19 @@ class UNet(nn.Module):
             nn.GroupNorm(GROUPS, first), nn.SiLU(), nn.Conv2d(first, LATENT_CHANNELS, 3, padding=1)
         )
 
-        over_time = {n: m for n, m in self.named_modules() if isinstance(m, Attention) and m.over_time}
-        for name, module in over_time.items():
+        attentions = {n: m for n, m in self.named_modules() if isinstance(m, Attention) and m.over_time}
+        featured = {n: m for n, m in self.named_modules() if isinstance(m, FEATURED)}
+        for name, module in (attentions | featured).items():
             module.name = name
-        self.probeable = tuple(over_time)
+        parts = (".out_layers.3", ".temopral_conv")
+        shown = [
+            n + part for n, m in featured.items() for part in (parts if isinstance(m, ResBlock) else ("",))
+        ]
+        self.probeable: dict[Kind, tuple[str, ...]] = {
+            "time_attention": tuple(attentions),
+            "features": tuple(shown),
+        }
+        self.economical = False  # with a gradient, activations are computed twice rather than kept
 
     @property
     def dtype(self) -> torch.dtype:
@@ -129,13 +141,24 @@ class UNet(nn.Module):
             hidden = self.init_attn(hidden, signal)
             skips = [hidden]
             for stage in self.input_blocks[1:]:
-                hidden = stage(hidden, signal)
+                hidden = self._stage(stage, hidden, signal)
                 skips.append(hidden)
             hidden = self.middle_block(hidden, signal)
             for stage in self.output_blocks:
-                hidden = stage(_side_by_side(hidden, skips.pop()), signal)
+                hidden = self._stage(stage, _side_by_side(hidden, skips.pop()), signal)
             hidden = signal.ops.group_norm(hidden, self.out[0], over_time=False, silu=True)
             return conv_in_frames(hidden, self.out[-1]).permute(0, 4, 1, 2, 3)
+
+    def _stage(self, stage: nn.Module, x: Tensor, signal: Signal) -> Tensor:
+        if self.economical and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(stage, x, signal, use_reentrant=False))
+        return cast(Tensor, stage(x, signal))
+
+    def enable_gradient_checkpointing(self) -> None:
+        self.economical = True
+
+    def disable_gradient_checkpointing(self) -> None:
+        self.economical = False
 
     def embed(
         self, timesteps: Tensor, fps: int, w_embedding: Tensor | None, motion_embedding: Tensor | None

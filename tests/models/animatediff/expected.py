@@ -21,7 +21,7 @@ FILE = Path(__file__).parent / "expected.safetensors"
 
 def compute() -> dict[str, Tensor]:
     """Return of both models noise, motion loss, its gradient, and the reference in first and last layer."""
-    files, energy, results = public.files(), Top1Attention(LAYERS, 400.0), {}
+    files, energy, results = public.files(), Top1Attention(LAYERS["motionclone"], 400.0), {}
     at, at_reference = SCHEDULE.at(749), SCHEDULE.at(400)
     for role in ("teacher", "student"):
         unet = load_motion_unet(files["base/unet"], files[role])
@@ -34,7 +34,7 @@ def compute() -> dict[str, Tensor]:
         look = net.look(z, at, text, energy, stack([target]))
         results |= {f"{role}.eps": eps_of(z, look.x0, at), f"{role}.loss": look.loss * energy.unit}
         results[f"{role}.gradient"] = look.gradient(torch.ones_like(look.loss))
-        results |= {f"{role}.{k}": target[f"{LAYERS[k]}:value"][::8] for k in (0, 5)}
+        results |= {f"{role}.{k}": target[f"{LAYERS['motionclone'][k]}:value"][::8] for k in (0, 5)}
     return {name: tensor.contiguous() for name, tensor in results.items()}
 
 

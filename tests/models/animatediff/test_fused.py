@@ -24,7 +24,7 @@ def network(device: str) -> MotionUNet:
     """Narrow, with modules in the middle too, and heads whose width is no power of two."""
     net = empty_unet((96, 192, 192, 192), TEXT, middle=True, length=8).to_empty(device=device)
     net.load_state_dict(random_tensors(shapes(net.state_dict()), 3))
-    return MotionUNet(net.eval().requires_grad_(False), trailing, LAYERS)
+    return MotionUNet(net.eval().requires_grad_(False), trailing, {"motionclone": LAYERS})
 
 
 def seen(denoiser: MotionUNet, z: Tensor, text: Tensor) -> list[Tensor]:

@@ -93,7 +93,7 @@ def test_one_small_step_lowers_the_motion_loss(pair: ModelPair, role: str, updat
     z, ref = torch.randn(2, 1, 4, 4, 8, 8, generator=generator)
     text, energy = (
         torch.randn(1, 77, public.TEXT_WIDTH, generator=generator),
-        Top1Attention(pair.spec.layers, 400.0),
+        Top1Attention(pair.spec.layers["motionclone"], 400.0),
     )
     target = target_of(denoiser, ref, pair.schedule.at(400), text, energy)
 
@@ -113,7 +113,10 @@ def test_half_precision_keeps_the_gradient(pair: ModelPair, monkeypatch: pytest.
     half = load(pair.spec, CPU, "float16").student
     generator = torch.Generator().manual_seed(3)
     z, ref = torch.randn(2, 1, 4, 4, 16, 16, generator=generator)
-    text, energy = torch.randn(1, 77, public.TEXT_WIDTH, generator=generator), FullSize(half.layers, 400.0)
+    text, energy = (
+        torch.randn(1, 77, public.TEXT_WIDTH, generator=generator),
+        FullSize(half.layers["motionclone"], 400.0),
+    )
     target = target_of(pair.student, ref, pair.schedule.at(400), text, energy)
 
     def gradient(denoiser) -> torch.Tensor:

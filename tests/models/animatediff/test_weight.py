@@ -28,7 +28,7 @@ def denoiser(fuse: bool, state: dict[str, Tensor] = STATE) -> MotionUNet:
     """One whose tensors are its own."""
     net = tiny.unet(1)
     net.load_state_dict(state)
-    made = MotionUNet(net, trailing, (LAYER,))
+    made = MotionUNet(net, trailing, {"motionclone": (LAYER,)})
     if fuse:
         fused(net, plain)
     return made

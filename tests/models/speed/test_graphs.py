@@ -33,7 +33,9 @@ def tensors() -> list[torch.Tensor]:
 
 def motion_unet() -> Pass:
     schedule = Discrete.from_betas(0.001, 0.011)  # seen by no other test
-    return guided(MotionUNet(tiny.unet(0), trailing, tiny.LAYERS, "v"), schedule, 5, tiny.WIDTH)
+    return guided(
+        MotionUNet(tiny.unet(0), trailing, {"motionclone": tiny.LAYERS}, "v"), schedule, 5, tiny.WIDTH
+    )
 
 
 def lvdm() -> Pass:
@@ -46,7 +48,7 @@ def guided(denoiser: Denoiser, schedule: Schedule, words: int, width: int) -> Pa
     z, text, energy = (
         torch.randn(1, 4, 4, 8, 8),
         torch.randn(1, words, width),
-        Top1Attention(denoiser.layers, 400),
+        Top1Attention(denoiser.layers["motionclone"], 400),
     )
 
     def passes() -> None:

@@ -46,7 +46,7 @@ def compute() -> dict[str, Tensor]:
     results = {}
     for name, turbo, told in (("vc2", False, {}), ("turbo", True, scales())):
         net = load_unet(public.unet_state(turbo, seed=int(turbo)))
-        z, probe = latents().requires_grad_(), Probe(tuple(Tap(layer) for layer in LAYERS))
+        z, probe = latents().requires_grad_(), Probe(tuple(Tap(layer) for layer in LAYERS["motionclone"]))
         results[f"{name}.eps"] = net(z, TIMES, states(), fps=10, **told, probe=probe).detach()
         energy = torch.stack([weights.square().sum() for weights in probe.seen.values()]).sum()
         (results[f"{name}.gradient"],) = torch.autograd.grad(energy, z)

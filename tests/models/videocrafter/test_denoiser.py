@@ -16,9 +16,10 @@ from motionecho.schedules import eps_of
 from tests.models.descent import loss_after, raw_gradient, target_of
 from tests.models.videocrafter import public
 
-LAST = LAYERS[-1]
-TAPS = tuple(Tap(layer) for layer in LAYERS)
-ENERGY = Top1Attention(LAYERS, 400.0)
+MAPS = LAYERS["motionclone"]
+LAST = MAPS[-1]
+TAPS = tuple(Tap(layer) for layer in MAPS)
+ENERGY = Top1Attention(MAPS, 400.0)
 
 
 @pytest.fixture(params=["teacher", "student"])
@@ -100,7 +101,7 @@ def test_text_is_projected_once_a_video(teacher: VideoCrafter, z, text) -> None:
 
 
 def test_probing_reads_probabilities_and_changes_nothing(denoiser: VideoCrafter, z, text) -> None:
-    probe = Probe(tuple(Tap(layer) for layer in denoiser.network.probeable))
+    probe = Probe(tuple(Tap(layer) for layer in denoiser.network.probeable["time_attention"]))
     with torch.no_grad():
         assert torch.allclose(noise(denoiser, z, 500, text), noise(denoiser, z, 500, text, probe), atol=1e-4)
     assert len(probe.seen) == 34  # two for each of the 17 temporal transformers
@@ -164,7 +165,7 @@ def test_half_precision_keeps_the_gradient(z, text) -> None:
             return super().loss(probe, target) / 2000
 
     def gradient(denoiser: VideoCrafter) -> Tensor:
-        return raw_gradient(denoiser, z[:1], SCHEDULE.at(500), text[:1], FullSize(LAYERS, 400.0), target)
+        return raw_gradient(denoiser, z[:1], SCHEDULE.at(500), text[:1], FullSize(MAPS, 400.0), target)
 
     expected, found = gradient(precise), gradient(half)
     assert torch.cosine_similarity(expected.flatten(), found.flatten(), dim=0) > 0.99

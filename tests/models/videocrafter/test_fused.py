@@ -17,7 +17,7 @@ from tests.models.videocrafter import public
 
 def seen(denoiser: VideoCrafter, z: Tensor, text: Tensor) -> list[Tensor]:
     """Noise without a gradient; noise, maps and a gradient with one."""
-    at, taps = SCHEDULE.at(600), tuple(Tap(layer) for layer in denoiser.layers)
+    at, taps = SCHEDULE.at(600), tuple(Tap(layer) for layer in denoiser.layers["motionclone"])
     leaf, probe = z.clone().requires_grad_(), Probe(taps)
     with torch.no_grad():
         plain_x0 = denoiser.x0(z, at, text)

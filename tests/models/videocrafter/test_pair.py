@@ -54,7 +54,9 @@ def made(pair: ModelPair) -> tuple[torch.Tensor, Trace]:
     config = pair.spec.config(changes=QUICK)
     motion = invert(pair, frames, config)
     assert motion.z_T.shape == (4, 4, 8, 8)
-    assert {name.split(":")[0] for name in motion.student.targets[400.0]} == set(pair.spec.layers)
+    assert {name.split(":")[0] for name in motion.student.targets[400.0]} == {
+        *pair.spec.layers["motionclone"]
+    }
     latents, (trace,) = generate(pair, [motion], ["a fox running"], [7], config)
     return latents, trace
 

@@ -1,0 +1,90 @@
+"""MOFT: the channels in which motion lives, of features less their mean over time (Xiao et al. 2024).
+
+    M = X - mean_f X                 features of one layer; appearance that stays is gone
+    C = the channels of largest weight in the first principal direction of the reference's M
+    L = mean over frames and places of 1 - cos_C(M, M^ref)
+
+Kept of a reference: M on C, [f, |C|, h, w], and which channels C are. Cost: as MotionClone's.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from motionecho.config import ReferenceSettings
+from motionecho.denoiser import Denoiser, Probe, Tap, Target
+from motionecho.guidance.strategy import Strategy, layers_of
+
+
+def motion_of(features: Tensor) -> Tensor:
+    """Take the mean over time from features [..., f, c, h, w], float32."""
+    features = features.float()
+    return features - features.mean(-4, keepdim=True)
+
+
+def channels(motion: Tensor, share: float) -> Tensor:
+    """Pick, in order, the channels of [f, c, h, w] that weigh most in its first principal direction, int64.
+
+    Never fewer than two, for a cosine of one is a sign.
+    """
+    flat = motion.transpose(0, 1).flatten(1).double()  # [c, f*h*w]
+    direction = torch.linalg.eigh(flat @ flat.T).eigenvectors[:, -1]
+    kept = min(len(flat), max(2, int(share * len(flat))))
+    return direction.abs().topk(kept).indices.sort().values
+
+
+def loss(motion: Tensor, target: Tensor) -> Tensor:
+    """Compare motions on the same channels, both [b, f, k, h, w]: 1 - cosine over channels, averaged; [b]."""
+    return 1 - F.cosine_similarity(motion, target.float(), dim=2, eps=1e-8).flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class MotionChannels:
+    """The energy: the angle between motions in the reference's own channels, summed over `layers`."""
+
+    layers: tuple[str, ...]
+    time: float
+    share: float
+    unit: float = 1.0
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        return tuple(Tap(layer, "features") for layer in self.layers)
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        return (self.time,)
+
+    def time_for(self, t: float) -> float:
+        return self.time
+
+    def target(self, probe: Probe) -> Target:
+        """Keep each layer's channels (int32 [k]) and its motion on them (float16 [f, k, h, w])."""
+        kept: Target = {}
+        for tap in self.taps:
+            motion = motion_of(probe.seen[tap][0])
+            chosen = channels(motion, self.share)
+            unit = motion[:, chosen]
+            scale = unit.square().mean().sqrt().clamp_min(1e-12)  # a cosine does not see it, float16 does
+            kept[f"{tap.layer}:motion"] = (unit / scale).half().contiguous()
+            kept[f"{tap.layer}:channels"] = chosen.int()
+        return kept
+
+    def loss(self, probe: Probe, target: Target) -> Tensor:
+        """The loss of each sample, [b]."""
+        each = []
+        for tap in self.taps:
+            features, chosen = probe.seen[tap], target[f"{tap.layer}:channels"].long()
+            where = chosen[:, None, :, None, None].expand(-1, features.shape[1], -1, *features.shape[3:])
+            each.append(loss(motion_of(features.gather(2, where)), target[f"{tap.layer}:motion"]))
+        return reduce(add, each)
+
+
+def strategy(denoiser: Denoiser, reference: ReferenceSettings) -> Strategy:
+    """MOFT on a network."""
+    layers, time = layers_of(denoiser, reference), float(reference.reference_timestep)
+    return Strategy(MotionChannels(layers, time, reference.channel_share))

@@ -1,0 +1,74 @@
+"""The naming of samples by content: settings resolved row by row, motion keys and sample keys."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from motionecho.config import EchoConfig, ReferenceSettings, RunSettings
+from motionecho.errors import MotionEchoError, UserError
+from motionecho.manifest import Sample
+from motionecho.models.registry import PairSpec
+from motionecho.runs import files
+from motionecho.runs.keys import digest, file_digest, keyed, motion_key, sample_key
+from motionecho.video import Window
+from pipelines.tasks import MakeSample, Task
+
+
+class Keying:
+    """A namer of samples; settings that repeat from row to row are worked out once."""
+
+    def __init__(self, settings: RunSettings, spec: PairSpec) -> None:
+        self.settings, self.spec, self.weights = settings, spec, spec.weights()
+        self.known: dict[str, tuple[EchoConfig, str, dict[str, Any]]] = {}
+        self.motions: dict[tuple[str, Window, str], str] = {}
+
+    def task(self, sample: Sample, sha256: str, version: str) -> Task:
+        asked = json.dumps(sample.overrides, sort_keys=True) if sample.overrides else ""
+        config, config_digest, inversion = self._config(asked, sample.overrides)
+        motion = self.motions.get((sha256, sample.window, asked))
+        if motion is None:
+            motion = self.motions[sha256, sample.window, asked] = motion_key(
+                sha256,
+                window=dataclasses.asdict(sample.window),
+                frames=self.spec.frames,
+                height=self.spec.height,
+                width=self.spec.width,
+                fit=self.settings.fit,
+                inversion=inversion,
+                pair=self.spec.name,
+                weights=self.weights,
+            )
+        key = sample_key(
+            motion,
+            prompt=sample.prompt,
+            negative_prompt=sample.negative_prompt,
+            seed=sample.seed,
+            settings_digest=config_digest,
+            dtype=self.settings.dtype,
+        )
+        return Task(key, motion, MakeSample(sample, sha256, version, motion, config))
+
+    def _config(self, asked: str, overrides: Mapping[str, Any]) -> tuple[EchoConfig, str, dict[str, Any]]:
+        if asked not in self.known:
+            config = self.spec.updated(self.settings.echo, overrides)
+            values: Any = keyed(config.to_dict())
+            if self.settings.gate:
+                values = [values, self.settings.gate]
+            self.known[asked] = config, digest(values), keyed(kept_of(config.reference))
+        return self.known[asked]
+
+
+def kept_of(reference: ReferenceSettings) -> dict[str, Any]:
+    """Return what a motion's key is made of; a file of factors takes part by its bytes, not by its place.
+
+    Raises UserError where that file cannot be had.
+    """
+    settings = reference.to_dict()
+    if reference.motion_lora:
+        try:
+            with files.fetch(reference.motion_lora, files.HURRIED_S) as path:
+                settings["motion_lora"] = file_digest(path)
+        except MotionEchoError as problem:
+            raise UserError(f"motion_lora: {problem}") from problem
+    return settings
