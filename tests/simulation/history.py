@@ -32,7 +32,7 @@ from pipelines.retry import manifests_of, only_failed
 from pipelines.tasks import STAGES, Job
 from tests.simulation.cluster import NODES, Ray
 from tests.simulation.store import ROOT, File, Files, Moods, Store
-from tests.simulation.world import Clock, Process, Promise, Violation, World
+from tests.simulation.world import Clock, Lock, Process, Promise, Violation, World
 
 URL = f"sim://{ROOT}"
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
@@ -139,6 +139,7 @@ def in_world(world: World, ray: Ray, store: Store) -> Iterator[None]:
         for module in (layout, outcomes, tasks):
             patch.setattr(module, "datetime", Calendar(world))
         patch.setattr(leases, "_machine", lambda: None)
+        patch.setattr(leases, "Lock", lambda: Lock(world))
         patch.setattr(submission, "connected", lambda execution: nullcontext())
         patch.setattr(submission, "head_watched", lambda lose: nullcontext())
         patch.setattr(submission.surroundings, "check", lambda store, address: None)
