@@ -70,9 +70,7 @@ def test_of_many_threads_one_renews(silent: Lease, monkeypatch: pytest.MonkeyPat
 def test_a_driver_waits_for_no_sweeper_of_a_time_to_come(folder: Folder) -> None:
     folder.overwrite(layout.lease("dead"), b'{"role": "sweeper"}')
     os.utime(folder.absolute(layout.lease("dead")), (4e9, 4e9))
-    way_out = (
-        r"nothing was begun: sweeper dead is deleting on .*delete progress/dead\.json there, whose time"
-    )
+    way_out = r"nothing was begun: sweeper dead is deleting on .*delete progress/dead\.json there, whose time"
     with pytest.raises(UserError, match=way_out):
         Lease.take(folder, "driver")
     os.remove(folder.absolute(layout.lease("dead")))
