@@ -22,7 +22,7 @@ from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.driver.nodes import Nodes
-from pipelines.driver.pool import Pool, Seat, result_of
+from pipelines.driver.pool import Pool, Seat, result_of, too_late
 from pipelines.driver.queue import Queue
 from pipelines.execution import Execution
 from pipelines.tasks import NO_ROOM, Failure, Job, Tally
@@ -150,12 +150,12 @@ class Loop:
                 self._judge(pool, seat, result_of(seat, pool.spec.name))
 
     def _enforce_deadlines(self, now: float) -> None:
+        execution = self.execution
         for pool in self.pools:
+            pool.end_loads(now, execution.load_deadline_s)
             for seat in pool.busy():
-                if now - seat.began > self.execution.deadline_s:
-                    message = f"it took longer than {self.execution.deadline_s:g} s and its worker was killed"
-                    late = Failure("strike", "DeadlineExceeded", message, pool.spec.name)
-                    self._judge(pool, seat, late, dismiss=True)
+                if now - seat.began > execution.deadline_s:
+                    self._judge(pool, seat, too_late(execution.deadline_s, pool.spec.name), dismiss=True)
 
     # --- what becomes of a job
 

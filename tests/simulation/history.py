@@ -36,7 +36,7 @@ from tests.simulation.world import Clock, Lock, Process, Promise, Violation, Wor
 
 URL = f"sim://{ROOT}"
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
-EXECUTION = Execution(workers=2, deadline_s=90, backoff_s=1, max_failure_rate=1.0)
+EXECUTION = Execution(workers=2, deadline_s=90, load_deadline_s=60, backoff_s=1, max_failure_rate=1.0)
 MINDS = ("fine", "fine", "fine", "bad", "cursed")
 HOUR = 3600.0
 SILENT_S = leases.LEASE_S - 60  # after which a driver that sleeps may be taken for dead
