@@ -57,7 +57,7 @@ class Loop:
         self.fresh: list[Record] = []  # committed, not yet in a results part
         self.tally = Tally()
         self.stopped: str | None = None
-        self.draining = self.killed = False
+        self.draining = self.killed = self.ended = False
         self.no_room = 0  # failures for want of it since something worked last
 
     def run(self) -> Tally:
@@ -71,10 +71,13 @@ class Loop:
                 self._settle_writes()
                 self.on_change(self)
         finally:
-            for pool in self.pools:
-                pool.close()
-            self.writers.shutdown(wait=True)
-            self._settle_writes()
+            self.ended = True
+            try:
+                for pool in self.pools:
+                    pool.close()
+            finally:
+                self.writers.shutdown(wait=True)
+                self._settle_writes()
         self._compact(self.fresh)
         return self.tally
 
@@ -83,7 +86,7 @@ class Loop:
         self.draining, self.stopped = True, self.stopped or reason
 
     def kill(self) -> None:
-        """Give up what is under way; only writes already begun are finished."""
+        """Give up what is under way; what is being written is finished, and the records compacted."""
         self.draining = self.killed = True
 
     def running(self) -> list[Seat]:
@@ -97,7 +100,7 @@ class Loop:
         waiting = {index for index, queue in enumerate(self.queues) if queue}
         waiting |= {job.group for _, _, job in self.later}
         if self.draining:
-            waiting = {group for group in waiting if group > self.maker and not self.pools[group].trouble}
+            waiting = {group for group in waiting if group > self.maker and not self.pools[group].hopeless}
         return bool(waiting)
 
     def _requeue(self, now: float) -> None:
@@ -113,7 +116,7 @@ class Loop:
                 continue
             coming += len(queue) + len(pool.busy())  # what is or will be this pool's to do
             pool.tend(now, coming)
-            if pool.trouble and not any(seat.where for seat in pool.seats):
+            if pool.trouble and pool.hopeless:
                 self.drain(f"no worker could start: {pool.trouble.name}: {pool.trouble.message}")
             if self._far_ahead(index):
                 continue
@@ -249,7 +252,7 @@ class Loop:
                 self.tally.failures[error.name] += 1
                 self._give_example(record.id, error)
                 self._guard()
-            if len(self.fresh) >= COMPACT_EVERY and not self.killed:
+            if len(self.fresh) >= COMPACT_EVERY and not (self.killed or self.ended):
                 records, self.fresh = self.fresh, []
                 self._write(lambda: self._compact(records), lambda _: None)
 

@@ -125,6 +125,11 @@ class Pool:
     def idle(self) -> list[Seat]:
         return [seat for seat in self.seats if seat.idle]
 
+    @property
+    def hopeless(self) -> bool:
+        """Tell whether no actor works here, and none can be had."""
+        return self.trouble is not None and not any(seat.where for seat in self.seats)
+
     def busy(self) -> list[Seat]:
         return [seat for seat in self.seats if seat.job is not None]
 

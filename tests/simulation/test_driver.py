@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from motionecho.errors import Transient
 from motionecho.runs.store import RunStore
 from pipelines.driver.loop import Loop
 from pipelines.driver.outcomes import Recorder
 from pipelines.driver.pool import Pool
 from pipelines.machines.resources import PoolSpec
 from pipelines.plan import plan_generation
-from pipelines.tasks import STAGES, Job, Tally
+from pipelines.tasks import STAGES, Failure, Job, Tally, Task, failure_of
 from tests.simulation.cluster import Actor, Ray
 from tests.simulation.history import EXECUTION, SETTINGS, URL, in_world, tables
 from tests.simulation.store import File, Moods, Store
@@ -97,3 +98,29 @@ def test_a_worker_that_waits_for_its_place_has_no_deadline(
     monkeypatch.setattr(World, "thread", begins)
     tally: Tally = done(world, lambda: start(PoolSpec(STAGES, 2)).run())
     assert (tally.committed, tally.failed) == (3, 0)
+
+
+def test_what_is_made_is_published_by_those_that_work(
+    world: World, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no further worker can be had, the run ends, and the store has stumbled once."""
+    run, stumbles = Actor._run, [Transient("the store is down")]
+
+    def runs(self: Actor, task: Task, *more: Any) -> Any:
+        return failure_of(stumbles.pop(), "publish") if task.video and stumbles else run(self, task, *more)
+
+    def drains(loop: Loop) -> None:
+        if not stumbles and not loop.draining:
+            loop.pools[1].trouble = Failure("strike", "WorkerDied", "no other starts", "load")
+            loop.drain("enough")
+
+    monkeypatch.setattr(Actor, "_run", runs)
+
+    def go() -> Tally:
+        loop = start(PoolSpec(STAGES[:2], 1), PoolSpec(STAGES[2:], 1))
+        loop.on_change = drains
+        return loop.run()
+
+    tally: Tally = done(world, go)
+    assert not stumbles
+    assert tally.committed >= 1
