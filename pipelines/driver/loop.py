@@ -21,7 +21,7 @@ from motionecho.runs.notes import ErrorNote, Host
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
-from pipelines.driver.nodes import Nodes
+from pipelines.driver.nodes import Nodes, pause
 from pipelines.driver.pool import Pool, Seat, result_of, too_late
 from pipelines.driver.queue import Queue
 from pipelines.execution import Execution
@@ -31,7 +31,7 @@ GUARD_AFTER = 50  # samples before the failure rate means anything
 COMPACT_EVERY = 1000  # commits between two results parts
 NO_ROOM_AFTER = 3  # failures for want of room, with no success between them
 WRITERS = 8
-GONE = ("WorkerDied", "NodeLost", "ActorUnavailable")  # failures that leave no actor behind
+NO_ACTOR = ("WorkerDied", "NodeLost", "ActorUnavailable")  # failures that leave none behind
 
 
 class Loop:
@@ -175,7 +175,7 @@ class Loop:
                 self.nodes.failing(here, job.task.key, result, time.monotonic())
                 if self.nodes.suspect(here.node):
                     pool.ask_elsewhere({here.node})
-            if dismiss or result.kind == "poisoned" or result.name in GONE:
+            if dismiss or result.kind == "poisoned" or result.name in NO_ACTOR:
                 pool.dismiss(seat)
             self._failed(job, result, here)
             return
@@ -214,8 +214,11 @@ class Loop:
                 self._commit(job, note)
             return
         job.waits = note.message if infra else ""
-        due = min(60.0, execution.backoff_s * 2 ** min(tries - 1, 16)) * random.uniform(0.75, 1.25)
-        again = lambda _=None: heapq.heappush(self.later, (time.monotonic() + due, next(self.order), job))  # noqa: E731
+        wait_s = pause(execution.backoff_s, tries - 1) * random.uniform(0.75, 1.25)
+
+        def again(_: None = None) -> None:
+            heapq.heappush(self.later, (time.monotonic() + wait_s, next(self.order), job))
+
         if infra:
             again()
         else:

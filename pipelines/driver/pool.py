@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, ObjectLostError, RayActorError, RayError
 
 from motionecho.runs.notes import Host
-from pipelines.driver.nodes import Nodes, living
+from pipelines.driver.nodes import Nodes, living, pause
 from pipelines.machines.resources import PoolSpec
 from pipelines.tasks import Failure, Task, failure_of
 from pipelines.workers.worker import Worker
@@ -168,7 +168,7 @@ class Pool:
             return
         weight = self.misstarts.get(seat.node, 0.0) + WEIGHS.get(failure.kind, 1.0)
         self.misstarts[seat.node] = weight
-        self.next_start = now + min(60.0, self.backoff_s * 2 ** min(weight, 16))
+        self.next_start = now + pause(self.backoff_s, weight)
         if weight < START_ATTEMPTS or (seat.here and self.nodes.cannot_start(seat.here, failure, self.spec)):
             return
         self.trouble = failure
