@@ -1,7 +1,6 @@
 """`motionecho manifest`: build one, and find out all that can be known about it without a model."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from motionecho.cli.manifest_build import build
 from motionecho.cli.options import FitOption, JsonOption, ManifestArgument, PairOption, SettingsOptions
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.errors import BadSample, MotionEchoError, NotThere
+from motionecho.runs.parallel import in_order
 
 if TYPE_CHECKING:
     from motionecho.manifest import Sample
@@ -44,11 +44,12 @@ def validate(
             found.add(Problem(row.row, row.id, "error", row.column, value, row.reason))
     clips = {(sample.reference, sample.window): sample for sample in samples}
     say(f"reading {count(len(clips), 'clip')} of {count(len(rows), 'row')}")
-    with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        remarks = pool.map(
-            lambda sample: clip_remark(sample, resolved.spec, resolved.settings.fit), clips.values()
-        )
-        of_clip = dict(zip(clips, remarks, strict=True))
+    remarks = in_order(
+        lambda sample: clip_remark(sample, resolved.spec, resolved.settings.fit),
+        clips.values(),
+        PARALLEL_READS,
+    )
+    of_clip = dict(zip(clips, remarks, strict=True))
     texts: dict[str, tuple[str, str] | None] = {}
     for sample in samples:
         remark = of_clip[sample.reference, sample.window]

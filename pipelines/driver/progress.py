@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 from motionecho.runs.leases import Lease
+from motionecho.runs.notes import now
 from motionecho.runs.store import RunStore
-from pipelines.driver.outcomes import now
 from pipelines.execution import Progress
 from pipelines.plan import Plan
 from pipelines.tasks import Tally
