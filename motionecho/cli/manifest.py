@@ -72,7 +72,7 @@ def validate(
 
 def clip_remark(sample: "Sample", spec: "PairSpec", fit: str) -> tuple[str, str] | None:
     """Say what is to be said of a row's clip, fetched and decoded as a run would: (level, sentence)."""
-    from motionecho.runs.store import fetch
+    from motionecho.runs.files import fetch
     from motionecho.video import read_clip
 
     size = (spec.frames, spec.height, spec.width)
