@@ -143,7 +143,7 @@ def measured(records: Iterable[Record], source: str) -> Cost | None:
         sample_s=fmean(own),
         spread=stdev(own) if len(own) > 1 else None,
         inversion_s=fmean(_weight(r) * _shared(r) for r, _ in made) if made else None,
-        sample_bytes=fmean(sum((b.bytes or 0) if b else 0 for b in (r.video, r.stats)) for r in done),
+        sample_bytes=fmean(sum(blob.bytes or 0 for blob in r.blobs) for r in done),
         motion_bytes=fmean(size for _, size in made) if made else 0.0,
         source=source,
     )

@@ -20,6 +20,7 @@ class Execution:
     address: None or "local" for Ray inside this process, "auto" or "ray://host:10001" for a running cluster.
     workers: processes to run (default: one a GPU, or one that uses every core).
     deadline_s: longest a sample may take on a worker before the worker is killed, in seconds.
+    load_deadline_s: longest a worker may take to load its models, which it may have to download first.
     max_attempts: failed attempts after which a sample is given up.
     max_failure_rate: share of failed samples, after the first 50, above which the run stops.
     limit: take only the first so many rows of the manifest. retry_failed: run failed samples again.
@@ -35,6 +36,7 @@ class Execution:
     address: str | None = None
     workers: int | None = None
     deadline_s: float = 1800.0
+    load_deadline_s: float = 7200.0
     max_attempts: int = 3
     max_failure_rate: float = 0.05
     limit: int | None = None

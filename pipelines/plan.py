@@ -3,7 +3,6 @@
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from motionecho.config import RunSettings
@@ -13,6 +12,7 @@ from motionecho.models.registry import pair_spec
 from motionecho.runs import files
 from motionecho.runs.faults import fault_of
 from motionecho.runs.keys import KEY_LENGTH, digest, file_digest
+from motionecho.runs.parallel import in_order
 from motionecho.runs.places import Place, opened
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
@@ -245,8 +245,7 @@ def hash_references(places: Iterable[str], known: Iterable[Entry]) -> dict[str, 
             return fault
 
     distinct = {opened(place): place for place in places}
-    with ThreadPoolExecutor(HASHING_THREADS) as pool:
-        return dict(zip(distinct, pool.map(one, distinct.values()), strict=True))
+    return dict(zip(distinct, in_order(one, distinct.values(), HASHING_THREADS), strict=True))
 
 
 def _last_hashed(known: Iterable[Entry]) -> dict[str, tuple[str, str]]:

@@ -30,11 +30,11 @@ def publish_sheet(
     try:
         if not fresh and store.exists(store.sheet_uri):
             return store.absolute(store.sheet_uri)
-        shown = []
-        for task in first_of_each_reference_first(work.tasks.values()):
-            record = store.record(task.key)
-            if record is not None and record.ok and record.video:
-                shown.append(_row(store, settings, pair_spec(settings.pair), task, record, record.video))
+        tasks = {task.key: task for task in first_of_each_reference_first(work.tasks.values())}
+        shown, spec, listed = [], pair_spec(settings.pair), store.generations()
+        for key, record in store.read({key: listed[key] for key in tasks if key in listed}):
+            if isinstance(record, Record) and record.ok and record.video:  # one that is damaged has no row
+                shown.append(_row(store, settings, spec, tasks[key], record, record.video))
             if len(shown) == SAMPLES:
                 break
         if not shown:

@@ -7,12 +7,13 @@ from typing import Any
 import ray
 
 from motionecho.runs.keys import digest
+from motionecho.runs.notes import now
 from motionecho.runs.provenance import versions
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.driver.interrupts import drained_by_signals
 from pipelines.driver.loop import Loop
-from pipelines.driver.outcomes import commit_bad_rows, now
+from pipelines.driver.outcomes import commit_bad_rows
 from pipelines.driver.progress import Reporter
 from pipelines.execution import Execution, Progress, Summary
 from pipelines.machines import surroundings

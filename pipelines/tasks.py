@@ -7,7 +7,6 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from motionecho.config import EchoConfig
 from motionecho.errors import BadSample, Misplaced, NotThere, PoisonedDevice, Transient, UserError
 from motionecho.manifest import Sample
 from motionecho.runs.faults import FULL
-from motionecho.runs.notes import ErrorNote, Host
+from motionecho.runs.notes import ErrorNote, Host, now
 from motionecho.runs.results import Entry
 from motionecho.runs.urls import told
 
@@ -124,9 +123,8 @@ class Failure:
 
     def note(self, attempt: str | None = None, where: Host | None = None) -> ErrorNote:
         """Write the failure down as records and attempt notes keep it."""
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
         host, node = (where.name, where.node) if where else (None, None)
-        return ErrorNote(**asdict(self), attempt=attempt, host=host, node=node, at=at)
+        return ErrorNote(**asdict(self), attempt=attempt, host=host, node=node, at=now())
 
 
 @dataclass

@@ -14,6 +14,7 @@ from motionecho.cli.options import (
 )
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.cli.status import open_run
+from motionecho.runs.layout import YOUNG_S
 from motionecho.runs.places import Place
 
 
@@ -101,7 +102,7 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Delete them, rather than list them.")] = False,
     older_than: Annotated[
         float, typer.Option("--older-than", min=0, help="Leave files alone that are younger, in seconds.")
-    ] = 3600.0,
+    ] = YOUNG_S,
     json: JsonOption = False,
 ) -> None:
     """List what no record names: leftovers of attempts that died. Refused while a driver is at work."""

@@ -1,7 +1,6 @@
 """`motionecho manifest`: build one, and find out all that can be known about it without a model."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from json import dumps
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from motionecho.cli.manifest_build import build
 from motionecho.cli.options import FitOption, JsonOption, ManifestArgument, PairOption, SettingsOptions
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.errors import BadSample, MotionEchoError, NotThere, UserError
+from motionecho.runs.parallel import in_order
 
 if TYPE_CHECKING:
     from motionecho.cli.settings import Resolved
@@ -46,11 +46,12 @@ def validate(
             found.add(Problem(row.row, row.id, "error", row.column, value, row.reason))
     clips = {(sample.reference, sample.window): sample for sample in samples}
     say(f"reading {count(len(clips), 'clip')} of {count(len(rows), 'row')}")
-    with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        remarks = pool.map(
-            lambda sample: clip_remark(sample, resolved.spec, resolved.settings.fit), clips.values()
-        )
-        of_clip = dict(zip(clips, remarks, strict=True))
+    remarks = in_order(
+        lambda sample: clip_remark(sample, resolved.spec, resolved.settings.fit),
+        clips.values(),
+        PARALLEL_READS,
+    )
+    of_clip = dict(zip(clips, remarks, strict=True))
     texts: dict[str, tuple[str, str] | None] = {}
     asked: dict[str, str | None] = {}
     for sample in samples:
@@ -76,7 +77,7 @@ def validate(
 
 def clip_remark(sample: "Sample", spec: "PairSpec", fit: str) -> tuple[str, str] | None:
     """Say what is to be said of a row's clip, fetched and decoded as a run would: (level, sentence)."""
-    from motionecho.runs.store import fetch
+    from motionecho.runs.files import fetch
     from motionecho.video import read_clip
 
     size = (spec.frames, spec.height, spec.width)

@@ -17,7 +17,6 @@ from motionecho.runs.records import Record
 from motionecho.runs.results import Index
 from motionecho.runs.store import RunStore
 
-YOUNG_S = 3600.0  # younger files are left alone: whoever wrote them may not have a lease yet
 DAY_S = 86400.0  # leases are kept for so long, since one tells more than it costs
 BATCH = 500  # files between two looks at the lease
 
@@ -40,7 +39,7 @@ def sweeping(store: RunStore) -> Iterator[Lease]:
         lease.end({})
 
 
-def orphans(store: RunStore, young_s: float = YOUNG_S) -> list[Orphan]:
+def orphans(store: RunStore, young_s: float = layout.YOUNG_S) -> list[Orphan]:
     """List what can go, records before blobs, leaving alone what is younger than `young_s` seconds."""
     now = store.folder.clock(layout.PROGRESS)
 
@@ -53,7 +52,7 @@ def orphans(store: RunStore, young_s: float = YOUNG_S) -> list[Orphan]:
     named, unread = set(), {key for key, entry in index.items() if entry.ok}
     for record in store.records(index):
         unread.discard(record.key)
-        named |= {blob.uri for blob in (record.video, record.stats) if blob}
+        named |= {blob.uri for blob in record.blobs}
     found = {uri: file for uri, file in listed.items() if _unneeded(uri, index, named, unread)}
     keys = {layout.key_of(uri) for uri in found}
     unlisted = store.still_there({key: index.next_generation(key) for key in keys})
@@ -101,7 +100,7 @@ def _named_in_truth(store: RunStore, index: Index, keys: set[str]) -> set[str]:
     """
     generations = {key: index[key].generation for key in sorted(keys) if key in index}
     records = [record for _, record in store.read(generations) if isinstance(record, Record)]
-    return {blob.uri for record in records for blob in (record.video, record.stats) if blob}
+    return {blob.uri for record in records for blob in record.blobs}
 
 
 def _words_needed(store: RunStore) -> set[str]:

@@ -25,6 +25,7 @@ from motionecho.runs.store import RunStore
 
 FILE = OUTCOME_PREFIX + "file"
 TABLE = "results.parquet"
+BEFORE = "before"  # in the note, the table that this one replaces
 NOTE = ".collected.json"  # beside it, on whose it is: what is as it was put there may be written over
 COPIES = 8  # at a time
 LONGEST = 200  # bytes of a file's name before its ending, and before what tells it from others
@@ -104,9 +105,10 @@ def collect_folder(store: RunStore, folder: str, force: bool = False) -> Iterato
         missing |= {each.name} if each.problem else set()
         yield each
     data = to_parquet([row if row[FILE] not in missing else row | {FILE: None} for row in rows])
-    note = {"schema_version": 1, "run": store.url, TABLE: hashlib.sha256(data).hexdigest()}
+    digests = {TABLE: hashlib.sha256(data).hexdigest(), BEFORE: _put_there(store, target).get(TABLE)}
+    note = {"schema_version": 1, "run": store.url} | digests
+    target.overwrite(NOTE, json.dumps(note).encode())  # first, of both tables: whichever is there is ours
     target.overwrite(TABLE, data)
-    target.overwrite(NOTE, json.dumps(note).encode())
 
 
 def _refuse_foreign(store: RunStore, target: Folder, names: list[str]) -> None:
@@ -127,11 +129,12 @@ def _put_there(store: RunStore, target: Folder) -> dict[str, str]:
         note, data = read_object(target.read(NOTE)), target.read(TABLE)
     except (FileNotFoundError, Damaged):
         return {}
-    if note.get("run") != store.url or note.get(TABLE) != hashlib.sha256(data).hexdigest():
+    whole = hashlib.sha256(data).hexdigest()
+    if note.get("run") != store.url or whole not in (note.get(TABLE), note.get(BEFORE)):
         return {}
     table = pq.read_table(pa.BufferReader(data), columns=[FILE, OUTCOME_PREFIX + "video_sha256"])
     files, digests = (column.to_pylist() for column in table.columns)
-    return {TABLE: str(note[TABLE])} | dict(zip(files, digests, strict=True))
+    return {TABLE: whole} | dict(zip(files, digests, strict=True))
 
 
 def readable_names(samples: Iterable[Entry]) -> dict[str, str]:
@@ -152,8 +155,8 @@ def _file_name(text: str) -> str:
 
 def _is_there(folder: Folder, name: str, video: Blob) -> bool:
     """Tell whether the file is whole; a remote one is judged by its size, since hashing would fetch it."""
-    size = folder.size(name)
-    if size is None or size != video.bytes:
+    found = folder.look(name)
+    if found is None or found.bytes != video.bytes:
         return False
     return not folder.is_local or file_digest(folder.absolute(name)) == video.sha256
 

@@ -7,7 +7,7 @@ final name: bytes are complete on local disk first.
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -85,10 +85,6 @@ class Folder:
         """Return the bytes of a small file; FileNotFoundError where there is none, Misplaced for a folder."""
         return bytes(self._patiently(lambda: self.fs.cat_file(path)))
 
-    def read_all(self, paths: Iterable[str]) -> Iterator[bytes]:
-        """Yield the bytes of many small files in order, several read at a time."""
-        return in_order(self.read, paths)
-
     def exists(self, path: str) -> bool:
         """Tell whether a file is there; raises where that cannot be told, for which `fs.exists` says no."""
         return self.look(path) is not None
@@ -101,11 +97,6 @@ class Folder:
         except FileNotFoundError:
             return None
         return None if info.get("type") == "directory" else _listed(info)
-
-    def size(self, path: str) -> int | None:
-        """Return a file's size in bytes, None where there is no such file."""
-        found = self.look(path)
-        return None if found is None else found.bytes
 
     def find(self, folder: str = "") -> list[str]:
         """List all files below a folder as they are now, sorted; unfinished ones (dot files) left out."""

@@ -31,7 +31,7 @@ PROGRESS = "progress"
 BLOBS = (VIDEOS, STATS)  # named by an attempt, so that one that died leaves some behind
 FOLDERS = (*BLOBS, ATTEMPTS, RECORDS, RESULTS, MOTIONS, REPORT)  # where leftovers may be
 OUTCOMES = (RESULTS, ATTEMPTS, RECORDS, *BLOBS, REPORT, SCORES)  # what a run has made, in order of deletion
-
+YOUNG_S = 3600.0  # younger leftovers are left alone: whoever wrote them may not have a lease yet
 
 RECORD = re.compile(r"([0-9a-f]{32})(?:-([1-9]\d{0,8}))?")  # the name of one, without its ending
 PART = re.compile(r"part-(\d{8}T\d{6})-([0-9a-f]{16})")  # in version 0.1 there are six digits, of nothing

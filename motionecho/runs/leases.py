@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, Self
 
 from motionecho.errors import Damaged, Transient, UserError
@@ -91,15 +92,15 @@ class Word:
         old = self.life == layout.stem(layout.OLD_PROGRESS)
         return layout.OLD_PROGRESS if old else layout.lease(self.life)
 
-    def refusal(self, url: str) -> UserError:
-        """Say why nothing can be deleted at a place."""
-        what = "is at work" if self.role == "driver" else "is deleting already"
+    def refusal(self, url: str, what: str = "deleted") -> UserError:
+        """Say why nothing can be deleted, or begun, at a place."""
+        does = "is at work" if self.role == "driver" else "is deleting"
         ends = f"one that was killed counts as ended {LEASE_S / 60:.0f} minutes later"
         if self.is_ahead:
             ahead = -(self.age or 0.0)
             ends = f"if it was killed, delete {self.uri} there, whose time is {ahead:.0f} s in the future"
         return UserError(
-            f'nothing was deleted: {self} {what} on "{url}"; wait until it has ended, or stop it ({ends})'
+            f'nothing was {what}: {self} {does} on "{url}"; wait until it has ended, or stop it ({ends})'
         )
 
     def __str__(self) -> str:
@@ -122,6 +123,7 @@ class Lease:
     renewed: float | None = None
     known: frozenset[str] = frozenset()  # lives that were here when it was taken
     lost: str | None = None  # why what is unfinished may be gone
+    lock: Lock = field(default_factory=lambda: Lock(), repr=False)  # of who speaks: several threads may
 
     @classmethod
     def take(
@@ -134,9 +136,9 @@ class Lease:
         """Write a lease, then look who else is here; `rows` are the keys of each manifest to work on.
 
         A driver waits while a sweeper is at work, and says so; a sweeper is refused beside a driver, and
-        beside another sweeper, by a UserError that names it.
+        beside another sweeper, by a UserError that names it. So is a driver whose wait would have no end.
         """
-        folder = folder.within(HURRIED_S)
+        patient, folder = folder, folder.within(HURRIED_S)
         sources = []
         for manifest, keys in (rows or {}).items():
             lines = "".join(f"{key}\n" for key in sorted(keys))
@@ -150,20 +152,13 @@ class Lease:
         except BaseException:
             lease.end({})
             raise
+        lease.folder = patient
         return lease
 
     def say(self, words: Mapping[str, Any], ended: bool = False) -> None:
         """Write the words down, which renews the lease."""
-        now = _passed()
-        silent = 0.0 if self.renewed is None else now - self.renewed
-        about = {"schema_version": 2, "life": self.life, "role": self.role, "sources": self.sources}
-        body = {**about, **_here(), **words, "ended": ended}
-        self.folder.overwrite(layout.lease(self.life), json.dumps(body).encode())
-        self.renewed = now
-        if silent > LEASE_S / 2:  # others may have taken this process for dead
-            came = [word for word in self._others() if word.life not in self.known and self._minds(word)]
-            if came:
-                self.lost = f"{came[0]} came while this {self.role} was silent for {silent:.0f} s"
+        with self.lock:
+            self._say(words, ended)
 
     def end(self, words: Mapping[str, Any]) -> None:
         self.say(words, ended=True)
@@ -173,10 +168,27 @@ class Lease:
 
         That takes one that was silent for half a lease, as on a machine that was put to sleep.
         """
-        if self.renewed is None or _passed() - self.renewed > LEASE_S / 2:
-            self.say({})
+        if self._silent() > LEASE_S / 2:
+            with self.lock:
+                if self._silent() > LEASE_S / 2:  # no other thread has spoken meanwhile
+                    self._say({})
         if self.lost:
             raise Transient(f"{self.lost}: submit again; what is finished is kept")
+
+    def _say(self, words: Mapping[str, Any], ended: bool = False) -> None:
+        now, silent = _passed(), self._silent()
+        about = {"schema_version": 2, "life": self.life, "role": self.role, "sources": self.sources}
+        body = {**about, **_here(), **words, "ended": ended}
+        self.folder.overwrite(layout.lease(self.life), json.dumps(body).encode())
+        if silent > LEASE_S / 2:  # others may have taken this process for dead
+            came = [word for word in self._others() if word.life not in self.known and self._minds(word)]
+            if came:
+                self.lost = f"{came[0]} came while this {self.role} was silent for {silent:.0f} s"
+        self.renewed = now  # not before the look: one that failed is to be had again
+
+    def _silent(self) -> float:
+        """Return the seconds since the lease was renewed; 0 before it is taken."""
+        return 0.0 if self.renewed is None else _passed() - self.renewed
 
     def _minds(self, word: Word) -> bool:
         """Tell whether this process cannot work beside that one."""
@@ -196,6 +208,9 @@ class Lease:
                 return
             if self.role == "sweeper":
                 raise busy[0].refusal(self.folder.url)
+            for word in busy:
+                if word.is_ahead:  # it would count as new for as long as that
+                    raise word.refusal(self.folder.url, "begun")
             if not told:
                 tell(f"waiting for {busy[0]}, which deletes leftovers here")
             told = True

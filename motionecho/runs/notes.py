@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Self, TypeVar
 
@@ -13,6 +14,11 @@ from motionecho.runs.keys import file_digest
 from motionecho.runs.sealed import read_object
 
 T = TypeVar("T")
+
+
+def now() -> str:
+    """Return the date and time as notes and records bear it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True)

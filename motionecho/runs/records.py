@@ -60,6 +60,11 @@ class Record:
         return self.status == "ok"
 
     @property
+    def blobs(self) -> list[Blob]:
+        """List the files of this sample alone; its motion may be of many."""
+        return [blob for blob in (self.video, self.stats) if blob]
+
+    @property
     def made_on(self) -> str:
         """Name the device in words; "" where it was not noted."""
         return self.where.computes_on if self.where else ""

@@ -19,7 +19,6 @@ from motionecho.runs.ledger import Ledger
 from motionecho.runs.notes import Blob
 from motionecho.runs.sealed import read_object
 
-__all__ = ["RunStore", "fetch"]
 CREATE_PATIENCE_S = HURRIED_S
 RUN_KINDS = {"identity": dict, "about": dict | None, "motions": str | None}  # of what run.json says
 T = TypeVar("T")

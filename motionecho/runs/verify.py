@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from typing import Literal, Self
@@ -18,7 +17,7 @@ from motionecho.errors import Damaged, Transient
 from motionecho.runs import layout
 from motionecho.runs.folder import Folder
 from motionecho.runs.keys import digest, file_digest
-from motionecho.runs.notes import Blob, ErrorNote, read_as
+from motionecho.runs.notes import Blob, ErrorNote, now, read_as
 from motionecho.runs.parallel import in_order
 from motionecho.runs.records import Record
 from motionecho.runs.results import Index
@@ -160,11 +159,10 @@ def requeue(store: RunStore, state: Verified) -> int:
 
     def one(record: Record) -> bool:
         finding = found[record.key]
-        if finding.file not in (_file(record), *(blob.uri for blob in _blobs(record))):
+        if finding.file not in (_file(record), *(blob.uri for blob in record.blobs)):
             return False  # someone has made it again since
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
         message = f"{finding.file} was {finding.what}: {finding.problem}"
-        why = ErrorNote(kind="infra", name="Damaged", message=message, stage="verify", at=at)
+        why = ErrorNote(kind="infra", name="Damaged", message=message, stage="verify", at=now())
         return store.requeue(record, why)
 
     state.requeued = sum(in_order(one, (each for each in store.records() if each.key in found)))
@@ -198,10 +196,6 @@ def _new_motion(record: Record, motions: set[str]) -> Blob | None:
     return record.motion
 
 
-def _blobs(record: Record) -> list[Blob]:
-    return [blob for blob in (record.video, record.stats) if blob]
-
-
 def _file(record: Record) -> str:
     return RunStore.record_uri(record.key, record.generation)
 
@@ -219,7 +213,7 @@ def _inspect(store: RunStore, record: Record, motion: Blob | None, read_motion: 
             except Damaged as problem:
                 raise Damaged(MOTION) from problem
 
-    own = [_wrong(store, blob.uri, partial(_compare, blob)) for blob in _blobs(record)]
+    own = [_wrong(store, blob.uri, partial(_compare, blob)) for blob in record.blobs]
     seen = Inspected(record, files=len(own))
     own.append(_wrong_itself(store, record))
     for wrong in filter(None, own):

@@ -21,8 +21,8 @@ from motionecho.runs.notes import ErrorNote, Host
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
-from pipelines.driver.nodes import Nodes
-from pipelines.driver.pool import Pool, Seat, result_of
+from pipelines.driver.nodes import Nodes, pause
+from pipelines.driver.pool import Pool, Seat, result_of, too_late
 from pipelines.driver.queue import Queue
 from pipelines.execution import Execution
 from pipelines.tasks import NO_ROOM, Failure, Job, Tally
@@ -31,7 +31,7 @@ GUARD_AFTER = 50  # samples before the failure rate means anything
 COMPACT_EVERY = 1000  # commits between two results parts
 NO_ROOM_AFTER = 3  # failures for want of room, with no success between them
 WRITERS = 8
-GONE = ("WorkerDied", "NodeLost", "ActorUnavailable")  # failures that leave no actor behind
+NO_ACTOR = ("WorkerDied", "NodeLost", "ActorUnavailable")  # failures that leave none behind
 
 
 class Loop:
@@ -57,7 +57,7 @@ class Loop:
         self.fresh: list[Record] = []  # committed, not yet in a results part
         self.tally = Tally()
         self.stopped: str | None = None
-        self.draining = self.killed = False
+        self.draining = self.killed = self.ended = False
         self.no_room = 0  # failures for want of it since something worked last
 
     def run(self) -> Tally:
@@ -71,10 +71,13 @@ class Loop:
                 self._settle_writes()
                 self.on_change(self)
         finally:
-            for pool in self.pools:
-                pool.close()
-            self.writers.shutdown(wait=True)
-            self._settle_writes()
+            self.ended = True
+            try:
+                for pool in self.pools:
+                    pool.close()
+            finally:
+                self.writers.shutdown(wait=True)
+                self._settle_writes()
         self._compact(self.fresh)
         return self.tally
 
@@ -83,7 +86,7 @@ class Loop:
         self.draining, self.stopped = True, self.stopped or reason
 
     def kill(self) -> None:
-        """Give up what is under way; only writes already begun are finished."""
+        """Give up what is under way; what is being written is finished, and the records compacted."""
         self.draining = self.killed = True
 
     def running(self) -> list[Seat]:
@@ -97,7 +100,7 @@ class Loop:
         waiting = {index for index, queue in enumerate(self.queues) if queue}
         waiting |= {job.group for _, _, job in self.later}
         if self.draining:
-            waiting = {group for group in waiting if group > self.maker and not self.pools[group].trouble}
+            waiting = {group for group in waiting if group > self.maker and not self.pools[group].hopeless}
         return bool(waiting)
 
     def _requeue(self, now: float) -> None:
@@ -113,7 +116,7 @@ class Loop:
                 continue
             coming += len(queue) + len(pool.busy())  # what is or will be this pool's to do
             pool.tend(now, coming)
-            if pool.trouble and not any(seat.where for seat in pool.seats):
+            if pool.trouble and pool.hopeless:
                 self.drain(f"no worker could start: {pool.trouble.name}: {pool.trouble.message}")
             if self._far_ahead(index):
                 continue
@@ -150,12 +153,12 @@ class Loop:
                 self._judge(pool, seat, result_of(seat, pool.spec.name))
 
     def _enforce_deadlines(self, now: float) -> None:
+        execution = self.execution
         for pool in self.pools:
+            pool.end_loads(now, execution.load_deadline_s)
             for seat in pool.busy():
-                if now - seat.began > self.execution.deadline_s:
-                    message = f"it took longer than {self.execution.deadline_s:g} s and its worker was killed"
-                    late = Failure("strike", "DeadlineExceeded", message, pool.spec.name)
-                    self._judge(pool, seat, late, dismiss=True)
+                if now - seat.began > execution.deadline_s:
+                    self._judge(pool, seat, too_late(execution.deadline_s, pool.spec.name), dismiss=True)
 
     # --- what becomes of a job
 
@@ -172,7 +175,7 @@ class Loop:
                 self.nodes.failing(here, job.task.key, result, time.monotonic())
                 if self.nodes.suspect(here.node):
                     pool.ask_elsewhere({here.node})
-            if dismiss or result.kind == "poisoned" or result.name in GONE:
+            if dismiss or result.kind == "poisoned" or result.name in NO_ACTOR:
                 pool.dismiss(seat)
             self._failed(job, result, here)
             return
@@ -211,8 +214,11 @@ class Loop:
                 self._commit(job, note)
             return
         job.waits = note.message if infra else ""
-        due = min(60.0, execution.backoff_s * 2 ** min(tries - 1, 16)) * random.uniform(0.75, 1.25)
-        again = lambda _=None: heapq.heappush(self.later, (time.monotonic() + due, next(self.order), job))  # noqa: E731
+        wait_s = pause(execution.backoff_s, tries - 1) * random.uniform(0.75, 1.25)
+
+        def again(_: None = None) -> None:
+            heapq.heappush(self.later, (time.monotonic() + wait_s, next(self.order), job))
+
         if infra:
             again()
         else:
@@ -249,7 +255,7 @@ class Loop:
                 self.tally.failures[error.name] += 1
                 self._give_example(record.id, error)
                 self._guard()
-            if len(self.fresh) >= COMPACT_EVERY and not self.killed:
+            if len(self.fresh) >= COMPACT_EVERY and not (self.killed or self.ended):
                 records, self.fresh = self.fresh, []
                 self._write(lambda: self._compact(records), lambda _: None)
 

@@ -12,9 +12,9 @@ from pipelines.tasks import Failure
 
 SUSPECT = 3  # failures on a node, one after another, before a worker elsewhere is wanted to compare it with
 MOST_DOUBLINGS = 16  # of a pause, long before which it is as long as it gets
-LONGEST_S = 60.0  # that a failing node gets no work for
+LONGEST_S = 60.0  # that a failing node gets no work for, and a sample or an actor is not tried again
 WITNESSES = 2  # samples that failed on a node and worked elsewhere, before its next failure sets it aside
-GONE = ("NodeLost", "FilmLost")  # failures of a node that was lost, which ask for no judgement
+LOST = ("NodeLost", "FilmLost")  # failures of a node that was lost, which ask for no judgement
 
 
 class Nodes:
@@ -41,14 +41,13 @@ class Nodes:
 
     def failing(self, where: Host, key: str, failure: Failure, now: float) -> None:
         """Note that a sample failed on a node, and set the node aside where it is to blame."""
-        if failure.kind == "bad" or failure.name in GONE:
+        if failure.kind == "bad" or failure.name in LOST:
             return
         if self._witnesses(where.node) >= WITNESSES:
             self._set_aside(where, "it fails what works elsewhere", failure)
         self.failed[where.node][key] += 1
         if failure.kind == "infra":
-            doubled = min(self.failed[where.node].total() - 1, MOST_DOUBLINGS)
-            self.until[where.node] = now + min(LONGEST_S, self.backoff_s * 2**doubled)
+            self.until[where.node] = now + pause(self.backoff_s, self.failed[where.node].total() - 1)
 
     def rests(self, node: str, now: float, spec: PoolSpec) -> bool:
         """Tell whether a node that fails gets no work for a while, as others could do it."""
@@ -88,6 +87,11 @@ class Nodes:
     def _set_aside(self, where: Host, why: str, failure: Failure) -> None:
         said = f"{failure.name}: {shorten(failure.message, 200)}"
         self.aside[where.node] = f"node {where.name} is set aside, since {why} ({said})"
+
+
+def pause(first_s: float, doublings: float) -> float:
+    """Return the seconds until something that failed is tried again."""
+    return min(LONGEST_S, first_s * 2 ** min(doublings, MOST_DOUBLINGS))
 
 
 def living() -> list[str]:

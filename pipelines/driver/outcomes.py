@@ -1,13 +1,14 @@
 """The way to a record from what happened: to a job that ended, and to a row that could never begin."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from motionecho.errors import Damaged
 from motionecho.manifest import BadRow
 from motionecho.manifest.cells import Kept, mended
-from motionecho.runs.notes import ErrorNote
+from motionecho.runs.notes import ErrorNote, now
+from motionecho.runs.parallel import in_order
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from pipelines.plan import Work, bad_row_key
@@ -16,10 +17,6 @@ from pipelines.tasks import Failure, Job
 WRITERS = 8
 BLOBS = ("motion", "video", "stats")
 FIELDS = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "warnings", "seconds")
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True)
@@ -52,23 +49,27 @@ class Recorder:
 
 
 def writable(record: Record) -> Record:
-    """Return the record, or a failed one where JSON cannot hold it, as with a score that is no number."""
+    """Return the record, or a failed one where it could not be read again, as with a score of NaN."""
     try:
-        record.to_json().encode()
+        Record.from_json(record.to_json().encode())
         return record
-    except (ValueError, TypeError, RecursionError) as problem:
-        kept = Kept()
+    except (ValueError, TypeError, RecursionError, Damaged) as problem:
         note = Failure("bad", "Unwritable", f"its record cannot be written: {problem}", "commit").note()
         return Record(
             key=record.key,
             generation=record.generation,
             id=mended(record.id),
             status="failed",
-            inputs=kept(record.inputs),
-            reference=kept(record.reference),
+            inputs=_kept(record.inputs),
+            reference=_kept(record.reference),
             error=note,
             committed_at=record.committed_at,
         )
+
+
+def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    keep = Kept()
+    return {mended(name): keep(value) for name, value in values.items()}
 
 
 def commit_bad_rows(store: RunStore, work: Work) -> list[Record]:
@@ -80,8 +81,7 @@ def commit_bad_rows(store: RunStore, work: Work) -> list[Record]:
         for key, row in records.items()
         if key not in index or index[key].to_do
     ]
-    with ThreadPoolExecutor(WRITERS) as pool:
-        return [record for record in pool.map(store.commit, new) if record]
+    return [record for record in in_order(store.commit, new, WRITERS) if record]
 
 
 def bad_record(key: str, row: BadRow, generation: int = 1) -> Record:

@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, ObjectLostError, RayActorError, RayError
 
 from motionecho.runs.notes import Host
-from pipelines.driver.nodes import Nodes, living
+from pipelines.driver.nodes import Nodes, living, pause
 from pipelines.machines.resources import PoolSpec
 from pipelines.tasks import Failure, Task, failure_of
 from pipelines.workers.worker import Worker
@@ -26,11 +26,15 @@ WEIGHS = {"bad": 3.0, "infra": 0.25}
 
 @dataclass(eq=False)
 class Seat:
-    """A seat of one actor: starting while `where` is None, busy while `job` is set, else idle."""
+    """A seat of one actor: starting while `where` is None, busy while `job` is set, else idle.
+
+    One that starts is pending for as long as the cluster is full, then `here`, and loads.
+    """
 
     number: int
     handle: Any
-    ref: Any  # what is being waited for: its load, or its task
+    ref: Any  # what is being waited for: where it is, its load, or its task
+    here: Host | None = None
     where: Host | None = None
     job: Any = None
     handed: Any = None  # a reference to what its task leaves for the next pool, which the driver never reads
@@ -41,15 +45,19 @@ class Seat:
         return self.ref is None
 
     @property
+    def loads(self) -> bool:
+        return self.here is not None and self.where is None
+
+    @property
     def node(self) -> str:
-        return self.where.node if self.where else ""
+        return self.here.node if self.here else ""
 
 
 @dataclass(eq=False)
 class Pool:
     """A set of actors of one kind; `trouble` says why none can be had, once that is certain.
 
-    `misstarts` counts starts that failed by node, or under "" where the actor died before it said where. An
+    `misstarts` weighs starts that failed by node, or under "" where the actor died before it said where. An
     actor whose canary disagrees is retired: its seat stays empty, and `retired` has the reasons.
     """
 
@@ -95,7 +103,7 @@ class Pool:
             max_task_retries=0,
             max_concurrency=1,
         ).remote(self.factory, spec.stages, self.settings, self.url, spec.threads, self.canary)
-        self.seats.append(Seat(next(self.numbers), handle, handle.load.remote(), began=now))
+        self.seats.append(Seat(next(self.numbers), handle, handle.here.remote(), began=now))
 
     def ask_elsewhere(self, shunned: Set[str]) -> None:
         """Want an actor on another node than these, where there are none and could be."""
@@ -117,6 +125,11 @@ class Pool:
     def idle(self) -> list[Seat]:
         return [seat for seat in self.seats if seat.idle]
 
+    @property
+    def hopeless(self) -> bool:
+        """Tell whether no actor works here, and none can be had."""
+        return self.trouble is not None and not any(seat.where for seat in self.seats)
+
     def busy(self) -> list[Seat]:
         return [seat for seat in self.seats if seat.job is not None]
 
@@ -125,24 +138,40 @@ class Pool:
         seat.ref, seat.handed = seat.handle.run.options(num_returns=2).remote(task, ahead, job.handed)
 
     def started(self, seat: Seat, now: float) -> None:
-        """Take note that an actor's load ended, one way or the other."""
+        """Take note that an actor is there, or that its load ended, one way or the other."""
         result = result_of(seat, "load")
-        where, failure = (None, result) if isinstance(result, Failure) else result
-        if where and failure is None:
+        if isinstance(result, Failure):
+            self._misstarted(seat, result, now)
+        elif seat.here is None:
+            seat.here, seat.began, seat.ref = result, now, seat.handle.load.remote()
+        else:
+            where, failure = result
+            if failure:
+                self._misstarted(seat, failure, now)
+                return
             seat.where, seat.ref = where, None
             for known in (where.node, ""):
                 self.misstarts.pop(known, None)
-            return
+
+    def end_loads(self, now: float, deadline_s: float) -> None:
+        """Give up actors that have been loading for longer than a load may take."""
+        for seat in [seat for seat in self.seats if seat.loads]:
+            if now - seat.began > deadline_s:
+                self._misstarted(seat, too_late(deadline_s, "load"), now)
+
+    def _misstarted(self, seat: Seat, failure: Failure, now: float) -> None:
+        """Let an actor go that cannot work, and judge whose fault it is."""
         self.dismiss(seat)
         if failure.name == "CanaryMismatch":
             self.retired.append(failure.message)
             self.trouble = failure if len(self.retired) >= self.spec.size else self.trouble
             return
-        node = where.node if where else ""
-        count = self.misstarts[node] = self.misstarts.get(node, 0.0) + WEIGHS.get(failure.kind, 1.0)
-        self.next_start = now + min(60.0, self.backoff_s * 2 ** min(count, 16))
-        if count >= START_ATTEMPTS and not (where and self.nodes.cannot_start(where, failure, self.spec)):
-            self.trouble = failure
+        weight = self.misstarts.get(seat.node, 0.0) + WEIGHS.get(failure.kind, 1.0)
+        self.misstarts[seat.node] = weight
+        self.next_start = now + pause(self.backoff_s, weight)
+        if weight < START_ATTEMPTS or (seat.here and self.nodes.cannot_start(seat.here, failure, self.spec)):
+            return
+        self.trouble = failure
 
     def dismiss(self, seat: Seat) -> None:
         """Kill the actor and let its seat go; the next `tend` fills it."""
@@ -152,6 +181,12 @@ class Pool:
     def close(self) -> None:
         for seat in list(self.seats):
             self.dismiss(seat)
+
+
+def too_late(deadline_s: float, stage: str) -> Failure:
+    """Name the failure of an actor that is killed at its deadline."""
+    message = f"it took longer than {deadline_s:g} s and its worker was killed"
+    return Failure("strike", "DeadlineExceeded", message, stage)
 
 
 def result_of(seat: Seat, stage: str) -> Any:

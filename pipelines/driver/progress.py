@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 from motionecho.runs.leases import Lease
+from motionecho.runs.notes import now
 from motionecho.runs.store import RunStore
-from pipelines.driver.outcomes import now
 from pipelines.execution import Progress
 from pipelines.plan import Plan
 from pipelines.tasks import Tally
@@ -127,7 +127,7 @@ def _message(loop: "Loop", seconds: float) -> str | None:
     if waiting:
         first = f'"{waiting[0].task.payload.id}": {waiting[0].waits}'
         return f"{len(waiting)} to be tried again in a while; {first}"
-    if seconds > PATIENT_FOR_S and not any(seat.where for pool in loop.pools for seat in pool.seats):
+    if seconds > PATIENT_FOR_S and not any(seat.here for pool in loop.pools for seat in pool.seats):
         spec = loop.pools[0].spec
         wanted = [f"{n:g} {kind}" for n, kind in ((spec.num_cpus, "CPU"), (spec.num_gpus, "GPU")) if n]
         return f"waiting for the cluster to give {' and '.join(wanted)} to a worker"

@@ -7,13 +7,13 @@ machine's), where the manifest and its clips can be read as they are.
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from motionecho.errors import UserError
 from motionecho.manifest import BadRow, Sample, read_manifest
 from motionecho.runs.files import is_local, open_url
 from motionecho.runs.keys import digest, file_digest
+from motionecho.runs.parallel import in_order
 from motionecho.runs.places import Place
 from motionecho.runs.store import RunStore
 
@@ -30,8 +30,8 @@ def ship(manifest: str, store: RunStore) -> str:
         for place in (Place(row.reference), Place(row.video or "")) if isinstance(row, Sample) else ():
             refuse_secret(place, f'row {row.row} of manifest "{manifest}"')
     clips = {row.reference for row in rows if isinstance(row, Sample)}
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        places = dict(zip(sorted(clips), pool.map(lambda uri: _copy(uri, store), sorted(clips)), strict=True))
+    copies = in_order(lambda uri: _copy(uri, store), sorted(clips), PARALLEL)
+    places = dict(zip(sorted(clips), copies, strict=True))
     lines = [json.dumps(_portable(row, places), ensure_ascii=False) for row in rows]
     uri = store.sent_uri(f"manifest-{digest(lines)[:16]}.jsonl")
     store.put_text(uri, "\n".join(lines) + "\n")

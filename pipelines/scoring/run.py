@@ -22,14 +22,13 @@ from motionecho.metrics.sets import SETS
 from motionecho.runs.files import absolute
 from motionecho.runs.keys import KEY_LENGTH, digest, score_key
 from motionecho.runs.layout import SCORES
-from motionecho.runs.notes import ErrorNote
+from motionecho.runs.notes import ErrorNote, now
 from motionecho.runs.places import Place, opened
 from motionecho.runs.provenance import versions
 from motionecho.runs.records import OUTCOME_PREFIX, Record
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import RunStore
 from pipelines.driver.loop import Loop
-from pipelines.driver.outcomes import now
 from pipelines.driver.pool import Pool
 from pipelines.driver.progress import Reporter
 from pipelines.execution import Execution, Progress, Summary

@@ -7,11 +7,10 @@ from typing import Any
 
 from motionecho.errors import UserError
 from motionecho.metrics.sets import SETS, check_fid, set_score
-from motionecho.runs.notes import ErrorNote
+from motionecho.runs.notes import ErrorNote, now
 from motionecho.runs.parallel import in_order
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
-from pipelines.driver.outcomes import now
 from pipelines.scoring.run import Scoring
 from pipelines.scoring.stage import read_features
 

@@ -40,23 +40,27 @@ class Worker:
         self.stages: dict[str, Callable[..., Any]] = {}
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
 
-    def load(self) -> tuple[Host, Failure | None]:
-        """Make the stages; return where this is, and why it cannot work, if so."""
-        context, names = ray.get_runtime_context(), tuple(spec.name for spec in self.specs)
-        host = Host(
+    def here(self) -> Host:
+        """Say where this is, before anything is loaded."""
+        context = ray.get_runtime_context()
+        return Host(
             name=socket.gethostname(),
             node=context.get_node_id(),
             pid=os.getpid(),
             gpus=context.get_assigned_resources().get("GPU") or None,
-            stages=names,
+            stages=tuple(spec.name for spec in self.specs),
         )
+
+    def load(self) -> tuple[Host, Failure | None]:
+        """Make the stages; return where this is, and why it cannot work, if so."""
+        host = self.here()
         try:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning steals shared cores
             if self.threads:
                 os.environ["OMP_NUM_THREADS"] = str(self.threads)
             module, function = self.factory.split(":")
             factory: Factory = getattr(importlib.import_module(module), function)
-            self.stages = factory(names, self.settings, self.url)
+            self.stages = factory(host.stages, self.settings, self.url)
             device, threads = _device(self.threads)
             host = replace(host, device=device, threads=threads)
             if self.canary and "canary" in self.stages:

@@ -1,7 +1,5 @@
 """Records of what happened, also where a record cannot hold what happened."""
 
-import json
-
 import pytest
 
 from motionecho.runs.records import Record
@@ -14,6 +12,8 @@ from pipelines.driver.outcomes import writable
         {"scores": {"m": {"figure": float("nan")}}},
         {"inputs": {"note": "half \ud83d"}},
         {"seconds": {"sample": float("inf")}},
+        {"seconds": {"sample": "a while"}},
+        {"motion_key": "m"},  # made, and without a video
     ],
 )
 def test_a_record_that_cannot_be_written_is_its_samples_failure(fields: dict[str, object]) -> None:
@@ -22,7 +22,7 @@ def test_a_record_that_cannot_be_written_is_its_samples_failure(fields: dict[str
     assert (made.status, made.id, made.key, made.generation) == ("failed", "x", "a" * 32, 2)
     assert made.error is not None
     assert made.error.name == "Unwritable"
-    json.loads(made.to_json().encode())
+    assert Record.from_json(made.to_json().encode()) == made
 
 
 def test_any_other_record_stays_as_it_is() -> None:

@@ -66,7 +66,7 @@ def test_a_bucket_that_answers_503_for_a_minute(cli: Start, stumbling: Stumbling
     assert set(records) == {row["id"] for row in table}
     assert not [strike for record in records.values() for strike in record.strikes]
     check_whole(out, records)
-    named = {blob.uri for record in records.values() for blob in (record.video, record.stats) if blob}
+    named = {blob.uri for record in records.values() for blob in record.blobs}
     there = {path.removeprefix("runs/stumbling/") for path in fsspec.filesystem("s3").find("runs/stumbling")}
     print(f"{stumbling.refused} requests refused; {len(there)} objects, unnamed blobs: ",
           sorted(each for each in there - named if each.endswith((".mp4", "trace.parquet"))))  # fmt: skip

@@ -153,7 +153,7 @@ def test_nothing_is_lost_between_two_drivers_and_a_sweeper(
     assert set(records) == {f"s{n}" for n in range(samples)}
     assert all(record.ok for record in records.values())
     check_whole(place.out, records)
-    named = {blob.uri for record in records.values() for blob in (record.video, record.stats) if blob}
+    named = {blob.uri for record in records.values() for blob in record.blobs}
     made = {path for folder in ("videos", "stats") for path in store.folder.find(folder)}
     print(f"{len(made - named)} leftovers:", place.gc().strip())
     assert {path for folder in ("videos", "stats") for path in store.folder.find(folder)} == named

@@ -11,7 +11,16 @@ import pytest
 
 from motionecho.errors import Transient, UserError
 from motionecho.runs import results
-from motionecho.runs.export import COPIES, FILE, Collected, collect_folder, collect_table, readable_names
+from motionecho.runs.export import (
+    COPIES,
+    FILE,
+    NOTE,
+    TABLE,
+    Collected,
+    collect_folder,
+    collect_table,
+    readable_names,
+)
 from motionecho.runs.folder import Folder
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
@@ -134,6 +143,34 @@ def test_what_a_collection_left_is_brought_up_to_date(store: RunStore, tmp_path:
     made_again(store, 3, tmp_path)
     assert [video.name for video in collect_folder(store, target) if video.fresh] == ["s3.mp4"]
     assert Folder.at(target).read("s3.mp4") == b"video 3, made again"
+
+
+@pytest.mark.parametrize("collections", [0, 1])
+def test_a_collection_that_is_killed_at_its_end_continues(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collections: int
+) -> None:
+    """Between the two files that say what was collected, of the first collection as of a later one."""
+    target, written = str(tmp_path / "got"), list[str]()
+    for _ in range(collections):
+        assert len(list(collect_folder(store, target))) == 20
+        made_again(store, 3, tmp_path)
+    overwrite = Folder.overwrite
+
+    def killed(self: Folder, path: str, data: bytes) -> None:
+        if path in (TABLE, NOTE):
+            if written:
+                raise KeyboardInterrupt
+            written.append(path)
+        overwrite(self, path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "overwrite", killed)
+        with pytest.raises(KeyboardInterrupt):
+            list(collect_folder(store, target))
+    if collections:
+        made_again(store, 4, tmp_path)
+    assert [video.name for video in collect_folder(store, target) if video.fresh] == ["s4.mp4"] * collections
+    assert not any(video.fresh for video in collect_folder(store, target))
 
 
 def test_another_run_is_not_collected_over_this_one(store: RunStore, tmp_path: Path) -> None:

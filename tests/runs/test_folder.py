@@ -24,7 +24,7 @@ def folder(url: str) -> Folder:
 def test_paths_are_within_the_folder(folder: Folder, url: str, tmp_path: Path) -> None:
     assert folder.find() == []
     assert not folder.exists("a/one.txt")
-    assert folder.size("a/one.txt") is None
+    assert folder.look("a/one.txt") is None
     (tmp_path / "file").write_bytes(b"three")
     folder.put_whole("b/three.bin", str(tmp_path / "file"))
     folder.overwrite("a/one.txt", b"one")
@@ -35,8 +35,9 @@ def test_paths_are_within_the_folder(folder: Folder, url: str, tmp_path: Path) -
         "a/one.txt": 3,
         "a/.part-1": 10,
     }
-    assert (folder.read("a/one.txt"), folder.size("b/three.bin")) == (b"one", 5)
-    assert list(folder.read_all(["b/three.bin", "a/one.txt"])) == [b"three", b"one"]
+    there = folder.look("b/three.bin")
+    assert there is not None
+    assert (folder.read("a/one.txt"), there.bytes) == (b"one", 5)
     with folder.fetch("b/three.bin") as path:
         assert Path(path).read_bytes() == b"three"
     beside, name = Folder.holding(f"{url}/a/one.txt")

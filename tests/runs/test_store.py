@@ -14,11 +14,12 @@ import pytest
 
 from motionecho.errors import BadSample, Transient, UserError
 from motionecho.runs import files
+from motionecho.runs.files import fetch
 from motionecho.runs.folder import Folder, Listed
 from motionecho.runs.notes import Blob, ErrorNote
 from motionecho.runs.records import Record, as_row
 from motionecho.runs.results import Entry, read_entries
-from motionecho.runs.store import RunStore, fetch
+from motionecho.runs.store import RunStore
 
 IDENTITY = {"settings": {"pair": "toy", "echo": {"steps": 8}}}
 

@@ -67,7 +67,8 @@ class Actor:
         self.ray, self.world, self.url, self.driver, self.node = ray, ray.world, url, driver, node
         self.process = Process(f"worker {len(ray.actors)} of {driver.name if driver else None}")
         self.asked: list[Promise] = []
-        self.load, self.run = Call(self, self._load), Call(self, self._run)
+        self.here, self.load = Call(self, self._here), Call(self, self._load)
+        self.run = Call(self, self._run)
 
     def die(self) -> None:
         self.world.kill(self.process)
@@ -75,9 +76,14 @@ class Actor:
         for promise in self.asked:
             promise.keep(error=RayActorError(error_msg="The actor died: killed"))
 
+    def _here(self) -> Host:
+        return Host(name=self.node, node=self.node, pid=1, device="cpu", threads=1, stages=("all",))
+
     def _load(self) -> tuple[Host, Failure | None]:
         self.world.pause(self.world.chance.uniform(0.5, 5))
-        return Host(name=self.node, node=self.node, pid=1, device="cpu", threads=1, stages=("all",)), None
+        if self.world.happens(self.ray.troubles["hangs"]):
+            self.world.pause(1e9)
+        return self._here(), None
 
     def _run(self, task: Task, ahead: Task | None, handed: Any) -> dict[str, Any] | Failure:
         """Do what every stage does to the store, or something else that happens to samples."""

@@ -17,11 +17,11 @@ import pytest
 
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.errors import MotionEchoError
-from motionecho.runs import cleanup, files, layout, leases, parallel, state
+from motionecho.runs import cleanup, files, layout, leases, notes, parallel, state
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.store import RunStore
-from pipelines import plan, submission, tasks
-from pipelines.driver import loop, nodes, outcomes, pool, progress
+from pipelines import plan, submission
+from pipelines.driver import loop, nodes, pool, progress
 from pipelines.driver.interrupts import Signals
 from pipelines.driver.outcomes import Recorder
 from pipelines.execution import Execution, Summary
@@ -32,11 +32,11 @@ from pipelines.retry import manifests_of, only_failed
 from pipelines.tasks import STAGES, Job
 from tests.simulation.cluster import NODES, Ray
 from tests.simulation.store import ROOT, File, Files, Moods, Store
-from tests.simulation.world import Clock, Process, Promise, Violation, World
+from tests.simulation.world import Clock, Lock, Process, Promise, Violation, World
 
 URL = f"sim://{ROOT}"
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
-EXECUTION = Execution(workers=2, deadline_s=90, backoff_s=1, max_failure_rate=1.0)
+EXECUTION = Execution(workers=2, deadline_s=90, load_deadline_s=60, backoff_s=1, max_failure_rate=1.0)
 MINDS = ("fine", "fine", "fine", "bad", "cursed")
 HOUR = 3600.0
 SILENT_S = leases.LEASE_S - 60  # after which a driver that sleeps may be taken for dead
@@ -71,9 +71,6 @@ class Threads:
         assert process is not None
         world.thread(process, do)
         return later
-
-    def map(self, action: Callable[..., Any], *items: Any) -> list[Any]:
-        return [action(*each) for each in zip(*items, strict=True)]
 
     def shutdown(self, wait: bool = True) -> None: ...
 
@@ -130,15 +127,15 @@ def in_world(world: World, ray: Ray, store: Store) -> Iterator[None]:
             patch.setattr(module, "ray", ray)
         for module in (loop, progress):
             patch.setattr(module, "ThreadPoolExecutor", Threads)
-        for module in (parallel, plan, outcomes):
-            patch.setattr(module, "ThreadPoolExecutor", InTurn)
+        patch.setattr(parallel, "ThreadPoolExecutor", InTurn)
         patch.setattr(
             files.patiently, "__defaults__", (files.PATIENCE_S, clock.sleep, None, clock.monotonic, "")
         )
         patch.setattr(secrets, "token_hex", token)
-        for module in (layout, outcomes, tasks):
+        for module in (layout, notes):
             patch.setattr(module, "datetime", Calendar(world))
         patch.setattr(leases, "_machine", lambda: None)
+        patch.setattr(leases, "Lock", lambda: Lock(world))
         patch.setattr(submission, "connected", lambda execution: nullcontext())
         patch.setattr(submission, "head_watched", lambda lose: nullcontext())
         patch.setattr(submission.surroundings, "check", lambda store, address: None)

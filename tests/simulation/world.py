@@ -181,6 +181,22 @@ class Promise:
             self.world.wake(made)
 
 
+class Lock:
+    """What modules have under the name `Lock`: who waits for it lets others go on."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.free = world, Promise(world)
+        self.free.keep()
+
+    def __enter__(self) -> None:
+        while not self.free.done:
+            self.world.pause(5.0, [self.free])
+        self.free = Promise(self.world)
+
+    def __exit__(self, *problem: object) -> None:
+        self.free.keep()
+
+
 class Clock:
     """What modules have under the name `time`, in this world."""
 
