@@ -40,13 +40,16 @@ def _shown_as_text(value: Any) -> Any:
 def table(samples: Samples) -> str:
     """Write markdown, a line per row: mean [95 % interval over pairs] of every score, and what it cost."""
     scores = [name for name in SCORES if name in samples[0]]
-    columns = ["row", *scores, *COUNTS, "s/video"]
+    trained = any(s["training"] for s in samples)
+    columns = ["row", *scores, *COUNTS, "s/video", *(["training s"] if trained else [])]
     lines = [columns_line([NAMES.get(name, name).replace("_", " ") for name in columns])]
     for row in dict.fromkeys(s["row"] for s in samples):
         mine = [s for s in samples if s["row"] == row]
         cells = [_shown(_over_pairs(mine, name), SCORES[name]) for name in scores]
         cells += [f"{np.mean([s[name] for s in mine]):.1f}" for name in COUNTS]
-        lines.append(f"| {' | '.join([row, *cells])} | {np.mean([s['seconds'] for s in mine]):.2f} |")
+        cells += [f"{np.mean([s['seconds'] for s in mine]):.2f}"]
+        cells += [f"{mine[0]['training']:.1f}"] if trained else []
+        lines.append(f"| {' | '.join([row, *cells])} |")
     return "\n".join(lines)
 
 
@@ -81,6 +84,17 @@ def rivals(samples: Samples) -> list[tuple[str, str]]:
         if method.endswith("adaptive"):
             couples.append((row, f"MotionEcho always, {steps}"))
     return [(one, other) for one, other in couples if other in cost]
+
+
+def lifts(samples: Samples) -> list[tuple[str, str]]:
+    """Couple MotionEcho by each strategy with the same strategy on the student and on the teacher alone."""
+    rows = list(dict.fromkeys(s["row"] for s in samples))
+    return [
+        (row, f"{row.split(', ')[0]}, {other}")
+        for row in rows
+        if "MotionEcho" in row
+        for other in ("student", "teacher alone")
+    ]
 
 
 def columns_line(names: Sequence[str]) -> str:

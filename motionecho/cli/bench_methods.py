@@ -26,6 +26,12 @@ def methods(
     pairs: PairsOption = 64,
     seeds: SeedsOption = 2,
     out: OutOption = "results/methods",
+    table: Annotated[
+        int | None, typer.Option("--table", min=1, max=3, help="The paper's table 1, 2 or 3, in its columns.")
+    ] = None,
+    strategies: Annotated[
+        bool, typer.Option("--strategies", help="Every strategy on the student, the teacher, and both.")
+    ] = False,
     curve: Annotated[
         bool, typer.Option("--curve", help="Over 4, 8 and 16 steps, beside the teacher alone.")
     ] = False,
@@ -37,12 +43,18 @@ def methods(
     json: JsonOption = False,
 ) -> None:
     """Run Table 3: student, + guidance, + inverted noise, + teacher, + adaptive, and the teacher alone."""
+    from motionecho.bench import tables
     from motionecho.bench.ablation import CURVE, SPLITS, TABLE
 
     if split not in SPLITS:
         raise UserError(f'unknown split "{split}"{nearest(split, SPLITS)}; use {" or ".join(SPLITS)}')
-    rows = dict(CURVE if curve else TABLE)
-    _run("curve" if curve else "methods", rows, pairs, seeds, out, device, json, split, tracked)
+    if (table is not None) + strategies + curve > 1:
+        raise UserError("--table, --strategies and --curve are three different tables: ask for one")
+    rows = dict(CURVE if curve else tables.STRATEGIES if strategies else TABLE)
+    name = "curve" if curve else "strategies" if strategies else "methods"
+    if table is not None:
+        name, rows = f"table-{table}", tables.rows_of(table)
+    _run(name, rows, pairs, seeds, out, device, json, split, tracked)
 
 
 def ablation(
@@ -79,7 +91,8 @@ def _run(
     tracked: bool = False,
 ) -> None:
     from motionecho.bench import ablation as bench
-    from motionecho.bench.ablation_report import contrasts, rivals, steps_up, table, write_samples
+    from motionecho.bench.ablation_report import contrasts, lifts, rivals, steps_up, table, write_samples
+    from motionecho.bench.tables import beside_the_paper
     from motionecho.config import Placement
     from motionecho.metrics.registry import load_metrics
     from motionecho.models.registry import load_pair
@@ -90,18 +103,23 @@ def _run(
         "toy", Placement(device=device or "auto", eager=True)
     )  # shrinking batches replay little
     say(f"{count(len(rows), 'row')} of {count(pairs, 'pair')} x {count(seeds, 'seed')} on {models.device}")
-    task = bench.AblationSet.draw(models, pairs, split, models.spec.defaults)
     usable, skipped = load_metrics(["motion_fidelity"] if tracked else [], str(models.device))
     say(*(f"{metric} is left out: {reason}" for metric, reason in skipped.items()))
     samples: list[dict[str, Any]] = []
+    task = None
     for row, changes in rows.items():
+        config = bench.settings_of(models, changes)
+        if task is None or task.motion.reference != config.reference:  # made once a strategy
+            task = bench.AblationSet.draw(models, pairs, split, config)
         samples += [{"row": row} | sample for sample in bench.measure(task, changes, seeds, *usable)]
         write_samples(folder / f"{name}.csv", samples)  # after every row: a run that is stopped leaves these
         say(f"{row}: done")
     text = f"{pairs} {split} pairs, {seeds} seeds, on {models.device}\n\n{table(samples)}\n"
-    if name != "ablation":
-        couples = rivals(samples) if name == "curve" else steps_up(samples)
-        text += f"\n{contrasts(samples, couples)}\n"
+    couples = {"curve": rivals, "strategies": lifts, "methods": steps_up}
+    if name in couples:
+        text += f"\n{contrasts(samples, couples[name](samples))}\n"
+    if name.startswith("table-"):
+        text += f"\n{beside_the_paper(int(name[-1]), samples)}\n"
     (folder / f"{name}.md").write_text(text, encoding="utf-8")
     drawn = _plot(folder / f"{name}.png", samples)
     if json:

@@ -5,6 +5,7 @@ has less; the deepest level has residual blocks alone.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import cast
 
@@ -176,17 +177,24 @@ class UNet(nn.Module):
 
     def weight(self, name: str) -> Tensor:
         """Return a view [out, in] of a linear layer's weight by its public name, merged or not."""
-        single = {n: m for n, m in self.named_modules() if isinstance(m, nn.Linear | nn.Conv1d)}
+        single, merged = self._named
+        if name in merged:
+            whole, k = merged[name]
+            return whole.detach().chunk(len(MERGED))[k]
+        return layer_weight(single.get(name), name, [*single, *merged])
+
+    @cached_property
+    def _named(self) -> tuple[dict[str, nn.Module], dict[str, tuple[nn.Parameter, int]]]:
+        """Linear layers by name, and what is left of those that were merged; fusing asks anew."""
+        linear = nn.Linear | nn.Conv1d
+        single: dict[str, nn.Module] = {n: m for n, m in self.named_modules() if isinstance(m, linear)}
         merged = {
             f"{parent}.{part}": (layer.to_qkv, k)
             for parent, layer in self.named_modules()
             if isinstance(layer, Attention) and layer.to_qkv is not None
             for k, part in enumerate(MERGED)
         }
-        if name in merged:
-            whole, k = merged[name]
-            return whole.detach().chunk(len(MERGED))[k]
-        return layer_weight(single.get(name), name, [*single, *merged])
+        return single, merged
 
 
 def fused(net: UNet, ops: ModuleType) -> UNet:
@@ -196,6 +204,7 @@ def fused(net: UNet, ops: ModuleType) -> UNet:
     form, for with and without a gradient.
     """
     net.ops = ops
+    vars(net).pop("_named", None)
     for layer in list(net.modules()):
         if isinstance(layer, Block):
             layer.merge()
