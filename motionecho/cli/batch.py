@@ -66,14 +66,7 @@ def submit(
     from motionecho.runs.results import Index
     from pipelines import generate as pipeline
 
-    execution = read_cluster(
-        cluster,
-        canary=effort.canary,
-        deadline_s=effort.deadline,
-        max_failure_rate=effort.max_failure_rate,
-        limit=effort.limit,
-        retry_failed=effort.retry_failed,
-    )
+    execution = read_cluster(cluster, effort, limit=effort.limit, retry_failed=effort.retry_failed)
     work = pipeline.plan_generation(
         manifest,
         resolved.settings,
