@@ -2,7 +2,8 @@
 
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -27,9 +28,10 @@ OWN = tuple(stage.name for stage in STAGES if not stage.shared)
 
 @dataclass(frozen=True)
 class Cost:
-    """The means of `n` finished samples: device-seconds of one and of an inversion, bytes of their files.
+    """The means of `n` finished samples: device-seconds of one and of its motion, bytes of their files.
 
-    A device-second is one of a GPU, or of a CPU core. `spread` is the standard deviation of a sample's.
+    Motions are told apart by strategy: training one takes far longer than an inversion. A device-second is
+    one of a GPU, or of a CPU core. `spread` is the standard deviation of a sample's.
     """
 
     n: int
@@ -37,7 +39,7 @@ class Cost:
     device: str
     sample_s: float
     spread: float | None
-    inversion_s: float | None  # None where no sample made a motion
+    inversion_s: Mapping[str, float]  # of each strategy by which one of them made a motion
     sample_bytes: float
     motion_bytes: float
     source: str
@@ -59,18 +61,20 @@ class Forecast:
 def estimate(work: Work, cost: Cost) -> Forecast:
     """Scale measured costs up to the work that is left."""
     plan = work.plan
-    missing = plan.motions - plan.motions_cached
-    seconds = plan.todo * cost.sample_s + missing * (cost.inversion_s or 0.0)
+    left = {task.shares: task.payload.config.reference.strategy for task in work.todo}
+    missing = [strategy for motion, strategy in left.items() if motion not in work.motions]
+    seconds = plan.todo * cost.sample_s + sum(cost.inversion_s.get(strategy, 0.0) for strategy in missing)
     margin = None if cost.spread is None else 1.96 * plan.todo * cost.spread / cost.n**0.5
     basis = f"{cost.n} sample{'s' * (cost.n != 1)} {cost.source} on {cost.device}"
-    if missing and cost.inversion_s is None:
-        basis += "; inversions left out, as none of them made one"
+    unknown = sorted({*missing} - cost.inversion_s.keys())
+    if unknown:
+        basis += f"; motions by {', '.join(unknown)} left out, as none of them made one"
     return Forecast(
         unit=cost.unit,
         hours=round(seconds / 3600, 4),
         low=None if margin is None else round(max(0.0, seconds - margin) / 3600, 4),
         high=None if margin is None else round((seconds + margin) / 3600, 4),
-        bytes=round(plan.todo * cost.sample_bytes + missing * cost.motion_bytes),
+        bytes=round(plan.todo * cost.sample_bytes + len(missing) * cost.motion_bytes),
         n=cost.n,
         basis=basis,
     )
@@ -104,7 +108,7 @@ def pilot(
 ) -> Cost:
     """Make `n` samples of the work left in a temporary place, throw them away, and say what they cost.
 
-    Raises UserError where none of them succeeded.
+    Raises UserError where it was stopped or no sample succeeded, KeyboardInterrupt where it was interrupted.
     """
     chosen = work.todo[:: max(1, len(work.todo) // n)][:n]
     small = replace(
@@ -112,18 +116,23 @@ def pilot(
         tasks={t.key: t for t in chosen},
         todo=chosen,
         bad=[],
+        unread=[],
         index=Index(),
         motions=set(),
         retry_failed=False,
         sources={"pilot": tuple(task.key for task in chosen)},
     )
     with _elsewhere(url, execution) as place:
-        run("", settings, place, replace(execution, motions=None), work=small, factory=factory)
+        summary = run("", settings, place, replace(execution, motions=None), work=small, factory=factory)
         records = list(RunStore(place).records())
+    if summary.interrupted:
+        raise KeyboardInterrupt("the pilot was interrupted: no estimate is made of what it did")
+    if summary.stopped:
+        raise UserError(f"the pilot was stopped, and no estimate is made of what it did: {summary.stopped}")
     cost = measured((record for record in records if record.ok), "of a pilot")
     if cost is None:
         error = records[0].error if records else None
-        why = error.message if error else "no worker could start"
+        why = error.message if error else f"sample {summary.put_off_for}"
         raise UserError(f"no sample of the pilot succeeded: {why}")
     return cost
 
@@ -134,7 +143,12 @@ def measured(records: Iterable[Record], source: str) -> Cost | None:
     if not done:
         return None
     own = [_weight(r) * r.spent(*OWN) for r in done]
-    made = [(record, record.motion.bytes) for record in done if record.motion and record.motion.bytes]
+    made: dict[str, list[float]] = defaultdict(list)
+    sizes = []
+    for record in done:
+        if record.motion and record.motion.bytes:
+            made[record.echo.get("strategy", "motionclone")].append(_weight(record) * _shared(record))
+            sizes.append(record.motion.bytes)
     devices = dict.fromkeys(record.made_on or "unknown devices" for record in done)
     return Cost(
         n=len(done),
@@ -142,9 +156,9 @@ def measured(records: Iterable[Record], source: str) -> Cost | None:
         device=", ".join(devices),
         sample_s=fmean(own),
         spread=stdev(own) if len(own) > 1 else None,
-        inversion_s=fmean(_weight(r) * _shared(r) for r, _ in made) if made else None,
+        inversion_s={strategy: fmean(spent) for strategy, spent in made.items()},
         sample_bytes=fmean(sum(blob.bytes or 0 for blob in r.blobs) for r in done),
-        motion_bytes=fmean(size for _, size in made) if made else 0.0,
+        motion_bytes=fmean(sizes) if sizes else 0.0,
         source=source,
     )
 

@@ -26,7 +26,10 @@ Hashed = tuple[str, str] | MotionEchoError
 
 @dataclass(frozen=True)
 class Plan:
-    """A manifest against a store, in numbers: rows = done + failed_before + todo + len(bad) + len(unread)."""
+    """A manifest against a store, in numbers.
+
+    rows = done + failed_before + todo + len(bad) + len(unread), and more where a retry leaves rows aside.
+    """
 
     rows: int
     references: int  # distinct reference files

@@ -1,4 +1,4 @@
-"""`motionecho batch submit`: run a manifest. The only place that reaches up to `pipelines`, lazily."""
+"""`motionecho batch submit`: run a manifest, from here or as a job of a cluster."""
 
 from pathlib import Path
 from typing import Annotated
@@ -59,41 +59,40 @@ def submit(
             f"{'--detach' if job.detach else '--runtime-env'} is for jobs: add --address http://HEAD:8265"
         )
     if as_job and not dry_run:
+        if effort.fresh and not effort.yes:  # of the job nobody would hear before it has its turn
+            raise UserError(f'--fresh deletes the run that the job finds at "{url}": add --yes to do that')
         submit_job(manifest, resolved.settings, url, cluster, effort, job, json)
 
     from motionecho.runs.results import Index
     from pipelines import generate as pipeline
 
-    execution = read_cluster(
-        cluster,
-        canary=effort.canary,
-        deadline_s=effort.deadline,
-        max_failure_rate=effort.max_failure_rate,
-        limit=effort.limit,
-        retry_failed=effort.retry_failed,
-    )
-    if effort.fresh and not as_job:
-        # a mistake is told before anything is deleted, whatever version made what is there
-        pipeline.plan_generation(manifest, resolved.settings, url, effort.limit, index=Index())
-        start_over(url, effort.yes, dry_run)
+    execution = read_cluster(cluster, effort, limit=effort.limit, retry_failed=effort.retry_failed)
     work = pipeline.plan_generation(
-        manifest, resolved.settings, url, effort.limit, effort.retry_failed, cluster.motions
+        manifest,
+        resolved.settings,
+        url,
+        effort.limit,
+        effort.retry_failed,
+        cluster.motions,
+        index=Index() if effort.fresh else None,  # whatever version made what is there
     )
     if dry_run:
         put_plan(work, manifest, url, json=json)
         return
+    if effort.fresh:  # once no mistake is left to be told
+        start_over(url, effort.yes)
     banner(work.plan, manifest, url, resolved.spec.name)
     code = execute(work, manifest, resolved.settings, url, execution, effort.allow_failures, json)
     raise typer.Exit(code)
 
 
-def start_over(url: str, yes: bool, dry_run: bool) -> None:
+def start_over(url: str, yes: bool) -> None:
     """Delete what is at the run's place, once that is confirmed; a place without a run is left as it is."""
     from motionecho.runs import cleanup
     from motionecho.runs.store import RunStore
 
     store = RunStore(url)
-    if dry_run or store.run() is None:
+    if store.run() is None:
         return
     if not yes:
         kept = count(len(store.keys()), "finished sample")

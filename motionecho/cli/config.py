@@ -7,11 +7,13 @@ import typer
 from motionecho.cli.options import (
     ConfigOption,
     JsonOption,
+    MethodOption,
     PairOption,
     PlacementOptions,
     PresetOption,
     SetOption,
     SettingsOptions,
+    StrategyOption,
     WeightsOption,
 )
 from motionecho.cli.printing import put, put_json, table
@@ -23,29 +25,32 @@ app = typer.Typer(help="Settings and where they come from.", no_args_is_help=Tru
 def show(
     pair: PairOption = None,
     preset: PresetOption = None,
+    strategy: StrategyOption = None,
+    method: MethodOption = None,
     changes: SetOption = None,
     config: ConfigOption = None,
     weights: WeightsOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say where each value comes from.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Print the resolved settings, their meaning, and with --explain their source."""
+    """Print the resolved settings, their meaning and words to choose from; --explain adds their source."""
     from motionecho.cli.settings import resolve
     from motionecho.config import EchoConfig
 
-    options = SettingsOptions(pair=pair, preset=preset, changes=changes, config=config)
+    options = SettingsOptions(pair, preset, strategy, method, changes, config)
     resolved = resolve(options, PlacementOptions(weights=weights))
     values = resolved.settings.echo.to_dict()
     if json:
-        put_json(settings=resolved.settings.to_dict(), sources=resolved.sources)
+        words = {line["name"]: line["words"] for line in EchoConfig.describe() if line["words"]}
+        put_json(settings=resolved.settings.to_dict(), sources=resolved.sources, words=words)
         return
     rows = [
         {"setting": line["name"], "symbol": line["symbol"], "value": _text(values[line["name"]])}
         | ({"from": resolved.sources[line["name"]]} if explain else {})
-        | {"meaning": line["doc"]}
+        | {"meaning": line["doc"] + (f" [{' | '.join(line['words'])}]" if line["words"] else "")}
         for line in EchoConfig.describe()
     ]
-    put(table(rows, limit=110))
+    put(table(rows, limit=300))
 
 
 def _text(value: Any) -> str:

@@ -175,21 +175,27 @@ class ClusterOptions:
 
 
 @dataclass(frozen=True)
-class EffortOptions:
-    """The extent of one submission: which rows, how long, and what of failures and of a run before."""
+class GuardOptions:
+    """The guards of a run: how long an attempt may take, when failures are too many, who may work."""
 
-    limit: LimitOption = None
     deadline: Annotated[float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")] = (
         1800.0
     )
     max_failure_rate: Annotated[
         float, typer.Option("--max-failure-rate", min=0, max=1, help="Stop above it, after 50 samples.")
     ] = 0.05
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed samples again.")] = False
     allow_failures: AllowFailuresOption = False
     canary: Annotated[
         bool, typer.Option("--canary/--no-canary", help="Every worker proves itself before it makes videos.")
     ] = True
+
+
+@dataclass(frozen=True)
+class EffortOptions(GuardOptions):
+    """The extent of one submission: which rows, under what guards, and what of a run before."""
+
+    limit: LimitOption = None
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed samples again.")] = False
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over: delete the run at this place.")] = False
     yes: Annotated[bool, typer.Option("--yes", help="Confirm --fresh.")] = False
 

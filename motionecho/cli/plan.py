@@ -101,6 +101,6 @@ def put_plan(work: "Work", manifest: str, url: str, cost: "Cost | None" = None, 
 
 def _cost(expected: "Forecast | None") -> str:
     if expected is None:
-        return "not known: no sample was made here; --pilot 3 makes some, --like RUN takes another run's"
+        return "not known: no sample to go by; --pilot 3 makes some, --like RUN takes another run's"
     between = "" if expected.low is None else f" ({expected.low:.3g} to {expected.high:.3g})"
     return f"{expected.hours:.3g} {expected.unit}-hours{between}, from {expected.basis}"

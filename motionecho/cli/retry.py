@@ -7,10 +7,10 @@ import typer
 
 from motionecho.cli.flatten import flattened
 from motionecho.cli.options import (
-    AllowFailuresOption,
     ClusterOptions,
     DeviceOption,
     EagerOption,
+    GuardOptions,
     JsonOption,
     OffloadOption,
     RunArgument,
@@ -25,6 +25,7 @@ from motionecho.runs.places import Place
 def retry(
     run: RunArgument,
     cluster: ClusterOptions,
+    guards: GuardOptions,
     manifest: Annotated[
         str | None,
         typer.Argument(
@@ -36,7 +37,6 @@ def retry(
     device: DeviceOption = None,
     offload: OffloadOption = None,
     eager: EagerOption = None,
-    allow_failures: AllowFailuresOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run just the samples of RUN that failed or were requeued, with its settings."""
@@ -55,5 +55,5 @@ def retry(
     settings = replace(settings, placement=how)
     work = only_failed(store, places, settings)
     banner(work.plan, place, store.url, settings.pair)
-    execution = read_cluster(cluster, retry_failed=True)
-    raise typer.Exit(execute(work, place, settings, store.url, execution, allow_failures, json))
+    execution = read_cluster(cluster, guards, retry_failed=True)
+    raise typer.Exit(execute(work, place, settings, store.url, execution, guards.allow_failures, json))

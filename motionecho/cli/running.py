@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from motionecho.cli.exits import Exit
-from motionecho.cli.options import ClusterOptions
+from motionecho.cli.options import ClusterOptions, GuardOptions
 from motionecho.cli.printing import count, put, put_json, say, stderr
 from motionecho.cli.progress import Display, result_of
 
@@ -13,15 +13,24 @@ if TYPE_CHECKING:
     from pipelines.execution import Execution, Summary
     from pipelines.plan import Plan, Work
 
+USUAL = GuardOptions()
 
-def read_cluster(cluster: ClusterOptions, **more: Any) -> "Execution":
+
+def read_cluster(cluster: ClusterOptions, guards: GuardOptions = USUAL, **more: Any) -> "Execution":
     """Make an Execution of the options, the engine file that they name, and `more` of its fields."""
     from pipelines.execution import Execution
     from pipelines.machines.resources import read_execution
 
     pools = read_execution(cluster.engine) if cluster.engine else {}
     return Execution(
-        **pools, address=cluster.address, workers=cluster.workers, motions=cluster.motions, **more
+        **pools,
+        address=cluster.address,
+        workers=cluster.workers,
+        motions=cluster.motions,
+        deadline_s=guards.deadline,
+        max_failure_rate=guards.max_failure_rate,
+        canary=guards.canary,
+        **more,
     )
 
 

@@ -72,8 +72,11 @@ def resolve(
     preset = options.preset or file.preset
     from_file = {resolve_name(str(name)): value for name, value in file.echo.items()}
     words = {"strategy": options.strategy, "method": options.method}
-    from_options = {name: word for name, word in words.items() if word} | parse_changes(options.changes or ())
-    echo = spec.config(preset, from_file | from_options)
+    words, changes = (
+        {name: word for name, word in words.items() if word},
+        parse_changes(options.changes or ()),
+    )
+    echo = spec.config(preset, from_file | words | changes)
     usual = (spec.metrics or usual_metrics()) if file.metrics is None else file.metrics
     settings = RunSettings(
         pair=spec.name,
@@ -103,7 +106,8 @@ def resolve(
     suited = spec.config(changes={"strategy": echo.reference.strategy, "method": echo.sampling.method})
     sources |= {name: together for name, value in suited.to_dict().items() if value != own[name]}
     sources |= {resolve_name(name): f"preset {preset}" for name in (spec.presets[preset] if preset else {})}
-    sources |= dict.fromkeys(from_file, f"{options.config}") | dict.fromkeys(from_options, "--set")
+    sources |= dict.fromkeys(from_file, f"{options.config}") | {name: f"--{name}" for name in words}
+    sources |= dict.fromkeys(changes, "--set")
     return Resolved(settings, spec, {name: sources.get(name, "default") for name in EchoConfig.names()})
 
 

@@ -46,7 +46,8 @@ def status(
 
 def failures(run: RunArgument, json: JsonOption = False) -> None:
     """List the samples that failed: which, where and why. --json adds tracebacks and earlier attempts."""
-    failed = [record.to_dict() for record in open_run(run).records() if not record.ok]
+    store = open_run(run)
+    failed = [record.to_dict() for record in store.records() if not record.ok]
     if json:
         put_json(run=run, failures=[{name: facts[name] for name in FAILURE_FACTS} for facts in failed])
         return
@@ -59,7 +60,9 @@ def failures(run: RunArgument, json: JsonOption = False) -> None:
         for facts in failed
     ]
     put(table(rows, limit=160))
-    say(f"{count(len(failed), 'failed sample')}; to try them again, submit again with --retry-failed")
+    scores = "scoring" in (store.run() or {}).get("identity", {})
+    again = "score again with --retry-failed" if scores else f"motionecho batch retry {run}"
+    say(f"{count(len(failed), 'failed sample')}; to try them again: {again}")
 
 
 def _sentence(now: "State") -> str:

@@ -6,7 +6,7 @@ Manifests, files and `--set` name the settings of all groups flat.
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cache
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from motionecho import strict
 from motionecho.config.groups import (
+    STRATEGIES,
     ActivationSettings,
     GuidanceSettings,
     MethodSettings,
@@ -53,9 +54,15 @@ class EchoConfig:
 
     @classmethod
     def describe(cls) -> list[dict[str, Any]]:
-        """Return a dict for every setting: name, symbol, doc, default."""
+        """Return a dict for every setting: name, symbol, doc, default, and words if it is one of a few."""
         return [
-            {"name": name, "symbol": _symbol(name), "doc": its.description, "default": its.default}
+            {
+                "name": name,
+                "symbol": _symbol(name),
+                "doc": its.description,
+                "default": its.default,
+                "words": _words(name),
+            }
             for name, its in _infos().items()
         ]
 
@@ -163,6 +170,14 @@ def _infos() -> dict[str, FieldInfo]:
 @cache
 def _group_of(name: str) -> str:
     return next(group for group, names in _groups().items() if name in names)
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """Return the words that a setting has to be one of; none where it may be anything of its type."""
+    kind = _infos()[name].annotation
+    if name == "strategy":
+        return tuple(STRATEGIES)
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _symbol(name: str) -> str:

@@ -22,8 +22,8 @@ class Record:
     A record is never changed and never replaced: a sample that is made again has one of the next `generation`
     (from 1), and the highest counts. "requeued" says that the one before is void and the sample to be made.
     `inputs` are the manifest's columns (reference made absolute, id and seed filled in). `scores` holds one
-    flat dict a metric, `skipped` the reason of each metric that could not run. `strikes` are the failed
-    attempts before this outcome, and `error` is what ended a failed one.
+    flat dict a metric, `skipped` the reason of each metric that could not run. `strikes` are its failed
+    attempts, the last included, less those that its surroundings failed; `error` is what ended a failed one.
     """
 
     key: str

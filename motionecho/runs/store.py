@@ -1,7 +1,7 @@
 """One run directory on any fsspec URL: run.json, blobs, and the records of `ledger.py`.
 
-With that module the only code that knows its layout (a table of it: `layout.py`). Blobs that no record names
-are leftovers of attempts that died; who may remove them, and when, is `cleanup.py`'s.
+The names of what is in it are `layout.py`'s, which the modules of this package share. Blobs that no record
+names are leftovers of attempts that died; who may remove them, and when, is `cleanup.py`'s.
 """
 
 import json

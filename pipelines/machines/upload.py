@@ -1,8 +1,8 @@
 """Take a manifest, its settings and an engine file to where a cluster can read them: the run's own place.
 
-A remote run gets a copy of the manifest and of every local clip under `inputs/`, named by content, so that
-submitting again copies nothing twice. A run in a folder is on a disk that the cluster shares (or is this
-machine's), where the manifest and its clips can be read as they are.
+Under `inputs/`, named by content, every run gets its settings, and a remote one also the manifest, a local
+engine file and every local clip; submitting again copies no clip twice. A run in a folder is on a disk that
+the cluster shares (or is this machine's), where all but the settings can be read as they are.
 """
 
 import json
@@ -57,7 +57,7 @@ def ship_engine(path: str | None, store: RunStore) -> str | None:
 
 def ship_settings(text: str, store: RunStore) -> str:
     """Write a settings file into the run's place, named by content, and return its URL."""
-    uri = f"inputs/settings-{digest(text)[:16]}.json"
+    uri = store.sent_uri(f"settings-{digest(text)[:16]}.json")
     store.put_text(uri, text)
     return store.absolute(uri)
 

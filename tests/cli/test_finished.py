@@ -13,9 +13,11 @@ import pytest
 import torch
 from served import served
 
+from motionecho.cli import retry as cli_retry
 from motionecho.cli import verify as cli_verify
 from motionecho.cli.batch import start_over
 from motionecho.cli.exits import Exit
+from motionecho.cli.settings import resolve
 from motionecho.config import ReferenceSettings
 from motionecho.errors import Transient, UserError
 from motionecho.guidance.strategy import Carried
@@ -26,7 +28,9 @@ from motionecho.runs.places import Place
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
+from pipelines.execution import Execution
 from pipelines.machines.upload import ship, ship_engine
+from pipelines.plan import plan_generation
 from tests.cli.conftest import ROOT, Cli
 
 CLIP = ROOT / "manifests" / "clips" / "bounce.mp4"
@@ -277,13 +281,24 @@ def test_starting_over_is_confirmed_and_keeps_motions(cli: Cli, store: RunStore,
     refused = cli(*submit, "--yes")
     assert (refused.code, "does not exist" in refused.sentence()) == (Exit.USAGE, True)
     assert len(store.keys()) == 3, "nothing is deleted for a manifest that cannot run"
-    start_over(store.url, yes=True, dry_run=False)
+    start_over(store.url, yes=True)
     assert not store.keys()
     assert (Path(store.url) / "motions" / "m.safetensors").exists()
     assert (Path(store.url) / "mine.txt").exists()
 
 
-def test_retry_and_replay(cli: Cli, tmp_path: Path, clip: Path) -> None:
+def test_starting_over_is_planned_as_if_nothing_were_there(cli: Cli, store: RunStore, tmp_path: Path) -> None:
+    manifest = clip_manifest(tmp_path)
+    (key,) = plan_generation(str(manifest), resolve().settings, store.url).tasks
+    store.commit(Record(key=key, id="one", status="ok", inputs={"id": "one"}))
+    dry = ("batch", "submit", manifest, "--out", store.url, "--dry-run", "--json")
+    done, left = (cli(*dry, *more).json["plan"] for more in ((), ("--fresh",)))
+    assert (done["done"], done["todo"]) == (1, 0)
+    assert (left["done"], left["todo"]) == (0, 1)
+    assert len(store.keys()) == 4
+
+
+def test_retry_and_replay(cli: Cli, tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One good row and one whose clip comes later."""
     rows = [{"id": "one", "reference": str(clip), "prompt": PROMPT}]
     rows += [{"id": "late", "reference": "late.mp4", "prompt": PROMPT, "seed": 5}]
@@ -294,6 +309,13 @@ def test_retry_and_replay(cli: Cli, tmp_path: Path, clip: Path) -> None:
         before = {r.id: r.committed_at for r in RunStore(str(run)).records()}
         assert "their rows are bad" in cli("batch", "retry", run).sentence()
         (tmp_path / "late.mp4").write_bytes(clip.read_bytes())
+        with monkeypatch.context() as patch:
+            carried = Mock(return_value=Exit.GUARD)
+            patch.setattr(cli_retry, "execute", carried)
+            guards = ("--max-failure-rate", "0.5", "--deadline", "60", "--no-canary")
+            assert cli("batch", "retry", run, *guards).code == Exit.GUARD
+            how: Execution = carried.call_args.args[4]
+            assert (how.max_failure_rate, how.deadline_s, how.canary) == (0.5, 60, False)
         retried = cli("batch", "retry", run, "--json")
         assert (retried.code, retried.json["committed"]) == (Exit.OK, 1), retried.err
         assert {r.id: r.committed_at for r in RunStore(str(run)).records()}["one"] == before["one"]

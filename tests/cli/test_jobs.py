@@ -95,6 +95,27 @@ def test_a_job_is_what_the_command_would_have_been_here(
     assert sent[1] == command, "the same again is the same job"
 
 
+def test_a_job_that_starts_over_is_confirmed_before_it_is_sent(
+    cli: Cli, manifest: Path, tmp_path: Path, sent: list[list[str]]
+) -> None:
+    submit = (
+        "batch",
+        "submit",
+        manifest,
+        "--out",
+        tmp_path / "run",
+        "--address",
+        HEAD,
+        "--detach",
+        "--fresh",
+    )
+    refused = cli(*submit)
+    assert (refused.code, "add --yes" in refused.sentence()) == (Exit.USAGE, True)
+    assert (sent, (tmp_path / "run").exists()) == ([], False)
+    assert cli(*submit, "--yes").code == Exit.OK
+    assert {"--fresh", "--yes"} <= {*sent[0]}
+
+
 def test_flags_say_every_option_again() -> None:
     effort = EffortOptions(
         limit=3, deadline=1.5, max_failure_rate=1.0, retry_failed=True, allow_failures=True, canary=False,

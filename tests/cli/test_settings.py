@@ -150,6 +150,21 @@ def test_config_show_explains_and_speaks_json(cli: Cli) -> None:
     assert body["sources"]["teacher_weight"] == "--set"
 
 
+def test_config_show_takes_the_words_that_commands_take_and_lists_them(cli: Cli) -> None:
+    asked = ("config", "show", "--strategy", "vmc", "--method", "teacher")
+    body = cli(*asked, "--set", "method=student", "--json").json
+    echo, sources = body["settings"]["echo"], body["sources"]
+    assert (echo["strategy"], sources["strategy"]) == ("vmc", "--strategy")
+    assert (echo["method"], sources["method"]) == ("student", "--set")
+    assert body["words"]["strategy"] == list(STRATEGIES)
+    assert body["words"]["activation"] == ["never", "always", "adaptive"]
+    assert "steps" not in body["words"]
+    lines = {line.split()[0]: line for line in cli(*asked).out.splitlines()}
+    assert lines["strategy"].endswith(f"[{' | '.join(STRATEGIES)}]")
+    assert lines["method"].endswith("[motionecho | student | guided-student | teacher | structure]")
+    assert "[" not in lines["steps"]
+
+
 def test_the_pair_can_come_from_the_environment(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOTIONECHO_PAIR", "toi")
     assert 'unknown pair "toi"' in cli("config", "show").sentence()

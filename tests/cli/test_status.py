@@ -110,10 +110,17 @@ def test_watching_ends_with_the_run(cli: Cli, store: RunStore) -> None:
 def test_failures_leave_out_what_was_mended(cli: Cli, store: RunStore) -> None:
     done = cli("batch", "failures", store.url)
     assert done.out.split("\n")[1].split() == ["z", "1", "generate", "Boom", "it", "broke"]
-    assert "1 failed sample;" in done.err
+    assert done.err == f"1 failed sample; to try them again: motionecho batch retry {store.url}\n"
     assert [failure["id"] for failure in cli("batch", "failures", store.url, "--json").json["failures"]] == [
         "z"
     ]
+
+
+def test_failures_of_scores_name_their_own_way_to_try_again(cli: Cli, tmp_path: Path) -> None:
+    scores = RunStore(str(tmp_path / "scores"))
+    scores.create({"scoring": {"fit": "crop"}}, {})
+    scores.commit(record("a", "x", "failed"))
+    assert "score again with --retry-failed" in cli("batch", "failures", scores.url).err
 
 
 def test_no_failures_is_no_table(cli: Cli, tmp_path: Path) -> None:
