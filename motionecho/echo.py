@@ -26,10 +26,11 @@ from motionecho.models.pair import ModelPair
 from motionecho.noise import batch_noise
 from motionecho.schedules import renoise
 from motionecho.steplog import StepLog
-from motionecho.teacher import Teacher, alone
+from motionecho.teacher import Teacher, alone, structured
 from motionecho.trace import StepTrace, Trace
 
 OnStep = Callable[[list[StepTrace]], None]
+BASELINES = {"teacher": alone, "structure": structured}  # without Algorithm 1, by method
 
 
 def generate(
@@ -60,7 +61,7 @@ def generate(
 
     text, null = pair.encode_text([*prompts, *negatives]).chunk(2)
     motion = Motion.stack(motions, pair.device)
-    sample = alone if config.sampling.method == "teacher" else echo
+    sample = BASELINES.get(config.sampling.method, echo)
     return sample(pair, motion, text, null, seeds, config, record), traces
 
 

@@ -24,6 +24,7 @@ from motionecho.runs.files import fetch
 from motionecho.runs.keys import differences
 from motionecho.runs.local import replacing
 from motionecho.schedules import Level, Schedule, climb, eps_of, uniform
+from motionecho.video.outlines import outlines
 
 ADAPTER = "adapter"  # beside the times in a tensor's name
 HEADER = "motionecho"  # one entry of a file's metadata: several come in any order
@@ -33,7 +34,8 @@ HEADER = "motionecho"  # one entry of a file's metadata: several come in any ord
 class Motion:
     """Inverted noise z_T [c, f, h, w] and what both models carry of a reference; of a batch, all with [b].
 
-    `reference` are the settings and `pair` the name of the pair that it was made with, and serves.
+    `reference` are the settings and `pair` the name of the pair that it was made with, and serves. Outlines
+    of the frames, uint8 [f, h, w], are there where settings ask for them.
     """
 
     z_T: Tensor
@@ -41,11 +43,14 @@ class Motion:
     teacher: Carried
     reference: ReferenceSettings
     pair: str
+    outlines: Tensor | None = None
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors by name: z_T, <role>/<time>/<tensor> and <role>/adapter/<tensor>."""
+        """The tensors by name: z_T, outlines, <role>/<time>/<tensor> and <role>/adapter/<tensor>."""
         found = {"z_T": self.z_T}
+        if self.outlines is not None:
+            found["outlines"] = self.outlines
         for role, carried in (("student", self.student), ("teacher", self.teacher)):
             for part, named in [*carried.targets.items(), (ADAPTER, carried.adapter)]:
                 found |= {f"{role}/{part}/{name}": tensor for name, tensor in named.items()}
@@ -56,12 +61,13 @@ class Motion:
         """Make a motion of named tensors, as `tensors` has them."""
         carried = {"student": Carried({}), "teacher": Carried({})}
         for whole, tensor in tensors.items():
-            if whole != "z_T":
+            if whole not in ("z_T", "outlines"):
                 role, part, name = whole.split("/", 2)
                 its = carried[role]
                 named = its.adapter if part == ADAPTER else its.targets.setdefault(float(part), {})
                 named[name] = tensor
-        return cls(tensors["z_T"], carried["student"], carried["teacher"], reference, pair)
+        lines = tensors.get("outlines")
+        return cls(tensors["z_T"], carried["student"], carried["teacher"], reference, pair, lines)
 
     @classmethod
     def stack(cls, motions: Sequence["Motion"], device: str | torch.device) -> Self:
@@ -134,7 +140,8 @@ def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
         for role, adapter in adapters(pair, z0, caption, reference).items():
             one = {name: tensor[0].contiguous() for name, tensor in adapter.items()}
             carried[role] = replace(carried[role], adapter=one)
-    return Motion(z_T[0], carried["student"], carried["teacher"], reference, pair.spec.name)
+    lines = torch.from_numpy(outlines(frames)).to(z_T.device) if reference.outlines else None
+    return Motion(z_T[0], carried["student"], carried["teacher"], reference, pair.spec.name, lines)
 
 
 def _networks(pair: ModelPair) -> tuple[tuple[Role, Denoiser], ...]:

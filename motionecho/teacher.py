@@ -1,4 +1,4 @@
-"""The slow teacher: classifier-free guidance, its guided walk, and the teacher alone, without a student."""
+"""The slow teacher: classifier-free guidance, its guided walk, and baselines without a student."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from motionecho.carrying import Carrier, carrying
 from motionecho.config import EchoConfig
 from motionecho.denoiser import Ask, Denoiser, Energy, Look, Prediction, Probe, Target
 from motionecho.device import to_device_of
-from motionecho.errors import BadSample
+from motionecho.errors import BadSample, UserError
 from motionecho.guidance.steering import Update, rows, steer_of
 from motionecho.guidance.strategy import Carried, strategy_of
 from motionecho.inversion import Motion, initial
 from motionecho.models.pair import ModelPair
 from motionecho.models.speed.wrapped import Wrapped
 from motionecho.noise import batch_noise
-from motionecho.schedules import Level, renoise, uniform
+from motionecho.schedules import Level, eps_of, renoise, uniform
 from motionecho.trace import StepTrace
 
 
@@ -182,6 +182,45 @@ def alone(
             on_step(lines)
     if not bool(torch.isfinite(x0).all()):
         raise BadSample("sampling by the teacher alone broke: its latents became not finite")
+    return x0
+
+
+@torch.no_grad()
+def structured(
+    pair: ModelPair,
+    motion: Motion,
+    text: Tensor,
+    null: Tensor,
+    seeds: Sequence[int],
+    config: EchoConfig,
+    on_step: Callable[[list[StepTrace]], None],
+) -> Tensor:
+    """The baseline that copies structure: DDIM of a network that sees the reference's outlines throughout.
+
+    It stands in for ControlVideo and Control-A-Video, and is neither. Nothing is guided by the motion; the
+    student, where it is the one who sees, walks its own grid without classifier-free guidance. The rest as
+    `alone`; UserError where the pair has no such network, or the motion no outlines.
+    """
+    if pair.controlled is None:
+        raise UserError(f'pair {pair.spec.name} has no network that sees outlines for method "structure"')
+    motion.refuse_other(pair.spec.name, config.reference)
+    if motion.outlines is None:
+        raise UserError("the motion holds no outlines of its reference: invert its clip with outlines=true")
+    role, teaching = config.sampling.control_on, config.sampling.control_on == "teacher"
+    seeing = pair.controlled(role, motion.outlines, config.sampling.control_scale)
+    guided = ClassifierFree(seeing, config.teacher.teacher_guidance_scale if teaching else 1.0)
+    steps = config.teacher.teacher_grid_steps if teaching else config.student.steps
+    z = x0 = initial(motion, seeds, config)
+    both = torch.cat([text, null])
+    for step, (t, t_next) in enumerate(pairwise([*seeing.grid(steps), 0.0])):
+        at, lines = pair.schedule.at(t), [StepTrace(step, t, t_next) for _ in seeds]
+        x0 = guided.x0(z, at, both)
+        z = renoise(x0, eps_of(z, x0, at), pair.schedule.at(t_next))
+        for line in lines:
+            line.spend(role, guided.passes, 0)
+        on_step(lines)
+    if not bool(torch.isfinite(x0).all()):
+        raise BadSample("sampling by structure broke: its latents became not finite")
     return x0
 
 

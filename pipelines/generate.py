@@ -81,7 +81,10 @@ def make_loop(
         Pool(spec, factory, _on(spec, gpus, settings), store.url, execution.backoff_s, execution.canary)
         for spec in laid_over(specs, execution.resources)
     ]
-    make = Recorder(versions(), pair_spec(settings.pair, settings.placement.weights).weights())
+    spec = pair_spec(settings.pair, settings.placement.weights)
+    methods = {job.task.payload.config.sampling.method for job in jobs} & {*spec.optional.values()}
+    own = {method: spec.weights(method) for method in methods}
+    make = Recorder(versions(), spec.weights(), own)
     meters = Meters(store.url, len(jobs))
 
     def record(job: Job, error: ErrorNote | None) -> Record:
@@ -104,6 +107,7 @@ def _on(spec: PoolSpec, gpus: float, settings: RunSettings) -> RunSettings:
 
 def identity(settings: RunSettings) -> dict[str, Any]:
     """Return what has to be equal for a run to continue: all that decides results, not where it computes."""
-    weights = pair_spec(settings.pair, settings.placement.weights).weights()
+    spec = pair_spec(settings.pair, settings.placement.weights)
+    weights = spec.weights(settings.echo.sampling.method)
     decides = settings.decides() | {"echo": keyed(settings.echo.to_dict())}
     return {"settings": decides, "weights": weights, "code_epoch": CODE_EPOCH}

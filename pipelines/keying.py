@@ -53,6 +53,10 @@ class Keying:
         if asked not in self.known:
             config = self.spec.updated(self.settings.echo, overrides)
             values: Any = keyed(config.to_dict())
+            # the motion names what every method needs
+            own = {*self.spec.weights(config.sampling.method).items()} - {*self.weights.items()}
+            if own:
+                values = [values, dict(sorted(own))]
             if self.settings.gate:
                 values = [values, self.settings.gate]
             self.known[asked] = config, digest(values), keyed(kept_of(config.reference))

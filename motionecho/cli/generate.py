@@ -77,7 +77,7 @@ def generate(
         put_json(
             video=out, prompt=prompt, seed=seed, settings=chosen.to_dict(), frames=list(clip.indices),
             trace=made.trace.rows(), summary=made.trace.summary(), tries=made.tries, seconds=watch.laps,
-            weights=spec.known_weights(),
+            weights=spec.known_weights(chosen.echo.sampling.method),
         )  # fmt: skip
     else:
         put(out)

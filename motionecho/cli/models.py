@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from motionecho.models.registry import PairSpec
 
 app = typer.Typer(help="Model pairs: what there is and what each needs.", no_args_is_help=True)
+OwnOption = Annotated[
+    str | None, typer.Option("--method", help="With what this method alone needs, e.g. structure.")
+]
 PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="A pair, e.g. toy.", show_default=False)]
 
 
@@ -47,7 +50,8 @@ def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = F
     put(f"licence   {spec.licence}")
     put(f"videos    {spec.frames} frames of {spec.height} x {spec.width} at {spec.fps} fps")
     for part, published in spec.parts.items():
-        put(f"published {part:<10} https://huggingface.co/{published.hub} ({published.gigabytes} GB)")
+        alone = f", for method {spec.optional[part]} alone" if part in spec.optional else ""
+        put(f"published {part:<10} https://huggingface.co/{published.hub} ({published.gigabytes} GB{alone})")
     if facts["missing"]:
         put(f"weights   {facts['missing']}")
     for component, sha256 in facts["weights"].items():
@@ -62,19 +66,23 @@ def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = F
 
 
 @app.command(no_args_is_help=True)
-def pull(name: PairArgument, weights: WeightsOption = None, json: JsonOption = False) -> None:
+def pull(
+    name: PairArgument, weights: WeightsOption = None, method: OwnOption = None, json: JsonOption = False
+) -> None:
     """Fetch those of a pair's weights that are not on this machine; print size and sha256 of all."""
     from motionecho.models.registry import pair_spec
 
     spec = pair_spec(name, tuple(weights or ()))
     if spec.is_random:
         raise UserError("random weights are made, not fetched")
-    gigabytes = sum(part.gigabytes for part in spec.parts.values())
+    word = _checked(spec, method)
+    gigabytes = sum(part.gigabytes for part in spec.needed(word).values())
     say(f"pair {name}: {gigabytes:.1f} GB in all; what is here stays")
     rows = [
-        {"file": key, "bytes": path.stat().st_size, "path": str(path)} for key, path in spec.pull().items()
+        {"file": key, "bytes": path.stat().st_size, "path": str(path)}
+        for key, path in spec.pull(word).items()
     ]
-    for key, sha256 in spec.weights().items():
+    for key, sha256 in spec.weights(word).items():
         next(row for row in rows if row["file"] == key)["sha256"] = sha256
     if json:
         put_json(pair=name, files=rows)
@@ -83,11 +91,14 @@ def pull(name: PairArgument, weights: WeightsOption = None, json: JsonOption = F
 
 
 @app.command(no_args_is_help=True)
-def check(name: PairArgument, weights: WeightsOption = None, json: JsonOption = False) -> None:
+def check(
+    name: PairArgument, weights: WeightsOption = None, method: OwnOption = None, json: JsonOption = False
+) -> None:
     """Compare every tensor of a pair's weights with what its networks need, without a GPU."""
     from motionecho.models.registry import check_pair, pair_spec
 
-    found = check_pair(pair_spec(name, tuple(weights or ())))
+    spec = pair_spec(name, tuple(weights or ()))
+    found = check_pair(spec, _checked(spec, method))
     rows = [
         {"network": network, "problem": mismatch.problem, "tensor": mismatch.tensor,
          "expected": mismatch.expected, "found": mismatch.found}
@@ -104,6 +115,11 @@ def check(name: PairArgument, weights: WeightsOption = None, json: JsonOption = 
         raise typer.Exit(Exit.USAGE)
 
 
+def _checked(spec: "PairSpec", method: str | None) -> str:
+    """Return the method's word, "" for none; UserError on one that the pair does not have."""
+    return spec.config(changes={"method": method}).sampling.method if method else ""
+
+
 def _describe(spec: "PairSpec") -> dict[str, Any]:
     weights, missing = {}, None
     try:
@@ -118,7 +134,7 @@ def _describe(spec: "PairSpec") -> dict[str, Any]:
         "height": spec.height,
         "width": spec.width,
         "fps": spec.fps,
-        "gigabytes": round(sum(part.gigabytes for part in spec.parts.values()), 1),
+        "gigabytes": round(sum(part.gigabytes for part in spec.needed().values()), 1),
         "presets": {preset: dict(changes) for preset, changes in spec.presets.items()},
         "published": {part: published.hub for part, published in spec.parts.items()},
         "weights": weights,

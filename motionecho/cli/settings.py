@@ -57,6 +57,9 @@ class Resolved:
         """Load the pair as the settings place it."""
         from motionecho.models.registry import load_pair
 
+        method = self.settings.echo.sampling.method
+        if method in self.spec.optional.values() and not self.spec.is_random:
+            self.spec.pull(method)  # what is read late is missed early
         return load_pair(self.spec.name, self.settings.placement, self.settings.dtype)
 
 

@@ -48,6 +48,12 @@ class MethodSettings:
         "who samples: the student under its teacher, the student alone, plain or guided by the strategy, "
         "the teacher alone over teacher_grid_steps, or a network that sees the reference's outlines",
     )
+    control_scale: Number = _setting(
+        1.0, "factor on what a ControlNet adds of the reference's outlines (method structure)", "", 0, 10
+    )
+    control_on: Annotated[Literal["teacher", "student"], stripped] = _setting(
+        "teacher", "which network sees the outlines (method structure); the student takes its own steps"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -200,6 +206,7 @@ class ReferenceSettings:
         "all", "trained linears over time: all ten of a block, those of attention, or to_q, to_k, to_v"
     )
     lora_dropout: Number = _setting(0.1, "dropout behind the factors while they are trained", "", 0, 0.9)
+    outlines: Truth = _setting(False, "the outlines of every frame are kept, which method structure needs")
     motion_lora: Text = _setting("", "file of MotionDirector factors to use in place of training")
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class ModelPair:
     text: Callable[[Tensor], Tensor]  # states of ids on the device
     device: torch.device
     plain: Callable[[Role], Denoiser]  # one that is neither fused nor recorded, of the same weights
+    # one that sees outlines uint8 [b, f, h, w] as well: (role, outlines, scale) -> Denoiser
+    controlled: Callable[..., Denoiser] | None = None
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Tensor:

@@ -40,17 +40,17 @@ def load_pair(name: str, placement: Placement | str = "auto", dtype: str = "auto
     return importlib.import_module(spec.module).load(spec, place, dtype)
 
 
-def check_pair(spec: PairSpec) -> "dict[str, list[Mismatch]]":
+def check_pair(spec: PairSpec, method: str = "") -> "dict[str, list[Mismatch]]":
     """Load every network of a pair on the CPU, its weights only mapped; all that does not fit, by network.
 
-    Raises UserError where a file is missing or not readable.
+    Those that one method alone needs are left out of it but for `method`. Raises UserError where a file is missing or not readable.
     """
     from motionecho.models.weights.checkpoint import Misfit
 
     if spec.is_random:
         raise UserError("random weights are made to fit: there is nothing to check")
     found: dict[str, list[Mismatch]] = {}
-    for network, load in importlib.import_module(spec.module).networks(spec.paths()).items():
+    for network, load in importlib.import_module(spec.module).networks(spec.paths(method)).items():
         try:
             load()
             found[network] = []

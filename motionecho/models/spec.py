@@ -38,6 +38,7 @@ class PairSpec:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     parts: Mapping[str, Published] = field(default_factory=dict)
+    optional: Mapping[str, str] = field(default_factory=dict)  # parts that one method alone needs, with it
     layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # that each strategy reads
     lacks: tuple[str, ...] = ()  # strategies that it cannot run
     strategies: Mapping[str, Settings] = field(default_factory=dict)  # the settings that each goes best with
@@ -78,31 +79,36 @@ class PairSpec:
     def is_random(self) -> bool:
         return RANDOM in self.weights_at
 
-    def paths(self) -> dict[str, Path]:
-        """Locate every file of weights on this node, unread; raises UserError where one is missing."""
-        return self._located(fetch=False)
+    def needed(self, method: str = "") -> dict[str, Published]:
+        """Return the parts that every method needs, and those that this one alone does."""
+        return {part: its for part, its in self.parts.items() if self.optional.get(part, method) == method}
 
-    def pull(self) -> dict[str, Path]:
+    def paths(self, method: str = "") -> dict[str, Path]:
+        """Locate every file of needed weights on this node, unread; raises UserError where one is missing."""
+        return self._located(method, fetch=False)
+
+    def pull(self, method: str = "") -> dict[str, Path]:
         """Return the paths, fetching what is not on this node from where it is published, or a URL given.
 
         Raises UserError where a file is not there or not readable, Transient where a store keeps failing.
         """
-        return self._located(fetch=True)
+        return self._located(method, fetch=True)
 
-    def weights(self) -> dict[str, str]:
-        """Return the sha256 of every file of weights, or "random"; raises UserError where one is missing.
+    def weights(self, method: str = "") -> dict[str, str]:
+        """Return the sha256 of every file of `paths`, or "random"; raises UserError where one is missing.
 
         A large file is read once: what it had is remembered.
         """
         if self.is_random:
-            return {key: RANDOM for part, its in self.parts.items() for key in its.keys(part).values()}
-        return {key: file_sha256(path) for key, path in self.paths().items()}
+            needed = self.needed(method).items()
+            return {key: RANDOM for part, its in needed for key in its.keys(part).values()}
+        return {key: file_sha256(path) for key, path in self.paths(method).items()}
 
-    def known_weights(self) -> dict[str, str | None]:
+    def known_weights(self, method: str = "") -> dict[str, str | None]:
         """Return what `weights` does without reading large files; None for a sha256 not known from before."""
         if self.is_random:
-            return dict(self.weights())
-        return {key: known_sha256(path) for key, path in self.paths().items()}
+            return dict(self.weights(method))
+        return {key: known_sha256(path) for key, path in self.paths(method).items()}
 
     def config(self, preset: str | None = None, changes: Mapping[str, Any] | None = None) -> EchoConfig:
         """Make settings: the pair's defaults, a preset, single changes; raises UserError on unknown names."""
@@ -141,17 +147,17 @@ class PairSpec:
             best |= its
         return config.updated(best | dict(changes))
 
-    def _located(self, fetch: bool) -> dict[str, Path]:
-        located = dict(self.files)
-        for part, place in self._places().items():
-            published = self.parts[part]
+    def _located(self, method: str, fetch: bool) -> dict[str, Path]:
+        located, places = dict(self.files), self._places()
+        for part, published in self.needed(method).items():
+            place = places[part]
             for what, key in published.keys(part).items():
                 sources = list(place.candidates(published, what))
                 path = next(filter(None, (source.path() for source in sources)), None)
                 if path is None and fetch:
                     path = next(filter(None, (source.fetch() for source in sources)), None)
                 if path is None:
-                    way_out = self._way_out(published, what, sources[0].is_remote and not fetch)
+                    way_out = self._way_out(part, what, sources[0].is_remote and not fetch)
                     raise UserError(
                         f"pair {self.name}: the weights of {key} are missing at {sources[0].url}{way_out}"
                     )
@@ -161,9 +167,11 @@ class PairSpec:
                 raise UserError(f"pair {self.name}: the weights of {key} are missing at {path}")
         return located
 
-    def _way_out(self, published: Published, what: str, remote: bool) -> str:
+    def _way_out(self, part: str, what: str, remote: bool) -> str:
         if remote:
-            return f" on this machine; fetch them with: motionecho models pull {self.name}"
+            alone = f" --method {self.optional[part]}" if part in self.optional else ""
+            return f" on this machine; fetch them with: motionecho models pull {self.name}{alone}"
+        published = self.parts[part]
         return (f"; copy hf://{published.hub}/{published.files[what][0]} there, "
                 "or name another place with --weights")  # fmt: skip
 

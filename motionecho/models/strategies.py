@@ -27,3 +27,10 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
     "guided-student": {"": {"activation": "never"}},
     "teacher": {"": {"activation": "never"}},
 }  # fmt: skip
+# beside these, on pairs that have a ControlNet: diffusers' own numbers, and nothing of the reference's noise
+STRUCTURE: dict[str, dict[str, Any]] = {
+    "": {
+        "activation": "never", "noise_blend": 0.0, "initial_noise": "blend", "outlines": True,
+        "teacher_grid_steps": 25, "teacher_guidance_scale": 7.5,
+    },
+}  # fmt: skip

@@ -19,7 +19,7 @@ LATER: dict[str, Any] = {
     "embedding_mode": "difference",
     "restart": False, "channel_share": 0.04, "reference_prompt": "", "trainer": "teacher", "train_steps": 150,
     "train_rate": 5e-4, "spatial_rate": 5e-4, "spatial_path": "frame", "lora_rank": 32, "lora_layers": "all",
-    "lora_dropout": 0.1, "motion_lora": "",
+    "lora_dropout": 0.1, "motion_lora": "", "outlines": False, "control_scale": 1.0, "control_on": "teacher",
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The way to a record from what happened: to a job that ended, and to a row that could never begin."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from motionecho.errors import Damaged
@@ -25,6 +25,7 @@ class Recorder:
 
     versions: dict[str, str]
     weights: dict[str, str]  # sha256
+    by_method: Mapping[str, dict[str, str]] = field(default_factory=dict)  # of those that need others
 
     def record(self, job: Job, error: ErrorNote | None) -> Record:
         fields = {} if error else {name: job.result[name] for name in FIELDS if name in job.result}
@@ -41,11 +42,16 @@ class Recorder:
             error=error,
             where=job.where,
             versions=self.versions,
-            weights=self.weights,
+            weights=self._weights(job),
             committed_at=now(),
             **job.task.payload.for_record(),
             **fields,
         )
+
+    def _weights(self, job: Job) -> dict[str, str]:
+        if not self.by_method:
+            return self.weights
+        return self.by_method.get(job.task.payload.config.sampling.method, self.weights)
 
 
 def writable(record: Record) -> Record:

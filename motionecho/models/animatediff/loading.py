@@ -33,7 +33,7 @@ def load_motion_unet(base: State, modules: State) -> UNetMotionModel:
     Raises Misfit naming tensors of the one or the other that are missing, unexpected or misshapen.
     """
     middle = any(name.startswith(MIDDLE) for name in modules)
-    widths, text_width = inferred(lambda: _widths(base), lambda: base_shapes(empty_unet()), base)
+    widths, text_width = inferred(lambda: widths_of(base), lambda: base_shapes(empty_unet()), base)
     net = empty_unet(widths, text_width, middle, _length(modules))
     require_match(base_shapes(net), base, BASE)
     like = next(iter(base.values()))  # where and as what the rest is
@@ -107,7 +107,8 @@ def _renamed(name: str) -> str:
     return re.sub(r"(attentions\.0\.)(query|key|value|proj_attn)\b", lambda m: m[1] + older[m[2]], name)
 
 
-def _widths(base: State) -> tuple[tuple[int, ...], int]:
+def widths_of(base: State) -> tuple[tuple[int, ...], int]:
+    """Read off the widths of the levels and of the text; raises Misfit where it is no such base."""
     firsts = [f"down_blocks.{k}.resnets.0.conv1.bias" for k in range(len(WIDTHS))]
     widths = tuple(length_of(base, name, BASE) for name in firsts)
     key = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -105,7 +106,15 @@ class MotionUNet(Eager):
         self.over_time = self.transformers["temporal"]
         self.levels = len(network.down_blocks)
 
-    def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
+    def x0(
+        self,
+        z: Tensor,
+        at: Level,
+        text: Tensor,
+        probe: Probe | None = None,
+        added: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Tensor:
+        """Answer as a denoiser does; `added` are further arguments of the network."""
         with probing(probe, self._probeable), ExitStack() as stack:
             self.probe, self.batch = probe, len(z)
             stack.callback(setattr, self, "probe", None)
@@ -115,7 +124,7 @@ class MotionUNet(Eager):
                     stack.callback(layer.register_forward_hook(partial(self._show, tap)).remove)
             timestep = torch.as_tensor(at.t, device=z.device).expand(len(z))
             context = text.to(self.network.dtype).repeat_interleave(z.shape[2], 0)
-            out = self.network(z.to(self.network.dtype), timestep, context).sample.float()
+            out = self.network(z.to(self.network.dtype), timestep, context, **added).sample.float()
             x0 = clean(self.answer, z, out, at)
             return boundary(z, x0, at) if self.bounded else x0
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from motionecho.config import EchoConfig
 from motionecho.models.spec import PairSpec
-from motionecho.models.strategies import METHODS, PUBLISHED
+from motionecho.models.strategies import METHODS, PUBLISHED, STRUCTURE
 from motionecho.models.weights.sources import Published
 
 # the paper's thresholds are between 360 and 400 (delta_1, by motion) and 360 (delta_2)
@@ -47,11 +47,14 @@ BASE = Published(
 )
 # AnimateDiff v3, as MotionClone uses it
 TEACHER = Published("guoyww/animatediff-motion-adapter-v1-5-3", {"": _spellings("")}, 1.7)
+# that of another condition fits too, but what it is shown are outlines
+CONTROL = Published("lllyasviel/control_v11p_sd15_canny", {"": _spellings("")}, 1.4)
 
 
-def _lightning(steps: int) -> Published:
+def _parts(steps: int) -> dict[str, Published]:
     name = f"animatediff_lightning_{steps}step_diffusers.safetensors"
-    return Published("ByteDance/AnimateDiff-Lightning", {"": (name,)}, 0.9)
+    lightning = Published("ByteDance/AnimateDiff-Lightning", {"": (name,)}, 0.9)
+    return {"base": BASE, "teacher": TEACHER, "student": lightning, "control": CONTROL}
 
 
 EIGHT = PairSpec(
@@ -60,11 +63,12 @@ EIGHT = PairSpec(
     licence="each part its own: see the cards of its repositories",
     frames=16, height=512, width=512, fps=8,
     module="motionecho.models.animatediff.pair",
-    parts={"base": BASE, "teacher": TEACHER, "student": _lightning(8)},
+    parts=_parts(8),
+    optional={"control": "structure"},
     prompt_end="motionecho.models.clip_words:lost",
     layers=LAYERS,
     strategies=PUBLISHED,
-    methods=METHODS,
+    methods=METHODS | {"structure": STRUCTURE},
     distilled_for=8,
     defaults=DEFAULTS,
     presets=PRESETS,
@@ -74,7 +78,7 @@ FEWER = tuple(
         EIGHT,
         name=f"animatediff-lightning-{steps}",
         summary=f"the same with the student made for {steps} step{'s' if steps > 1 else ''}",
-        parts={"base": BASE, "teacher": TEACHER, "student": _lightning(steps)},
+        parts=_parts(steps),
         distilled_for=steps,
         defaults=DEFAULTS.updated({"steps": steps}),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -85,4 +86,5 @@ def one_at_a_time(
         text=text,
         device=device,
         plain=lambda role: Berthed(pair.plain(role), berth),
+        controlled=partial(pair.controlled, using=using) if pair.controlled else None,
     )
