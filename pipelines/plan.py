@@ -21,6 +21,7 @@ from pipelines.keying import Keying
 from pipelines.tasks import Task
 
 HASHING_THREADS = 8
+UNTOLD = "samples train on a reference whose caption is not told (reference_prompt): with an empty one"
 Hashed = tuple[str, str] | MotionEchoError
 
 
@@ -131,6 +132,7 @@ def plan_generation(
             bad.append(BadRow(sample.row, sample.id, f"{same}: give it another seed", sample.inputs()))
 
     _refuse(manifest_path, bad, len(tasks) + len(unread))
+    wordless = sum(_trains_without_words(task) for task in tasks.values())
     return Work(
         tasks=tasks,
         todo=tuple(first_of_each_reference_first(to_do(tasks, index, retry_failed))),
@@ -140,8 +142,13 @@ def plan_generation(
         motions=cached,
         sources={files.absolute(manifest_path): rows_of(tasks, [*bad, *unread])},
         unread=unread,
-        notes=notes(rows),
+        notes=notes(rows) + ([f"{wordless} {UNTOLD}"] if wordless else []),
     )
+
+
+def _trains_without_words(task: Task) -> bool:
+    reference = task.payload.config.reference
+    return bool(reference.trains and not reference.reference_prompt and not reference.motion_lora)
 
 
 def together(works: Sequence[Work]) -> Work:

@@ -32,7 +32,8 @@ FACTORY = "fake_stages:build"
 
 
 def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, Any]:
-    makers = {"invert": invert, "train": train, "generate": generate, "publish": publish, "score": score}
+    makers = {"invert": invert, "train": train, "tune": tune, "generate": generate, "publish": publish}
+    makers["score"] = score
     return {name: partial(makers[name], RunStore(url)) for name in names}
 
 
@@ -88,12 +89,17 @@ def invert(store: RunStore, task: Task) -> dict[str, Any]:
 
 
 def train(store: RunStore, task: Task) -> dict[str, Any]:
+    """Nothing: no row's strategy trains."""
+    return {}
+
+
+def tune(store: RunStore, task: Task) -> dict[str, Any]:
     """A stage that no run has yet, once per reference as `invert` is."""
     uri = store.motion_uri(task.payload.motion_key) + ".adapter"
     if not store.exists(uri):
-        _count(store, f"train-{task.payload.motion_key}")
+        _count(store, f"tune-{task.payload.motion_key}")
         _put(store, uri, b"adapter")
-    return {}
+    return {"tuned": True}
 
 
 def generate(store: RunStore, task: Task) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
     store = RunStore(url)
     made = {
         "invert": lambda task: {},
+        "train": lambda task: {},
         "generate": generate,
         "publish": partial(publish, store),
         "score": score,

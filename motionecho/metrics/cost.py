@@ -11,6 +11,7 @@ def cost(record: Record) -> dict[str, float]:
     cost_seconds              sampling and decoding of the video: what one more prompt costs
     cost_seconds_<stage>      every stage and lap the worker timed
     cost_seconds_invert       only where this sample made its motion; all others found it in the store
+    cost_seconds_train        likewise, where the strategy trains on the reference
     cost_forward_equivalents  network evaluations in forward passes, a guided one counting as 3
     cost_<kind>               network evaluations by kind: student, student_guided, teacher, teacher_guided
     """
@@ -18,7 +19,8 @@ def cost(record: Record) -> dict[str, float]:
         return {}
     seconds = dict(record.seconds)
     if record.motion is None or not record.motion.sha256:
-        seconds.pop("invert", None)
+        for stage in ("invert", "train"):
+            seconds.pop(stage, None)
     figures = {f"cost_seconds_{stage}": float(value) for stage, value in seconds.items()}
     laps = [seconds[name] for name in ("generate_sample", "generate_decode") if name in seconds]
     if laps:

@@ -147,8 +147,8 @@ def pool_specs(
 
     With GPUs: one worker a GPU; more workers than GPUs share them. Without: one worker a node that uses every
     core, or `workers` that divide them. One process serves all stages, so that models load once and a sample
-    never waits for another process; `separate` gives each stage that needs models, and the others together,
-    an equal part of that. `helped` takes those others off the workers with a GPU, to up to eight processes
+    never waits for another process; `separate` gives what makes motions, what makes videos and what comes
+    after an equal part each. `helped` takes those others off the workers with a GPU, to up to eight processes
     for each, where cores are left.
     """
     cores = sum(nodes) or 1.0
@@ -169,7 +169,8 @@ def pool_specs(
         ]
     if not separate:
         return [PoolSpec(STAGES, size, share, _whole(cpus), threads)]
-    parts = [*((stage,) for stage in makers), others]
+    of_motions = tuple(stage for stage in makers if stage.shared)
+    parts = [of_motions, tuple(stage for stage in makers if not stage.shared), others]
     n = len(parts)
     return [PoolSpec(part, size, share / n, _whole(cpus / n), threads) for part in parts]
 

@@ -78,7 +78,14 @@ def test_the_teacher_alone_is_pushed_as_far_over_any_number_of_steps(task: Ablat
 
 
 def sample(row: str, pair: int, seed: int, velocity: float, cost: float = 3) -> dict[str, Any]:
-    rest = {"text": 1.0, "consistency": 1.0, "error_px": 2.0, "seconds": 0.5, "motion": "left"}
+    rest = {
+        "text": 1.0,
+        "consistency": 1.0,
+        "error_px": 2.0,
+        "seconds": 0.5,
+        "training": 0.0,
+        "motion": "left",
+    }
     counts = {"cost": cost, "student": 1, "student_guided": 0, "teacher": 2, "teacher_guided": 0}
     return {"row": row, "pair": pair, "seed": seed, "velocity": velocity} | rest | counts
 
@@ -95,6 +102,14 @@ def test_table_has_means_over_what_is_known_and_an_interval_over_pairs() -> None
     assert len(heading) == len(rule) == len(line)
     assert line[:3] == ["one", "0.500 [0.300, 0.900]", "1.000 [1.000, 1.000]"]
     assert line[-7:] == ["2.0 [2.0, 2.0]", "3.0", "1.0", "0.0", "2.0", "0.0", "0.50"]
+
+
+def test_what_training_took_is_a_column_where_something_is_trained() -> None:
+    heading, rule, free, trained = cells(
+        table([sample("free", 0, 0, 0.2), sample("trained", 0, 0, 0.2) | {"training": 4.5}])
+    )
+    assert len(heading) == len(rule) == len(free) == len(trained)
+    assert (heading[-1], free[-2:], trained[-2:]) == ("training s", ["0.50", "0.0"], ["0.50", "4.5"])
 
 
 def test_a_difference_is_taken_between_equal_pairs_and_seeds() -> None:

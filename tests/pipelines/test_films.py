@@ -27,7 +27,7 @@ def test_the_worker_with_the_gpu_does_not_publish(
     assert (summary.committed, summary.failed) == (2, 1)
     for record in RunStore(str(out)).records():
         assert record.where is not None
-        assert (record.where.stages, record.where.node) == (("invert", "generate"), far.node_id)
+        assert (record.where.stages, record.where.node) == (("invert", "train", "generate"), far.node_id)
     processes = {stage: _processes(out, stage) for stage in ("generate", "publish")}
     assert processes["generate"]
     assert processes["publish"]

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -16,7 +17,7 @@ from motionecho.errors import Changed, Unreachable, UserError
 from motionecho.make import read_reference
 from motionecho.models.registry import pair_spec
 from motionecho.runs import files
-from motionecho.runs.keys import file_digest, keyed
+from motionecho.runs.keys import LATER, digest, file_digest, keyed
 from motionecho.runs.notes import Blob
 from motionecho.runs.places import Place, opened
 from motionecho.runs.records import Record
@@ -307,7 +308,7 @@ def test_pools_fit_the_cluster(
     (spec,) = pool_specs(gpus, nodes, workers)
     assert (spec.size, spec.num_gpus, spec.num_cpus, spec.threads) == expected
     apart = pool_specs(gpus, nodes, workers, separate=True)
-    assert [each.names for each in apart] == [("invert",), ("generate",), ("publish", "score")]
+    assert [each.names for each in apart] == [("invert", "train"), ("generate",), ("publish", "score")]
     assert sum(each.num_gpus * each.size for each in apart) <= max(gpus, 0) + 1e-9
     assert all(each.num_cpus < 1 or each.num_cpus == int(each.num_cpus) for each in apart)
 
@@ -330,7 +331,7 @@ def test_publishing_and_scoring_take_no_gpu_s_time(
     scorers: tuple[float, ...],
 ) -> None:
     make, score = pool_specs(gpus, nodes, workers, helped=True)
-    assert (make.names, score.names) == (("invert", "generate"), ("publish", "score"))
+    assert (make.names, score.names) == (("invert", "train", "generate"), ("publish", "score"))
     assert (make.size, make.num_gpus, make.num_cpus) == makers
     assert (score.size, score.num_gpus, score.num_cpus) == scorers
     assert make.size + score.size * score.num_cpus <= sum(nodes), "a core is left to every GPU's worker"
@@ -347,8 +348,21 @@ def test_a_setting_that_came_later_changes_no_key_unless_it_is_used(tmp_path: Pa
     table.write_text("id,reference,prompt,background\none,a.mp4,a cat,\ntwo,a.mp4,a cat,white\n")
     (one, two) = plan_generation(str(table), SETTINGS, str(tmp_path / "run")).tasks.values()
     assert one.payload.config.reference.background == "black"
-    assert "background" not in json.dumps(identity(SETTINGS))
-    assert keyed(EchoConfig().to_dict()) == {
-        name: value for name, value in EchoConfig().to_dict().items() if name != "background"
-    }
+    assert not LATER.keys() & nested(identity(SETTINGS))
+    everything = EchoConfig().to_dict()
+    assert everything.items() >= LATER.items(), "what keys leave out is what all have that say nothing else"
+    assert keyed(everything) == {name: everything[name] for name in everything if name not in LATER}
     assert one.shares != two.shares, "another background is another motion"
+
+
+def nested(value: Any) -> set[str]:
+    """Return the keys of all mappings within plain JSON values."""
+    if isinstance(value, dict):
+        return {*value, *(key for inner in value.values() for key in nested(inner))}
+    return {key for inner in value for key in nested(inner)} if isinstance(value, list) else set()
+
+
+def test_keys_of_before_the_strategies_are_keys_still() -> None:
+    """Digests of all defaults as they were when there was MotionClone alone."""
+    assert digest(keyed(EchoConfig().to_dict())).startswith("71f6647b895cb7d8")
+    assert digest(keyed(EchoConfig().reference.to_dict())).startswith("06d2932f923a8394")

@@ -191,15 +191,15 @@ def test_separate_pools_make_the_same_records(manifest: Manifest, tmp_path: Path
 def test_one_more_stage_is_a_line_and_a_callable(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = StageSpec("train", needs_models=True, shared=True)
-    monkeypatch.setattr(ray_cluster, "STAGES", (STAGES[0], train, *STAGES[1:]))
+    tune = StageSpec("tune", needs_models=True, shared=True)
+    monkeypatch.setattr(ray_cluster, "STAGES", (STAGES[0], tune, *STAGES[1:]))
     rows = [("fine one", "a.mp4"), ("fine two", "a.mp4"), ("fine three", "b.mp4"), ("fine four", "a.mp4")]
     execution = dataclasses.replace(EXECUTION, separate=True)
     assert go(manifest(*rows), tmp_path / "out", execution).committed == 4
-    assert {"invert", "train", "generate"} < set(by_id(tmp_path / "out")["fine-two"].seconds)
+    assert {"invert", "tune", "generate"} < set(by_id(tmp_path / "out")["fine-two"].seconds)
     count = fakes.calls(str(tmp_path / "out"))
-    trained = [number for name, number in count.items() if name.startswith("train")]
-    assert trained == [1, 1], "once per reference, although two could have begun"
+    tuned = [number for name, number in count.items() if name.startswith("tune")]
+    assert tuned == [1, 1], "once per reference, although two could have begun"
 
 
 def test_a_record_says_where_its_video_was_made(manifest: Manifest, tmp_path: Path) -> None:

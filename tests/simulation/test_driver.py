@@ -117,7 +117,7 @@ def test_what_is_made_is_published_by_those_that_work(
     monkeypatch.setattr(Actor, "_run", runs)
 
     def go() -> Tally:
-        loop = start(PoolSpec(STAGES[:2], 1), PoolSpec(STAGES[2:], 1))
+        loop = start(PoolSpec(STAGES[:3], 1), PoolSpec(STAGES[3:], 1))
         loop.on_change = drains
         return loop.run()
 
