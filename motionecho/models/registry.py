@@ -43,7 +43,8 @@ def load_pair(name: str, placement: Placement | str = "auto", dtype: str = "auto
 def check_pair(spec: PairSpec, method: str = "") -> "dict[str, list[Mismatch]]":
     """Load every network of a pair on the CPU, its weights only mapped; all that does not fit, by network.
 
-    Those that one method alone needs are left out of it but for `method`. Raises UserError where a file is missing or not readable.
+    Those that one method alone needs are left out of it but for `method`. Raises UserError where a file is
+    missing or not readable.
     """
     from motionecho.models.weights.checkpoint import Misfit
 

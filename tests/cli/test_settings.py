@@ -94,7 +94,7 @@ OTHER_ECHO = {
     "channel_share": 0.2, "reference_prompt": "a car", "trainer": "each", "train_steps": 7,
     "train_rate": 0.01,
     "spatial_rate": 0.02, "spatial_path": "still", "lora_rank": 3, "lora_layers": "qkv", "lora_dropout": 0.2,
-    "motion_lora": "factors.safetensors",
+    "motion_lora": "factors.safetensors", "outlines": True, "control_scale": 0.5, "control_on": "student",
 }  # fmt: skip
 OTHERWISE = RunSettings.from_dict(
     {

@@ -1,4 +1,4 @@
-"""A ControlNet beside the motion UNet: outlines of every frame act on its skips, as in diffusers' own pipeline.
+"""A ControlNet beside the motion UNet: outlines of every frame act on its skips, as in diffusers' pipeline.
 
 It is the baseline that copies structure, named as what it is: neither ControlVideo nor Control-A-Video, which
 have networks of their own. ControlNets of other conditions (soft edges, depth) fit, but see outlines only.
