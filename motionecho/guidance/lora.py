@@ -113,4 +113,8 @@ def read_file(path: str, denoiser: Denoiser, place: str) -> Adapter:
             f'motion_lora "{place}" is no safetensors file of AnimateDiff-MotionDirector ({problem}); a list '
             "without names, as MotionDirector itself writes, does not say which base it is of"
         ) from problem
-    return fitted(read(tensors), denoiser, place)
+    try:
+        named = read(tensors)
+    except UserError as problem:
+        raise UserError(f'motion_lora "{place}" cannot be used: {problem}') from problem
+    return fitted(named, denoiser, place)
