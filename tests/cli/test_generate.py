@@ -91,6 +91,27 @@ def test_a_published_pair_from_a_folder_says_what_it_was_made_with(
     assert probe(tmp_path / "v.mp4").frames == 4
 
 
+def test_structure_needs_its_network_and_says_with_which_it_was_made(
+    cli: Cli, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(PAIRS["animatediff-lightning"], frames=4, height=64, width=64)
+    monkeypatch.setitem(PAIRS, small.name, small)
+    weights = public.write(tmp_path / "weights")
+    words = (
+        "generate", clip, "a fox in the snow", "-o", tmp_path / "v.mp4", "--pair", small.name, "--weights",
+        weights, "--method", "structure", *QUICK, "--set", "teacher_grid_steps=2", "--json",
+    )  # fmt: skip
+    done = cli(*words)
+    assert done.code == Exit.USAGE
+    assert "error: pair animatediff-lightning: the weights of control are missing" in done.err
+    public.write_control(weights)
+    done = cli(*words)
+    assert done.code == Exit.OK, done.err
+    assert done.json["weights"] == PAIRS[small.name].at((str(weights),)).weights("structure")
+    assert done.json["summary"]["evaluations"]["teacher"] == 4
+    assert probe(tmp_path / "v.mp4").frames == 4
+
+
 def test_random_weights_are_said_aloud(cli: Cli) -> None:
     done = cli("config", "show", "--pair", "turbo-v2", "--weights", "random", "--json")
     assert "RANDOM WEIGHTS" in done.err

@@ -47,6 +47,22 @@ def test_weights_that_fit_are_said_to_fit(cli: Cli, weights: Path) -> None:
     assert all(len(row["sha256"]) == 64 and row["bytes"] > 0 for row in rows)
 
 
+def test_what_one_method_alone_needs_is_pulled_and_checked_for_it(cli: Cli, weights: Path) -> None:
+    words = ("animatediff-lightning", "--weights", weights, "--method")
+    missing = cli("models", "pull", *words, "structure")
+    assert missing.code == Exit.USAGE
+    assert "error: pair animatediff-lightning: the weights of control are missing" in missing.err
+    at = ("--weights", f"control={public.write_control(weights.parent / 'control') / public.CONTROL}")
+    rows = cli("models", "pull", *words, "structure", *at, "--json").json["files"]
+    assert {row["file"] for row in rows} == {*public.FILES, "control"}
+    assert cli("models", "check", *words, "structure", *at).out.endswith("text encoder, ControlNet fit\n")
+    unknown = cli("models", "pull", *words, "structur")
+    assert unknown.code == Exit.USAGE
+    assert "did you mean" in unknown.sentence()
+    out = cli("models", "show", "animatediff-lightning").out
+    assert "control_v11p_sd15_canny (1.4 GB, for method structure alone)" in out
+
+
 def test_every_tensor_that_does_not_fit_is_named(cli: Cli, tmp_path: Path) -> None:
     state = public.files()
     student, text = state["student"], state["base/text"]

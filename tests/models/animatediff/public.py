@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,6 +20,7 @@ FILES = {
     "teacher": "guoyww/animatediff-motion-adapter-v1-5-3/diffusion_pytorch_model.safetensors",
     "student": "ByteDance/AnimateDiff-Lightning/animatediff_lightning_8step_diffusers.safetensors",
 }
+CONTROL = "lllyasviel/control_v11p_sd15_canny/diffusion_pytorch_model.fp16.safetensors"
 OLDER = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
@@ -69,6 +70,19 @@ def write(folder: Path, state: dict[str, dict[str, Tensor]] | None = None) -> Pa
             torch.save(tensors, path)
         else:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    return folder
+
+
+def control(widths: tuple[int, ...] = WIDTHS, seed: int = 11) -> ControlNetModel:
+    net = ControlNetModel(block_out_channels=widths, cross_attention_dim=TEXT_WIDTH)
+    net.load_state_dict(random_tensors(shapes(net.state_dict()), seed))
+    return net.eval()
+
+
+def write_control(folder: Path, net: ControlNetModel | None = None) -> Path:
+    """Put a ControlNet's file below a folder that mirrors the hub."""
+    (folder / CONTROL).parent.mkdir(parents=True, exist_ok=True)
+    save_file((net or control()).state_dict(), folder / CONTROL)
     return folder
 
 

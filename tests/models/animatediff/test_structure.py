@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from diffusers import ControlNetModel, UNetMotionModel
-from safetensors.torch import save_file
+from diffusers import UNetMotionModel
 
 from motionecho.config import Placement, RunSettings
 from motionecho.echo import generate
@@ -19,8 +18,6 @@ from motionecho.models.animatediff.control import empty_control
 from motionecho.models.animatediff.pair import load
 from motionecho.models.pair import ModelPair
 from motionecho.models.registry import PAIRS, PairSpec, pair_spec
-from motionecho.models.weights.checkpoint import shapes
-from motionecho.models.weights.random_weights import random_tensors
 from motionecho.schedules import eps_of
 from motionecho.teacher import ClassifierFree
 from motionecho.video.outlines import outlines
@@ -29,7 +26,6 @@ from tests.models.animatediff import public
 
 CPU = Placement(device="cpu")
 STRUCTURE = {"method": "structure", "teacher_grid_steps": 2, "inversion_steps": 2}
-CONTROL = "lllyasviel/control_v11p_sd15_canny/diffusion_pytorch_model.fp16.safetensors"
 
 
 def drawn_frames(shift: int = 0) -> np.ndarray:
@@ -38,15 +34,6 @@ def drawn_frames(shift: int = 0) -> np.ndarray:
     for k, frame in enumerate(frames):
         cv2.circle(frame, (20 + shift + 6 * k, 32), 10, (255, 255, 255), -1)
     return frames
-
-
-def published(folder: Path, seed: int = 11, name: str = CONTROL) -> Path:
-    """Write a ControlNet under its public name, its tensors those of diffusers' own class."""
-    net = ControlNetModel(block_out_channels=public.WIDTHS, cross_attention_dim=public.TEXT_WIDTH)
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(random_tensors(shapes(net.state_dict()), seed), path)
-    return folder
 
 
 def small(folder: Path, *more: str) -> PairSpec:
@@ -60,7 +47,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return published(public.write(tmp_path_factory.mktemp("weights")))
+    return public.write_control(public.write(tmp_path_factory.mktemp("weights")))
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +85,7 @@ def test_one_pass_is_that_of_diffusers_own_networks(pair: ModelPair) -> None:
     assert pair.controlled is not None
     at, scale = pair.schedule.at(500), 0.7
 
-    theirs = ControlNetModel(block_out_channels=public.WIDTHS, cross_attention_dim=public.TEXT_WIDTH)
-    theirs.load_state_dict(random_tensors(shapes(theirs.state_dict()), 11))
+    theirs = public.control()
     files = public.files()
     base, motion = public.base(), public.modules(False)
     base.load_state_dict(files["base/unet"])
@@ -113,7 +99,7 @@ def test_one_pass_is_that_of_diffusers_own_networks(pair: ModelPair) -> None:
         images = (lines.float() / 255).flatten(0, 1)[:, None].repeat(2, 3, 1, 1)
         each = text.repeat_interleave(4, dim=0)
         noisy = doubled.transpose(1, 2).reshape(-1, 4, 8, 8)
-        skips, middle = theirs.eval()(
+        skips, middle = theirs(
             noisy, 500, encoder_hidden_states=each, controlnet_cond=images,
             conditioning_scale=scale, guess_mode=False, return_dict=False,
         )  # fmt: skip
@@ -180,7 +166,7 @@ def test_the_control_net_is_needed_by_this_method_alone(bare: Path, folder: Path
     with pytest.raises(UserError, match="weights of control are missing"):
         made(pair, drawn_frames())
     assert {*small(folder).weights("structure")} == {*public.FILES, "control"}
-    elsewhere = small(bare, f"control={folder / CONTROL}")
+    elsewhere = small(bare, f"control={folder / public.CONTROL}")
     assert elsewhere.weights("structure") == small(folder).weights("structure")
     random = pair_spec("animatediff-lightning", ("random",))
     assert {*random.weights("structure")} - {*random.weights()} == {"control"}
@@ -196,11 +182,9 @@ def test_what_is_not_here_is_named_with_the_command_that_fetches_it(
 
 
 def test_a_net_that_does_not_fit_the_base_is_refused(bare: Path, tmp_path: Path) -> None:
-    file = tmp_path / "wide.safetensors"
-    wide = ControlNetModel(block_out_channels=(32, 32, 64, 96), cross_attention_dim=public.TEXT_WIDTH)
-    save_file(random_tensors(shapes(wide.state_dict()), 0), file)
+    wide = public.write_control(tmp_path, public.control((32, 32, 64, 96))) / public.CONTROL
     with pytest.raises(UserError, match=r"does not fit a ControlNet of Stable Diffusion 1\.5"):
-        made(load(small(bare, f"control={file}"), CPU, "auto"), drawn_frames())
+        made(load(small(bare, f"control={wide}"), CPU, "auto"), drawn_frames())
 
 
 def test_full_size_is_that_of_the_public_file() -> None:
@@ -245,7 +229,7 @@ def test_keys_name_the_control_net_of_structure_samples_alone(
     (tmp_path / "a.mp4").write_text("a clip")
     table = tmp_path / "m.csv"
     table.write_text("id,reference,prompt,method\none,a.mp4,a cat,teacher\ntwo,a.mp4,a cat,structure\n")
-    redrawn = published(tmp_path / "other", seed=12)
+    redrawn = public.write_control(tmp_path, public.control(seed=12))
 
     def keys(*weights: str) -> dict[str, tuple[str, str]]:
         placement = Placement(device="cpu", weights=tuple(map(str, weights)))
@@ -254,7 +238,7 @@ def test_keys_name_the_control_net_of_structure_samples_alone(
         work = plan_generation(str(table), settings, str(tmp_path / "run"))
         return {task.payload.sample.id: (task.key, task.payload.motion_key) for task in work.tasks.values()}
 
-    first, second = keys(str(folder)), keys(str(folder), f"control={redrawn / CONTROL}")
+    first, second = keys(str(folder)), keys(str(folder), f"control={redrawn / public.CONTROL}")
     assert first["one"] == second["one"]
     assert first["two"][0] != second["two"][0]
     assert first["two"][1] == second["two"][1], "its motion is of no ControlNet"
