@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from motionecho.config import ReferenceSettings
-from motionecho.denoiser import Denoiser, Probe, Tap, Target
-from motionecho.guidance.strategy import Strategy, layers_of
+from motionecho.denoiser import Denoiser, Probe, Target
+from motionecho.guidance.strategy import AtOneTime, Strategy, layers_of
 
 
 def target(features: Tensor) -> Tensor:
@@ -48,23 +48,10 @@ def resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class SpatialMeans:
+class SpatialMeans(AtOneTime):
     """The energy: how differently frames differ, summed over `layers`; 0 where motions are alike."""
 
-    layers: tuple[str, ...]
-    time: float
     unit: float = 1.0
-
-    @property
-    def taps(self) -> tuple[Tap, ...]:
-        return tuple(Tap(layer, "features") for layer in self.layers)
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        return (self.time,)
-
-    def time_for(self, t: float) -> float:
-        return self.time
 
     def target(self, probe: Probe) -> Target:
         """Keep each layer's spatial means [f, c]."""

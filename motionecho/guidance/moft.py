@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from motionecho.config import ReferenceSettings
-from motionecho.denoiser import Denoiser, Probe, Tap, Target
-from motionecho.guidance.strategy import Strategy, layers_of
+from motionecho.denoiser import Denoiser, Probe, Target
+from motionecho.guidance.strategy import AtOneTime, Strategy, layers_of
 
 
 def motion_of(features: Tensor) -> Tensor:
@@ -43,24 +43,11 @@ def loss(motion: Tensor, target: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class MotionChannels:
+class MotionChannels(AtOneTime):
     """The energy: the angle between motions in the reference's own channels, summed over `layers`."""
 
-    layers: tuple[str, ...]
-    time: float
     share: float
     unit: float = 1.0
-
-    @property
-    def taps(self) -> tuple[Tap, ...]:
-        return tuple(Tap(layer, "features") for layer in self.layers)
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        return (self.time,)
-
-    def time_for(self, t: float) -> float:
-        return self.time
 
     def target(self, probe: Probe) -> Target:
         """Keep each layer's channels (int32 [k]) and its motion on them (float16 [f, k, h, w])."""

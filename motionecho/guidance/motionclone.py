@@ -7,35 +7,24 @@ generated video is pulled towards giving those key frames the same probability (
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from motionecho.config import ReferenceSettings
-from motionecho.denoiser import Denoiser, Probe, Tap, Target
-from motionecho.guidance.strategy import Strategy, layers_of
+from motionecho.denoiser import Denoiser, Kind, Probe, Target
+from motionecho.guidance.strategy import AtOneTime, Strategy, layers_of
 
 LOSS_UNIT = 2000.0  # of reported losses and thresholds, whatever the strength
 
 
 @dataclass(frozen=True)
-class Top1Attention:
+class Top1Attention(AtOneTime):
     """The energy: the mean squared error of the kept probabilities, summed over `layers`."""
 
-    layers: tuple[str, ...]
-    time: float
     unit: float = LOSS_UNIT
-
-    @property
-    def taps(self) -> tuple[Tap, ...]:
-        return tuple(Tap(layer) for layer in self.layers)
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        return (self.time,)
-
-    def time_for(self, t: float) -> float:
-        return self.time
+    kind: ClassVar[Kind] = "time_attention"
 
     def target(self, probe: Probe) -> Target:
         """Keep each layer's strongest probability [h*w, heads, f, 1] and its key frame (int32, same)."""

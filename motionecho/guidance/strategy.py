@@ -3,11 +3,12 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
 from motionecho.config import STRATEGIES, ReferenceSettings
-from motionecho.denoiser import Denoiser, Energy, Target, observe
+from motionecho.denoiser import Denoiser, Energy, Kind, Tap, Target, observe
 from motionecho.errors import UserError
 from motionecho.guidance.carrier import Adapter
 from motionecho.guidance.training import Recipe
@@ -24,6 +25,26 @@ class Carried:
 
     targets: dict[float, Target]
     adapter: Adapter = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AtOneTime:
+    """The part of an energy that looks at one `kind` of what `layers` show, of the reference at one time."""
+
+    layers: tuple[str, ...]
+    time: float
+    kind: ClassVar[Kind] = "features"
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        return tuple(Tap(layer, self.kind) for layer in self.layers)
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        return (self.time,)
+
+    def time_for(self, t: float) -> float:
+        return self.time
 
 
 @dataclass(frozen=True)
