@@ -17,7 +17,7 @@ from motionecho.config import ReferenceSettings
 from motionecho.denoiser import Denoiser
 from motionecho.guidance import motionclone, motiondirector
 from motionecho.guidance.carrier import FRAMES, PLACES, Adapter
-from motionecho.guidance.strategy import Strategy
+from motionecho.guidance.strategy import Strategy, layers_of
 from motionecho.guidance.training import Recipe
 
 Mode = Literal["learn", "difference", "none"]
@@ -48,7 +48,7 @@ def embeddings(denoiser: Denoiser, z0: Tensor, reference: ReferenceSettings) -> 
     """Make the embeddings of every block that is to have them, all zero, for clips z0 [b, c, f, h, w]."""
     b, _, frames, height, width = z0.shape
     made: Adapter = {}
-    for block in reference.layers or denoiser.layers["motioninversion"]:
+    for block in layers_of(denoiser, reference):
         inner = denoiser.weight(f"{block}.attn1.to_q").shape[1]
         made[f"{block}{FRAMES}"] = torch.zeros(b, 1, frames, inner)
         shrunk = denoiser.shrinks(block)

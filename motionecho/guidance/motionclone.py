@@ -14,6 +14,7 @@ from torch import Tensor
 
 from motionecho.config import ReferenceSettings
 from motionecho.denoiser import Denoiser, Kind, Probe, Target
+from motionecho.errors import UserError
 from motionecho.guidance.strategy import AtOneTime, Strategy, layers_of
 
 LOSS_UNIT = 2000.0  # of reported losses and thresholds, whatever the strength
@@ -54,4 +55,6 @@ def strategy(denoiser: Denoiser, reference: ReferenceSettings) -> Strategy:
 
 def monitor(denoiser: Denoiser, reference: ReferenceSettings) -> Top1Attention:
     """Make the energy on the pair's own layers, for strategies that have none of their own."""
+    if "motionclone" not in denoiser.layers:
+        raise UserError(f'strategy "{reference.strategy}" watches MotionClone\'s loss: this pair has none')
     return Top1Attention(denoiser.layers["motionclone"], float(reference.reference_timestep))

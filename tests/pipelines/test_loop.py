@@ -6,6 +6,7 @@ from threading import Event
 import pytest
 
 from motionecho.config import EchoConfig, RunSettings
+from motionecho.runs.notes import Blob
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from pipelines.driver import loop as module
@@ -49,7 +50,7 @@ def test_what_is_being_written_counts_however_the_loop_ends(
     pool = Unclosed(PoolSpec(STAGES, 1), "none:none", SETTINGS, store.url)
     loop = Loop([], [pool], store, Execution(), Recorder({}, {}).record, ends)
     (task,) = work.todo
-    loop._commit(Job(task), None)
+    loop._commit(Job(task, result={"video": Blob("videos/a.mp4", "0" * 64, 1)}), None)
     with pytest.raises(ConnectionError, match="no head") as raised:
         loop.run()
     assert isinstance(raised.value.__context__, KeyboardInterrupt)

@@ -168,7 +168,7 @@ def test_what_a_run_writes_to_has_no_login(cli: Cli, tmp_path: Path, option: str
 
 
 def test_the_last_word_of_a_command_is_without_secrets(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*words: Any) -> None:
+    def broken(*words: Any, **named: Any) -> None:
         raise RuntimeError("Cannot connect to https://me:planted-word@host/a?sig=planted-signature")
 
     monkeypatch.setattr("pipelines.generate.plan_generation", broken)

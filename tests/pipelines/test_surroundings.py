@@ -177,6 +177,6 @@ def test_a_start_that_does_not_come_to_an_end_is_told(start: str, told: str) -> 
     """In a process of its own, since signals are a whole process's."""
     words = [sys.executable, "-c", START, start]
     done = subprocess.run(
-        words, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=50, check=False
+        words, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=150, check=False
     )
     assert done.stdout == f"{told}\n", done.stderr
