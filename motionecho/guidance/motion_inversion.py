@@ -8,6 +8,7 @@ what is added to q, k and v is W P and W V. Both begin at 0 and are trained as M
 Kept of a reference: P [1, f, c] a block and V [h*w, f, c] an attention. Cost: training, then a sum.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -48,7 +49,7 @@ def embeddings(denoiser: Denoiser, z0: Tensor, reference: ReferenceSettings) -> 
     """Make the embeddings of every block that is to have them, all zero, for clips z0 [b, c, f, h, w]."""
     b, _, frames, height, width = z0.shape
     made: Adapter = {}
-    for block in layers_of(denoiser, reference):
+    for block in layers_of(denoiser, replace(reference, strategy="motioninversion")):
         inner = denoiser.weight(f"{block}.attn1.to_q").shape[1]
         made[f"{block}{FRAMES}"] = torch.zeros(b, 1, frames, inner)
         shrunk = denoiser.shrinks(block)
