@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +133,23 @@ def _terminate_spared() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    # of threads that were there before, which do not block it, one may be given the signal
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # of threads that were there before, which do not block it, one may be given the signal: that wakes no
+    # main thread from a long call, but is written to this pipe
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    woken = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    noted: Any = lambda *_: None  # noqa: E731  # the watcher sees to it
+    handler = signal.signal(signal.SIGTERM, noted)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     started = threading.Event()
 
     def watch() -> None:
         while not started.is_set():
-            if signal.sigtimedwait({signal.SIGTERM}, 0.2):
+            there = signal.sigtimedwait({signal.SIGTERM}, 0.2) is not None
+            with suppress(BlockingIOError):
+                there |= signal.SIGTERM in os.read(read, 64) and signal.getsignal(signal.SIGTERM) is noted
+            if there:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 return
 
@@ -152,5 +161,8 @@ def _terminate_spared() -> Iterator[None]:
         started.set()
         watcher.join()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:  # Ray has not set its own
+        signal.set_wakeup_fd(woken)
+        os.close(read)
+        os.close(write)
+        if signal.getsignal(signal.SIGTERM) is noted:  # Ray has not set its own
             signal.signal(signal.SIGTERM, handler)
