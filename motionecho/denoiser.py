@@ -234,7 +234,7 @@ class Eager:
         return self, text
 
     def shrinks(self, layer: str) -> int:
-        raise NotImplementedError(f"it is not known how large {layer} is")
+        raise UserError(f"this pair does not tell how large {layer} is, which a strategy asks for")
 
 
 def eager_look(
