@@ -2,13 +2,17 @@
 
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from motionecho.bench.ablation import settings_of
 from motionecho.bench.clock import timed
-from motionecho.config import EchoConfig
+from motionecho.bench.tables import WAYS, WORDS
+from motionecho.config import EchoConfig, ReferenceSettings
 from motionecho.inversion import Motion, invert
 from motionecho.make import Maker
 from motionecho.models.pair import ModelPair
@@ -24,6 +28,7 @@ MODES: dict[str, dict[str, Any]] = {
     "teacher always": {"activation": "always"},
     "adaptive": {"activation": "adaptive", "threshold_unit": "loss"},
 }
+PRICED = 4  # steps of training that are run, to price the whole
 
 
 def measure(
@@ -36,8 +41,7 @@ def measure(
     the thresholds at which the teacher serves about half of its steps, found by a run in which it serves all.
     """
     config = pair.spec.defaults.updated((STEADY if pair.spec.is_random else {}) | (changes or {}))
-    size = (pair.spec.frames, pair.spec.height, pair.spec.width, 3)
-    clip = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
+    clip = _clip(pair)
     timed(lambda: invert(pair, clip, config.updated({"inversion_steps": 1})), pair.device)
     seconds, peak, motion = timed(lambda: invert(pair, clip, config), pair.device)
     yield {
@@ -66,6 +70,63 @@ def measure(
                 "delta_1": row.activation.activation_threshold if mode == "adaptive" else None,
                 "delta_2": row.activation.truncation_threshold if mode == "adaptive" else None,
             }
+
+
+def by_strategy(
+    pair: ModelPair, steps: int, repeats: int = 1, changes: dict[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield one row for each strategy of the pair and way to sample, and one for structure control if it can.
+
+    Training is timed over a few steps and priced for all, in seconds a reference, without its inversion.
+    Adaptive activation is left out: it costs what lies between the student's and always.
+    """
+    ways = {name: row for name, row in WAYS.items() if row.get("activation") != "adaptive"}
+    rows = {f"{word}, {name}": {"strategy": word, **row} for word in WORDS for name, row in ways.items()}
+    if "structure" in pair.spec.methods:
+        rows["structure"] = {"method": "structure"}
+    clip, seen, prepared = _clip(pair), None, dict[str, float | None]()
+    for name, row in rows.items():
+        if row.get("strategy") in pair.spec.lacks:
+            continue
+        config = settings_of(pair, row).updated(STEADY if pair.spec.is_random else {})
+        config = config.updated({"steps": steps} | (changes or {}))
+        short = replace(config.reference, inversion_steps=1, train_steps=PRICED)
+        if short != seen:
+            seen = short
+            motion, prepared = _prepared(pair, clip, config, short)
+        _video(pair, motion, config)
+        runs = [timed(partial(_video, pair, motion, config), pair.device) for _ in range(repeats)]
+        yield {
+            "steps": steps,
+            "mode": name,
+            "seconds": round(statistics.median(run[0] for run in runs), 3),
+            "peak_gib": runs[-1][1],
+            "forwards": runs[-1][2].forward_equivalents(),
+            **prepared,
+        }
+
+
+def _prepared(
+    pair: ModelPair, clip: NDArray[np.uint8], config: EchoConfig, short: ReferenceSettings
+) -> tuple[Motion, dict[str, float | None]]:
+    """See a reference by settings cut `short`; return its motion, and what training by the whole takes."""
+
+    def seen(train_steps: int) -> tuple[float, float | None, Motion]:
+        few = replace(config, reference=replace(short, train_steps=train_steps))
+        return timed(lambda: invert(pair, clip, few), pair.device)
+
+    *_, motion = seen(PRICED)  # what is built at first use is not counted
+    motion = replace(motion, reference=config.reference)
+    if not short.trains:
+        return motion, {"training_s": None, "training_gib": None}
+    (once, *_), (twice, peak, _) = seen(PRICED), seen(2 * PRICED)
+    whole = (twice - once) / PRICED * config.reference.train_steps
+    return motion, {"training_s": round(whole, 1), "training_gib": peak}
+
+
+def _clip(pair: ModelPair) -> NDArray[np.uint8]:
+    size = (pair.spec.frames, pair.spec.height, pair.spec.width, 3)
+    return np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
 
 
 def _own(config: EchoConfig, mode: str) -> dict[str, Any]:

@@ -33,6 +33,9 @@ def sampler(
         str, typer.Option("--steps", metavar="N,N,...", help="Numbers of student steps.")
     ] = "4,8,16",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Videos a row; the median counts.")] = 3,
+    strategies: Annotated[
+        bool, typer.Option("--strategies", help="Every strategy of the pair instead, at the first --steps.")
+    ] = False,
     changes: SetOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -45,7 +48,13 @@ def sampler(
     models, about = _loaded(SettingsOptions(pair=pair, changes=changes), placement)
     about |= {"repeats": repeats, "changes": changes or []}
     rows = []
-    for row in bench.measure(models, numbers, repeats, dict(parse_changes(changes or ()))):
+    its = dict(parse_changes(changes or ()))
+    measured = (
+        bench.by_strategy(models, numbers[0], repeats, its)
+        if strategies
+        else bench.measure(models, numbers, repeats, its)
+    )
+    for row in measured:
         rows.append(row)
         say(f"{row['mode']} {row['steps']}: {row['seconds']} s")
     _put(about, rows, json)

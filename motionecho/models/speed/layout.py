@@ -12,13 +12,13 @@ from torch import Tensor, nn
 MEETING = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 
 
-def kernels(device: torch.device, eager: bool) -> ModuleType | None:
-    """Return `triton`, or None where plain torch has to do or was asked for."""
+def kernels(device: torch.device, eager: bool, train: bool = False) -> ModuleType | None:
+    """Return `triton`, `trained` to train beside layers, or None where plain torch does or was asked for."""
     if eager or device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return None
-    from motionecho.models.kernels import triton
+    from motionecho.models.kernels import trained, triton
 
-    return triton
+    return trained if train else triton
 
 
 def channels_last(network: nn.Module) -> None:

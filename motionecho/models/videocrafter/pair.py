@@ -28,7 +28,7 @@ from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.lora import merged
 from motionecho.models.videocrafter.random_weights import random_student, random_videocrafter2
 from motionecho.models.videocrafter.text import OpenClipStates, load_text
-from motionecho.models.videocrafter.unet import UNet, fused
+from motionecho.models.videocrafter.unet import UNet, beside, fused
 from motionecho.models.weights.checkpoint import State, component, read, unpickled
 
 
@@ -74,11 +74,13 @@ def assemble(
     """Build the pair of two checkpoints; raises UserError naming the tensors of one that does not fit."""
     device, offload = resolve_device(placement.device), placement.offload
     home = torch.device("cpu") if offload else device
-    ops = kernels(device, placement.eager)
+    ops, train_ops = (kernels(device, placement.eager, train) for train in (False, True))
 
     def plain(role: Role) -> VideoCrafter:
         net = load_unet(videocrafter2) if role == "teacher" else load_student(videocrafter2, turbo)
         net, second = net.to(home, dtype), net.config.motion_width is not None
+        if train_ops:
+            beside(net, train_ops)
         if role == "teacher":
             return VideoCrafter(net, fps=spec.fps, layers=spec.layers)
         grid = TURBO_V2_GRID if second else TURBO_V1_GRID

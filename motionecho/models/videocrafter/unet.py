@@ -114,7 +114,7 @@ class UNet(nn.Module):
             "time_attention": tuple(attentions),
             "features": tuple(shown),
         }
-        self.economical = False  # with a gradient, activations are computed twice rather than kept
+        self.economical = False  # with a gradient, the largest activations are computed twice, not kept
 
     @property
     def dtype(self) -> torch.dtype:
@@ -140,18 +140,18 @@ class UNet(nn.Module):
         with probing(probe, self.probeable):
             hidden = self.input_blocks[0](x.to(self.dtype).permute(0, 2, 3, 4, 1).contiguous(), signal)
             hidden = self.init_attn(hidden, signal)
-            skips = [hidden]
+            skips, fine = [hidden], hidden[0, 0, ..., 0].numel() // 4  # of positions: the two finest levels
             for stage in self.input_blocks[1:]:
-                hidden = self._stage(stage, hidden, signal)
+                hidden = self._stage(stage, hidden, signal, fine)
                 skips.append(hidden)
             hidden = self.middle_block(hidden, signal)
             for stage in self.output_blocks:
-                hidden = self._stage(stage, _side_by_side(hidden, skips.pop()), signal)
+                hidden = self._stage(stage, _side_by_side(hidden, skips.pop()), signal, fine)
             hidden = signal.ops.group_norm(hidden, self.out[0], over_time=False, silu=True)
             return conv_in_frames(hidden, self.out[-1]).permute(0, 4, 1, 2, 3)
 
-    def _stage(self, stage: nn.Module, x: Tensor, signal: Signal) -> Tensor:
-        if self.economical and torch.is_grad_enabled():
+    def _stage(self, stage: nn.Module, x: Tensor, signal: Signal, fine: int) -> Tensor:
+        if self.economical and torch.is_grad_enabled() and x.shape[2] * x.shape[3] >= fine:
             return cast(Tensor, checkpoint(stage, x, signal, use_reentrant=False))
         return cast(Tensor, stage(x, signal))
 
@@ -195,6 +195,13 @@ class UNet(nn.Module):
             for k, part in enumerate(MERGED)
         }
         return single, merged
+
+
+def beside(net: UNet, ops: ModuleType) -> UNet:
+    """Put the network on the kernels of `ops`, its layers under their names, for adapters beside them."""
+    net.ops = ops
+    channels_last(net)
+    return net
 
 
 def fused(net: UNet, ops: ModuleType) -> UNet:

@@ -1,18 +1,26 @@
 """The UNet on fused kernels, projections merged, is the plain one: prediction, maps and gradient."""
 
+import importlib
 import importlib.util
+from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor
 
+from motionecho.config import ReferenceSettings
 from motionecho.denoiser import Probe, Tap
+from motionecho.guidance.carrier import SidePath
+from motionecho.guidance.lora import factors_in_frames, factors_over_time
 from motionecho.models.kernels import plain
 from motionecho.models.videocrafter.denoiser import SCHEDULE, EmbeddedScales, VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet
-from motionecho.models.videocrafter.unet import UNet, fused
+from motionecho.models.videocrafter.unet import UNet, beside, fused
 from motionecho.schedules import eps_of
+from tests.guidance.small import filled
 from tests.models.videocrafter import public
+
+SETTINGS = ReferenceSettings(strategy="motiondirector", lora_rank=2)
 
 
 def seen(denoiser: VideoCrafter, z: Tensor, text: Tensor) -> list[Tensor]:
@@ -28,6 +36,16 @@ def seen(denoiser: VideoCrafter, z: Tensor, text: Tensor) -> list[Tensor]:
     return [*noise, *(part.detach() for part in maps), gradient]
 
 
+def operations(kind: str, device: str) -> ModuleType:
+    if kind == "plain":
+        return plain
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("triton is not installed")
+    if device == "cpu" and torch.cuda.is_available():
+        pytest.skip("the kernels are compiled where there is a GPU")
+    return importlib.import_module(f"motionecho.models.kernels.{kind}")
+
+
 @pytest.mark.parametrize(
     ("kind", "device"),
     [
@@ -37,13 +55,7 @@ def seen(denoiser: VideoCrafter, z: Tensor, text: Tensor) -> list[Tensor]:
     ],
 )
 def test_fused_is_plain(z: Tensor, text: Tensor, kind: str, device: str) -> None:
-    ops = plain
-    if kind == "triton":
-        if importlib.util.find_spec("triton") is None:
-            pytest.skip("triton is not installed")
-        if device == "cpu" and torch.cuda.is_available():
-            pytest.skip("the kernels are compiled where there is a GPU")
-        from motionecho.models.kernels import triton as ops
+    ops = operations(kind, device)
     z, text = z[:1, :, :2].to(device), text[:1].to(device)
 
     def net() -> UNet:
@@ -52,3 +64,25 @@ def test_fused_is_plain(z: Tensor, text: Tensor, kind: str, device: str) -> None
     slow, fast = (VideoCrafter(made, scales=EmbeddedScales()) for made in (net(), fused(net(), ops)))
     for before, after in zip(seen(slow, z, text), seen(fast, z, text), strict=True):
         assert float((before - after).norm() / before.norm()) < (1e-3 if device == "cpu" else 1e-2)  # TF32
+
+
+@pytest.mark.parametrize(
+    "device",
+    [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)],
+)
+def test_factors_beside_kernels_have_the_slopes_of_those_beside_plain_layers(
+    z: Tensor, text: Tensor, device: str
+) -> None:
+    ops, slopes = operations("trained", device), []
+    z, text = z[:1, :, :2].to(device), text[:1].to(device)
+    for kernels in (plain, ops):
+        net = load_unet(public.unet_state(turbo=True, seed=1)).to(device)
+        denoiser = VideoCrafter(beside(net, kernels), scales=EmbeddedScales())
+        net.enable_gradient_checkpointing()
+        parts = factors_over_time(denoiser, z, SETTINGS) | factors_in_frames(denoiser, z, SETTINGS)
+        leaves = {name: tensor.to(device).requires_grad_() for name, tensor in filled(parts).items()}
+        with SidePath(leaves).on(net):
+            denoiser.x0(z, SCHEDULE.at(600), text).square().mean().backward()
+        slopes.append(leaves)
+    for name, before in slopes[0].items():
+        assert float((before.grad - slopes[1][name].grad).norm()) <= 1e-2 * float(before.grad.norm()), name
