@@ -128,8 +128,7 @@ class PairSpec:
         strategies = [each for each in STRATEGIES if each not in self.lacks]
         for kind, name, known in (("strategy", word, strategies), ("method", method, [*self.methods])):
             if name not in known:
-                hint = nearest(name, known)
-                raise UserError(f'pair {self.name} has no {kind} "{name}"{hint}; it has {", ".join(known)}')
+                raise UserError(f'pair {self.name} has no {kind} "{name}"; it has {", ".join(known)}')
         if told(place := asked.reference.motion_lora) != place:
             raise UserError(
                 f'motion_lora "{told(place)}" holds a login or a signature, which settings do not keep: '

@@ -84,5 +84,8 @@ def test_factors_beside_kernels_have_the_slopes_of_those_beside_plain_layers(
         with SidePath(leaves).on(net):
             denoiser.x0(z, SCHEDULE.at(600), text).square().mean().backward()
         slopes.append(leaves)
-    for name, before in slopes[0].items():
-        assert float((before.grad - slopes[1][name].grad).norm()) <= 1e-2 * float(before.grad.norm()), name
+    # where a frame is one pixel, queries have no slope but rounding's: it counts against the largest
+    before, after = ({name: leaf.grad for name, leaf in leaves.items()} for leaves in slopes)
+    floor = 1e-5 * max(slope.norm() for slope in before.values())
+    for name, slope in before.items():
+        assert float((slope - after[name]).norm()) <= 1e-2 * slope.norm() + floor, name
