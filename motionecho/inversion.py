@@ -158,7 +158,8 @@ def adapters(
     """
     if reference.motion_lora:
         with fetch(reference.motion_lora) as path:
-            found = lora.read_file(path, pair.teacher, reference.motion_lora)
+            factors = lora.read_file(path, reference.motion_lora)
+        found = lora.fitted(factors, pair.teacher, reference.motion_lora)
         return {
             "teacher": {name: tensor[None].expand(len(z0), *tensor.shape) for name, tensor in found.items()}
         }

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from motionecho.config import EchoConfig, ReferenceSettings, RunSettings
+from motionecho.config import FACTORED, EchoConfig, ReferenceSettings, RunSettings
 from motionecho.errors import MotionEchoError, UserError
 from motionecho.manifest import Sample
 from motionecho.models.registry import PairSpec
@@ -66,13 +66,22 @@ class Keying:
 def kept_of(reference: ReferenceSettings) -> dict[str, Any]:
     """Return what a motion's key is made of; a file of factors takes part by its bytes, not by its place.
 
-    Raises UserError where that file cannot be had.
+    Raises UserError where that file cannot be had or read, or the strategy would not read it.
     """
     settings = reference.to_dict()
     if reference.motion_lora:
+        from motionecho.guidance.lora import read_file
+
+        if reference.strategy not in FACTORED:
+            raise UserError(
+                f'motion_lora "{reference.motion_lora}" is not read by strategy "{reference.strategy}"; '
+                f"name strategy={' or '.join(FACTORED)}, or leave the file out"
+            )
         try:
             with files.fetch(reference.motion_lora, files.HURRIED_S) as path:
+                read_file(path, reference.motion_lora)
                 settings["motion_lora"] = file_digest(path)
         except MotionEchoError as problem:
-            raise UserError(f"motion_lora: {problem}") from problem
+            said = str(problem)
+            raise UserError(said if said.startswith("motion_lora") else f"motion_lora: {said}") from problem
     return settings

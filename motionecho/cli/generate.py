@@ -52,16 +52,14 @@ def generate(
     _check_out(out)
 
     from motionecho.make import Maker, Stopwatch, read_reference
-    from motionecho.runs.files import fetch
     from motionecho.video import Window
+    from pipelines.keying import kept_of
 
     chosen, spec, watch = resolved.settings, resolved.spec, Stopwatch()
     spec.check_prompt(prompt)  # before minutes of work
     with _as_usage():
         background = chosen.echo.reference.background
-        if chosen.echo.reference.motion_lora:
-            with fetch(chosen.echo.reference.motion_lora):
-                pass  # it is there
+        kept_of(chosen.echo.reference)  # a file of factors is there
         clip = read_reference(reference, spec, Window(start, duration_s, fps), chosen.fit, background)
     say(*(f"note: {remark}" for remark in clip.remarks))
     watch.lap("read")

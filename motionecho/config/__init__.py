@@ -1,6 +1,7 @@
 """Every setting, strict about names, types and ranges; see `motionecho config show`."""
 
 from motionecho.config.groups import (
+    FACTORED,
     STRATEGIES,
     TRAINED,
     ActivationSettings,
@@ -14,6 +15,7 @@ from motionecho.config.groups import (
 from motionecho.config.whole import PLACES, EchoConfig, Placement, RunSettings, resolve_name
 
 __all__ = [
+    "FACTORED",
     "PLACES",
     "STRATEGIES",
     "TRAINED",

@@ -22,6 +22,7 @@ STRATEGIES = {
     "motioninversion": "motionecho.guidance.motion_inversion:strategy",
     "vmc": "motionecho.guidance.vmc:strategy",
 }
+FACTORED = ("motiondirector", "vmc")  # those whose training ends in factors, which a file may hold
 TRAINED = ("motiondirector", "motioninversion", "vmc")  # those that train something on each reference
 
 

@@ -100,11 +100,11 @@ def fitted(factors: Mapping[str, tuple[Tensor, Tensor]], denoiser: Denoiser, pla
     return adapter
 
 
-def read_file(path: str, denoiser: Denoiser, place: str) -> Adapter:
-    """Read a user's file of factors over time for a network, AnimateDiff-MotionDirector's safetensors.
+def read_file(path: str, place: str) -> dict[str, tuple[Tensor, Tensor]]:
+    """Read a user's safetensors of AnimateDiff-MotionDirector, factors over time, as `read` names them.
 
-    Raises UserError where it is another kind of file, or of another base: MotionDirector's own lists have no
-    names, so that nothing tells which base they are of.
+    Raises UserError where it is another kind of file: MotionDirector's own lists have no names, so that
+    nothing tells which base they are of.
     """
     try:
         tensors = load_file(path)
@@ -114,7 +114,6 @@ def read_file(path: str, denoiser: Denoiser, place: str) -> Adapter:
             "without names, as MotionDirector itself writes, does not say which base it is of"
         ) from problem
     try:
-        named = read(tensors)
+        return read(tensors)
     except UserError as problem:
         raise UserError(f'motion_lora "{place}" cannot be used: {problem}') from problem
-    return fitted(named, denoiser, place)

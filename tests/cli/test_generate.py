@@ -53,6 +53,21 @@ def test_what_cannot_be_used_is_told_before_any_model_is_loaded(cli: Cli, clip: 
     assert "start" in cli("generate", clip, PROMPT, "-o", tmp_path / "v.mp4", "--start", "60").sentence()
 
 
+def test_factors_that_would_not_be_read_are_refused(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    empty, table = tmp_path / "empty.safetensors", tmp_path / "table.csv"
+    empty.touch()
+    more = ("-o", tmp_path / "v.mp4", "--set", f"motion_lora={empty}", "--strategy")
+    for word, said in (("moft", "is not read by strategy"), ("vmc", "is no safetensors file")):
+        done = cli("generate", clip, PROMPT, *more, word)
+        assert done.code == Exit.USAGE
+        assert f'motion_lora "{empty}" {said}' in done.sentence()
+    rows = (f"{clip},{PROMPT},{word},{empty}" for word in ("moft", "vmc"))
+    table.write_text("\n".join(("reference,prompt,strategy,motion_lora", *rows)))
+    done = cli("manifest", "validate", table)
+    assert done.code == Exit.USAGE
+    assert "2 rows, 2 with problems" in done.out + done.err
+
+
 @pytest.mark.parametrize("out", ["folder", "file.txt/v.mp4"])
 def test_an_out_that_cannot_be_written_is_told_before_the_work(
     cli: Cli, clip: Path, tmp_path: Path, out: str
