@@ -97,11 +97,16 @@ def refused(sample: "Sample", resolved: "Resolved", known: dict[str, str | None]
 
     asked = dumps(sample.overrides, sort_keys=True)
     if asked not in known:
+        known[asked] = None
         try:
-            kept_of(resolved.spec.updated(resolved.settings.echo, sample.overrides).reference)
-            known[asked] = None
+            reference = resolved.spec.updated(resolved.settings.echo, sample.overrides).reference
+            kept_of(reference)
+            if reference.trains and not reference.motion_lora:
+                resolved.spec.check_prompt(reference.reference_prompt)
         except UserError as problem:
             known[asked] = str(problem)
+        except BadSample as problem:
+            known[asked] = f"reference_prompt: {problem}"
     return known[asked]
 
 

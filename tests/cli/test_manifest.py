@@ -121,6 +121,18 @@ def test_words_and_clips_that_will_serve_the_pair_badly(cli: Cli, clip: Path, tm
     assert cli("manifest", "validate", words, "--pair", "turbo-v2").code == Exit.OK
 
 
+def test_the_caption_of_a_reference_is_read_where_a_strategy_trains(
+    cli: Cli, clip: Path, tmp_path: Path
+) -> None:
+    row = {"reference": str(clip), "prompt": "a red star", "reference_prompt": "a red cat"}
+    words = write(tmp_path / "w.jsonl", row | {"strategy": "vmc"}, row | {"strategy": "moft"})
+    done = cli("manifest", "validate", words, "--json")
+    assert done.code == Exit.USAGE
+    (problem,) = done.json["problems"]
+    assert problem["row"] == 1
+    assert problem["problem"].startswith('reference_prompt: the embedded pair does not know the word "cat"')
+
+
 def test_many_problems_of_a_kind_are_told_by_the_first_ten(cli: Cli, clip: Path, tmp_path: Path) -> None:
     rows = [{"id": f"s{n}", "reference": str(clip), "prompt": f"a red thing{n}"} for n in range(30)]
     rows += [{"id": f"t{n}", "reference": f"gone{n}.mp4", "prompt": "a red star"} for n in range(3)]
