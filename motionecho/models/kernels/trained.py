@@ -11,7 +11,7 @@ from motionecho.models.kernels.triton import attend, attend_over_time, group_nor
 
 
 def add_norm(x: Tensor, y: Tensor, layer: Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    """Return x + layer(y), and that normalised."""
+    """Project, add and normalise as `plain.add_norm` does."""
     total = add_linear(x, y, layer)
     return total, layer_norm(total, norm)
 
