@@ -140,7 +140,7 @@ class UNet(nn.Module):
         with probing(probe, self.probeable):
             hidden = self.input_blocks[0](x.to(self.dtype).permute(0, 2, 3, 4, 1).contiguous(), signal)
             hidden = self.init_attn(hidden, signal)
-            skips, fine = [hidden], hidden.shape[2] * hidden.shape[3] // 4  # pixels of the second finest level
+            skips, fine = [hidden], hidden.shape[2] * hidden.shape[3] // 4  # pixels of the second level
             for stage in self.input_blocks[1:]:
                 hidden = self._stage(stage, hidden, signal, fine)
                 skips.append(hidden)
