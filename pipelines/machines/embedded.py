@@ -142,7 +142,15 @@ def _terminate_spared() -> Iterator[None]:
     noted: Any = lambda *_: None  # noqa: E731  # the watcher sees to it
     handler = signal.signal(signal.SIGTERM, noted)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    started = threading.Event()
+    started, taken, interrupt = threading.Event(), threading.Event(), signal.getsignal(signal.SIGINT)
+
+    def take(number: int, frame: Any) -> None:
+        taken.set()
+        if callable(interrupt):
+            interrupt(number, frame)
+
+    if callable(interrupt):
+        signal.signal(signal.SIGINT, take)
 
     def watch() -> None:
         while not started.is_set():
@@ -150,7 +158,12 @@ def _terminate_spared() -> Iterator[None]:
             with suppress(BlockingIOError):
                 there |= signal.SIGTERM in os.read(read, 64) and signal.getsignal(signal.SIGTERM) is noted
             if there:
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                # one that comes just before a long call begins does not end it: again, until it was taken
+                while not (taken.is_set() or started.is_set()):
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    if signal.getsignal(signal.SIGINT) is not take:
+                        return
+                    taken.wait(0.2)
                 return
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -166,3 +179,5 @@ def _terminate_spared() -> Iterator[None]:
         os.close(write)
         if signal.getsignal(signal.SIGTERM) is noted:  # Ray has not set its own
             signal.signal(signal.SIGTERM, handler)
+        if signal.getsignal(signal.SIGINT) is take:
+            signal.signal(signal.SIGINT, interrupt)
