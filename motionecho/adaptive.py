@@ -64,12 +64,13 @@ def teacher_times(
 
     t_s is a whole time or more below t, where the student already was; there always is one time.
     """
-    top = min(t - 1, schedule.nearest(t_next + teacher.renoise_position * (t - t_next)))
+    low, high = schedule.pace(t_next), schedule.pace(t)
+    top = min(t - 1, schedule.time(low + teacher.renoise_position * (high - low)))
     if teacher.teacher_grid == "dense":
         times = [s for s in grid(teacher.teacher_grid_steps) if t_next < s <= top]
     else:
-        steps = teacher.teacher_max_steps
-        times = [schedule.nearest(top + (t_next - top) * k / steps) for k in range(steps)]
+        steps, high = teacher.teacher_max_steps, schedule.pace(top)
+        times = [schedule.time(high + (low - high) * k / steps) for k in range(steps)]
     times = [s for s in dict.fromkeys(times) if s > t_next]
     return times or [max(top, t_next + 1)]
 

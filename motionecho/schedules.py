@@ -33,8 +33,16 @@ class Schedule(Protocol):
 
     def at(self, t: float) -> Level: ...
 
-    def nearest(self, t: float) -> float:
-        """Return the time closest to `t` that networks of this kind are trained on."""
+    def pace(self, t: float) -> float:
+        """Say how far up a time is, from 0 to `top`, by the measure in which walks take equal strides."""
+        ...
+
+    def time(self, pace: float) -> float:
+        """Return the time so far up, the inverse of `pace`, or the closest that networks are trained on."""
+        ...
+
+    def start(self, noise: Tensor, at: Level) -> Tensor:
+        """Make the latent that sampling begins with at a level, of unit noise."""
         ...
 
 
@@ -63,21 +71,39 @@ class Discrete:
         square = (1 - share) * self.alphas_cumprod[low] + share * self.alphas_cumprod[low + 1]
         return Level(float(t), square**0.5, (1 - square) ** 0.5)
 
-    def nearest(self, t: float) -> float:
-        return float(round(t))
+    def pace(self, t: float) -> float:
+        return t
+
+    def time(self, pace: float) -> float:
+        return float(round(pace))
+
+    def start(self, noise: Tensor, at: Level) -> Tensor:
+        return noise  # at the top it passes for the latent, whose deviation is 1 at every level
 
 
 @dataclass(frozen=True)
 class Flow:
-    """The straight path of flow matching: z = (1 - s) x0 + s eps at s = t / 1000."""
+    """The straight path of flow matching: z = (1 - s) x0 + s eps at s = t / 1000.
 
+    Walks take equal strides of u, where s = shift u / (1 + (shift - 1) u): most of them near the noise.
+    """
+
+    shift: float = 1.0
     top: float = 1000.0
 
     def at(self, t: float) -> Level:
         return Level(float(t), 1 - t / self.top, t / self.top)
 
-    def nearest(self, t: float) -> float:
-        return t
+    def pace(self, t: float) -> float:
+        s = t / self.top
+        return self.top * s / (self.shift - (self.shift - 1) * s)
+
+    def time(self, pace: float) -> float:
+        u = pace / self.top
+        return self.top * self.shift * u / (1 + (self.shift - 1) * u)
+
+    def start(self, noise: Tensor, at: Level) -> Tensor:
+        return at.sigma * noise
 
 
 def renoise(x0: Tensor, eps: Tensor, to: Level) -> Tensor:
@@ -100,12 +126,38 @@ Grid = Callable[[int], list[float]]  # n to n times, descending; the closing 0 i
 
 def uniform(schedule: Schedule) -> Grid:
     """Return the grid of n times from the top down in equal strides, as a teacher walks."""
-    return lambda n: [schedule.nearest(schedule.top * (1 - k / n)) for k in range(n)]
+    return lambda n: [schedule.time(schedule.top * (1 - k / n)) for k in range(n)]
 
 
 def trailing(n: int) -> list[float]:
     """Return n times of Euler on trailing timesteps (AnimateDiff-Lightning): 1000 - 1000 k / n, less 1."""
     return [float(round(TRAIN_STEPS - k * TRAIN_STEPS / n) - 1) for k in range(n)]
+
+
+def unipc(shift: float) -> Grid:
+    """Make UniPC's grid of n times for flow matching, as diffusers has it since 0.37: no step ends near 0."""
+    flow = Flow(shift)
+
+    def times(n: int) -> list[float]:
+        lowest = flow.top / TRAIN_STEPS  # of the n + 1 points from the top, which is left by a hair
+        points = [flow.time(flow.top + (lowest - flow.top) * k / n) for k in range(n)]
+        return [points[0] - flow.top * 1e-6, *points[1:]]
+
+    return times
+
+
+def listed(*points: float) -> Grid:
+    """Make the grid of a student that is distilled for these times alone; fewer steps take the first ones.
+
+    Raises ValueError where more steps are asked for than there are times.
+    """
+
+    def times(n: int) -> list[float]:
+        if n > len(points):
+            raise ValueError(f"steps={n} has to be at most {len(points)}: the student is distilled for no more")
+        return list(points[:n])
+
+    return times
 
 
 def consistency(origin_steps: int) -> Grid:

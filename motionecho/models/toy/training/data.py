@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -33,8 +34,10 @@ class Latents:
     ids: Tensor
 
     @classmethod
-    def build(cls, place: Workplace, n: int) -> "Latents":
-        vae, facts = place.load("vae", build_vae()), json.loads((place.out / "config.json").read_text())
+    def build(cls, place: Workplace, n: int, folder: Path | None = None) -> "Latents":
+        """Draw and encode n videos with the autoencoder in `folder`, else in the place's own."""
+        vae = place.load("vae", build_vae(), folder)
+        facts = json.loads(((folder or place.out) / "config.json").read_text())
         z, ids, chunk = [], [], min(128, n)
         for _ in range(n // chunk):
             scenes = sample_scenes(chunk, place.generator, place.device)

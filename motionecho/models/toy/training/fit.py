@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,8 +44,9 @@ class Workplace:
             tensors = {k: v.detach().half().contiguous().cpu() for k, v in module.state_dict().items()}
             save_file(tensors, self.out / f"{name}.safetensors")
 
-    def load(self, name: str, module: Net) -> Net:
-        module.load_state_dict({k: v.float() for k, v in load_file(self.out / f"{name}.safetensors").items()})
+    def load(self, name: str, module: Net, folder: Path | None = None) -> Net:
+        tensors = load_file((folder or self.out) / f"{name}.safetensors")
+        module.load_state_dict({k: v.float() for k, v in tensors.items()})
         return module.to(self.device).eval().requires_grad_(False)
 
     def card(self, **facts: float) -> None:
@@ -66,25 +67,26 @@ def fit(
     module: Net,
     loss_of: Callable[[Network], Tensor],
     seconds: float,
-    lr: float,
+    optimizers: Sequence[torch.optim.Optimizer],
     decay: float = 0.999,
     after_step: Callable[[], None] | None = None,
 ) -> Net:
     """Train for `seconds` in all, over as many calls as it takes; return it with its weights' moving average.
 
-    Raises OutOfTime, with the state saved, where the deadline comes first.
+    Rates rise over 200 steps to those of the optimizers and fall as a cosine to a hundredth of them. Raises
+    OutOfTime, with the state saved, where the deadline comes first.
     """
     average = AveragedModel(module, multi_avg_fn=_warmed_up(decay), use_buffers=False)
     parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=place.device.type == "cuda"
-    )
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    rates = [group["lr"] for group in groups]
     state_path, spent, step = place.out / f"{name}.state.pt", 0.0, 0
     if state_path.exists():
         state = torch.load(state_path, map_location=place.device, weights_only=True)
         module.load_state_dict(state["module"])
         average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, its in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(its)
         spent, step = state["spent"], state["step"]
     trained: Network = torch.compile(module) if place.compile else module
     if place.world > 1:
@@ -100,13 +102,14 @@ def fit(
             if elapsed >= seconds or overdue > 0:
                 break
         warm_up, share = min(1, (step + 1) / 200), min(1, elapsed / seconds)
-        for group in optimizer.param_groups:
-            group["lr"] = lr * warm_up * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * warm_up * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+        module.zero_grad(set_to_none=True)
         loss = loss_of(trained)
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         average.update_parameters(module)
         if after_step:
             after_step()
@@ -117,13 +120,22 @@ def fit(
     if elapsed < seconds:
         if place.rank == 0:
             state = {"module": module.state_dict(), "average": average.state_dict()}
-            state |= {"optimizer": optimizer.state_dict(), "spent": elapsed, "step": step}
+            state |= {"optimizers": [optimizer.state_dict() for optimizer in optimizers]}
+            state |= {"spent": elapsed, "step": step}
             torch.save(state, state_path)
         raise OutOfTime(f"{name} stopped after {elapsed:.0f} of {seconds:.0f} s, {step} steps")
     place.card(**{f"{name}_steps": step, f"{name}_seconds": elapsed})
     place.say(f"{name}: done, {step} steps in {elapsed:.0f} s")
     module.load_state_dict(average.module.state_dict())
     return module.eval().requires_grad_(False)
+
+
+def adamw(place: Workplace, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.AdamW:
+    """Make the optimizer that all networks here share, but for the matrices of transformers."""
+    trained = [p for p in parameters if p.requires_grad]
+    return torch.optim.AdamW(
+        trained, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=place.device.type == "cuda"
+    )
 
 
 def _warmed_up(decay: float) -> Callable[..., None]:

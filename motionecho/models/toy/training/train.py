@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from motionecho.models.toy.nets import SCHEDULE, WordEncoder, build_unet, build_vae
 from motionecho.models.toy.training.data import Latents, clips
-from motionecho.models.toy.training.fit import Network, OutOfTime, Workplace, fit
+from motionecho.models.toy.training.fit import Network, OutOfTime, Workplace, adamw, fit
 from motionecho.sprites.judge import Judge
 from motionecho.sprites.motions import FRAMES
 from motionecho.sprites.words import tokenize
@@ -60,7 +60,8 @@ def train_vae(place: Workplace, seconds: float) -> None:
         divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
         return error.abs().mean() + 2 * (error**2).mean() + edges + 3e-4 * divergence
 
-    vae = fit(place, "vae", Reconstruct(vae), reconstruction, seconds, 1.5e-3).vae
+    whole = Reconstruct(vae)
+    vae = fit(place, "vae", whole, reconstruction, seconds, [adamw(place, whole.parameters(), 1.5e-3)]).vae
     with torch.no_grad():
         frames = next(source)[0].flatten(0, 1)
         latent = vae.encode(frames).latent_dist.mean
@@ -93,7 +94,8 @@ def train_judge(place: Workplace, seconds: float) -> None:
             loss = loss + F.cross_entropy(seen[name], truth, reduction="none")
         return (loss * visible).mean()
 
-    judge = fit(place, "judge", Judge().to(place.device), error, seconds, 2e-3, decay=0.99)
+    judge = Judge().to(place.device)
+    fit(place, "judge", judge, error, seconds, [adamw(place, judge.parameters(), 2e-3)], decay=0.99)
     with torch.no_grad():
         frames, scenes = next(source)
         decoded = vae.decode(vae.encode(frames.flatten(0, 1)).latent_dist.mean).sample
@@ -135,7 +137,8 @@ def train_teacher(place: Workplace, latents: Latents, seconds: float) -> None:
         return F.mse_loss(v.float(), alpha[t] * eps - sigma[t] * z0)
 
     untrained = Conditioned(build_unet(), WordEncoder()).to(place.device)
-    trained = fit(place, "teacher", untrained, denoising, seconds, 6e-4)
+    optimizer = adamw(place, untrained.parameters(), 6e-4)
+    trained = fit(place, "teacher", untrained, denoising, seconds, [optimizer])
     place.save("teacher", trained.unet)
     place.save("text", trained.text)
 
@@ -174,7 +177,8 @@ def train_student(place: Workplace, latents: Latents, seconds: float) -> None:
         current = [p.detach() for p in student.unet.parameters()]
         torch._foreach_lerp_(list(target.unet.parameters()), current, 0.05)
 
-    trained = fit(place, "student", student, consistency, seconds, 3e-4, decay=0.998, after_step=follow)
+    optimizer = adamw(place, student.parameters(), 3e-4)
+    trained = fit(place, "student", student, consistency, seconds, [optimizer], 0.998, follow)
     place.save("student", trained.unet)
 
 

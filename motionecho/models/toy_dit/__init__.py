@@ -1,0 +1,1 @@
+"""The embedded transformer pair: a flow-matching teacher and its few-step student on procedural video."""

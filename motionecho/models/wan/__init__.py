@@ -1,0 +1,1 @@
+"""Wan: flow-matching video transformers, and the pairs of them."""
