@@ -2,9 +2,11 @@
 
 It stands on the autoencoder, text encoder and words of the embedded U-Net pair, which stay as they are. Every
 stage is boxed in seconds, and a run that reaches --wall saves its state and continues when the same command
-is given again. The shipped weights come from one GPU, in two pieces of eight minutes:
+is given again. The shipped weights come from one GPU in three pieces of less than eight minutes, the second of
+which goes on from the teacher of the first with larger batches (a step takes no longer: it waits for the CPU):
 
-    python -m motionecho.models.toy_dit.training.train --out weights --compile --wall 450
+    python -m motionecho.models.toy_dit.training.train --out first --compile --student-seconds 0
+    python -m motionecho.models.toy_dit.training.train --out weights --compile --from first --batch 256 --rate 5e-4
     python -m motionecho.models.toy_dit.training.train --out smoke --smoke   # on a CPU
 """
 
@@ -81,7 +83,11 @@ def noised(place: Workplace, z0: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     return (1 - s) * z0 + s * eps, eps - z0
 
 
-def train_teacher(place: Workplace, latents: Latents, seconds: float, compile: bool) -> None:
+def train_teacher(
+    place: Workplace, latents: Latents, seconds: float, rate: float, compile: bool, earlier: Path | None
+) -> None:
+    """Train by flow matching, from the beginning or from the teacher in a folder."""
+
     def velocity(model: Network) -> Tensor:
         z0, ids = latents.draw(place)
         t = _training_times(place, len(z0))
@@ -91,10 +97,12 @@ def train_teacher(place: Workplace, latents: Latents, seconds: float, compile: b
         return F.mse_loss(seen.float(), wanted)
 
     transformer = begin(build_transformer()).to(place.device)
+    if earlier is not None:
+        transformer = place.load("teacher", transformer, earlier).train().requires_grad_(True)
     if compile:
         compiled(transformer)
     model = Captioned(transformer, place.load("text", WordEncoder(), SHARED))
-    fit(place, "teacher", model, velocity, seconds, optimizers(place, transformer, 1e-3))
+    fit(place, "teacher", model, velocity, seconds, optimizers(place, transformer, rate))
     place.save("teacher", transformer)
 
 
@@ -158,6 +166,10 @@ def main() -> None:
     parser.add_argument("--student-seconds", type=float, default=150)
     parser.add_argument("--videos", type=int, default=65536, help="training videos that are cached")
     parser.add_argument("--batch", type=int, default=128, help="videos a step")
+    parser.add_argument(
+        "--rate", type=float, default=1e-3, help="learning rate of the teacher; Muon's is tenfold"
+    )
+    parser.add_argument("--from", dest="earlier", type=Path, help="folder with the teacher to go on from")
     parser.add_argument("--wall", type=float, default=math.inf, help="save and stop after this many seconds")
     parser.add_argument(
         "--compile", action="store_true", help="compile the blocks: half a minute, then faster"
@@ -178,7 +190,9 @@ def main() -> None:
     latents = Latents.build(place, options.videos, SHARED)
     place.say(f"data after {time.time() - began:.0f} s")
     stages = {
-        "teacher": lambda: train_teacher(place, latents, options.teacher_seconds, options.compile),
+        "teacher": lambda: train_teacher(
+            place, latents, options.teacher_seconds, options.rate, options.compile, options.earlier
+        ),
         "student": lambda: train_student(place, latents, options.student_seconds, options.compile),
     }
     try:
