@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from motionecho.config import STRATEGIES, EchoConfig, resolve_name
 from motionecho.errors import UserError, nearest
-from motionecho.models.weights.sources import Published, WeightPlace, file_sha256, known_sha256
+from motionecho.models.sizes import Sizes
+from motionecho.models.weights.sources import Published, WeightFile, WeightPlace, file_sha256, known_sha256
 from motionecho.runs.places import Place, opened
 from motionecho.runs.urls import told
 
@@ -35,6 +36,7 @@ class PairSpec:
     fps: int
     module: str  # has load(spec, placement, dtype) and networks(files)
     defaults: EchoConfig
+    sizes: Sizes | None = None  # others that it can be asked for, as NAME@FRAMESxHEIGHTxWIDTH
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     parts: Mapping[str, Published] = field(default_factory=dict)
@@ -65,6 +67,20 @@ class PairSpec:
         spec = replace(self, weights_at=tuple(Place(text, told(text)) for text in texts))
         spec._places()
         return spec
+
+    def sized(self, size: str) -> Self:
+        """Return the pair at a size "FRAMESxHEIGHTxWIDTH", which its name then says.
+
+        Raises UserError on a size that is not right, and where the pair has but one.
+        """
+        if self.sizes is None:
+            own = f"{self.frames}x{self.height}x{self.width}"
+            raise UserError(f"pair {self.name} makes clips of {own} alone: leave out @{size}")
+        frames, height, width = self.sizes.read(size, self.name)
+        if (frames, height, width) == (self.frames, self.height, self.width):
+            return self
+        name = f"{self.name}@{frames}x{height}x{width}"
+        return replace(self, name=name, frames=frames, height=height, width=width)
 
     def check_prompt(self, prompt: str) -> None:
         """Raise BadSample where the pair is known to be unable to read the prompt; loads no model."""
@@ -152,27 +168,32 @@ class PairSpec:
             place = places[part]
             for what, key in published.keys(part).items():
                 sources = list(place.candidates(published, what))
-                path = next(filter(None, (source.path() for source in sources)), None)
-                if path is None and fetch:
-                    path = next(filter(None, (source.fetch() for source in sources)), None)
-                if path is None:
-                    way_out = self._way_out(part, what, sources[0].is_remote and not fetch)
-                    raise UserError(
-                        f"pair {self.name}: the weights of {key} are missing at {sources[0].url}{way_out}"
-                    )
+                source = next((source for source in sources if source.path()), None)
+                if source is None and fetch:
+                    source = next((source for source in sources if source.fetch()), None)
+                path = source.path() if source else None
+                if source is None or path is None:
+                    raise self._missing(part, what, key, sources[0], fetch)
                 located[key] = path
+                for shard in source.shards():
+                    path = shard.fetch() if fetch else shard.path()
+                    if path is None:
+                        raise self._missing(part, what, key, shard, fetch)
+                    located[f"{key}/{shard.url.name}"] = path
         for key, path in self.files.items():
             if not path.is_file():
                 raise UserError(f"pair {self.name}: the weights of {key} are missing at {path}")
         return located
 
-    def _way_out(self, part: str, what: str, remote: bool) -> str:
-        if remote:
+    def _missing(self, part: str, what: str, key: str, source: WeightFile, fetch: bool) -> UserError:
+        if source.is_remote and not fetch:
             alone = f" --method {self.optional[part]}" if part in self.optional else ""
-            return f" on this machine; fetch them with: motionecho models pull {self.name}{alone}"
-        published = self.parts[part]
-        return (f"; copy hf://{published.hub}/{published.files[what][0]} there, "
-                "or name another place with --weights")  # fmt: skip
+            way_out = f" on this machine; fetch them with: motionecho models pull {self.name}{alone}"
+        else:
+            published = self.parts[part]
+            way_out = (f"; copy hf://{published.hub}/{published.files[what][0]} there, "
+                       "or name another place with --weights")  # fmt: skip
+        return UserError(f"pair {self.name}: the weights of {key} are missing at {source.url}{way_out}")
 
     def _places(self) -> dict[str, WeightPlace]:
         """Find a place for every part: its own where one is given, else the general one or the published."""
