@@ -17,6 +17,7 @@ from motionecho.runs.urls import told
 
 WEIGHTS_VARIABLE, RANDOM = "MOTIONECHO_WEIGHTS", "random"
 Settings = Mapping[str, Any]
+TEXT_PARTS = ("text", "tokenizer")
 OVERRIDE = re.compile(r"([\w-]+)=(.+)")
 
 
@@ -50,7 +51,10 @@ class PairSpec:
     distilled_for: int | None = None  # the one number of student steps that its weights are made for
     metrics: tuple[str, ...] = ()  # that say something of its videos, where the usual ones do not
     prompt_check: str | None = None  # "module:function", raises BadSample; its module imports no torch
-    prompt_end: str | None = None  # "module:function", returns what is lost of a prompt that is cut
+    prompt_end: str | None = None  # "module:function" of prompt and spec, returns what is lost of it
+    # Texts are encoded in a stage of their own, once per distinct prompt, by the module's
+    # load_text(spec, placement), from the files or parts `text` and, if there is one, `tokenizer`.
+    text_stage: bool = False
     weights_at: tuple[str, ...] = ()  # PLACE or PART=PLACE; a folder, URL, hub repository, file, or "random"
 
     def at(self, weights: tuple[str, ...] = ()) -> Self:
@@ -89,7 +93,7 @@ class PairSpec:
 
     def lost_of(self, prompt: str) -> str:
         """Return the end of a prompt that the pair's text encoder does not read; "" where it reads all."""
-        return str(_named(self.prompt_end)(prompt)) if self.prompt_end else ""
+        return str(_named(self.prompt_end)(prompt, self)) if self.prompt_end else ""
 
     @property
     def is_random(self) -> bool:
@@ -99,16 +103,21 @@ class PairSpec:
         """Return the parts that every method needs, and those that this one alone does."""
         return {part: its for part, its in self.parts.items() if self.optional.get(part, method) == method}
 
-    def paths(self, method: str = "") -> dict[str, Path]:
-        """Locate every file of needed weights on this node, unread; raises UserError where one is missing."""
-        return self._located(method, fetch=False)
+    def paths(self, method: str = "", only: tuple[str, ...] = ()) -> dict[str, Path]:
+        """Locate every file of needed weights on this node, unread; raises UserError where one is missing.
 
-    def pull(self, method: str = "") -> dict[str, Path]:
+        `only` names parts to which that is confined.
+        """
+        return self._located(method, False, only)
+
+    def pull(self, method: str = "", only: tuple[str, ...] = ()) -> dict[str, Path]:
         """Return the paths, fetching what is not on this node from where it is published, or a URL given.
+
+        `only` names parts to which that is confined.
 
         Raises UserError where a file is not there or not readable, Transient where a store keeps failing.
         """
-        return self._located(method, fetch=True)
+        return self._located(method, True, only)
 
     def weights(self, method: str = "") -> dict[str, str]:
         """Return the sha256 of every file of `paths`, or "random"; raises UserError where one is missing.
@@ -119,6 +128,10 @@ class PairSpec:
             needed = self.needed(method).items()
             return {key: RANDOM for part, its in needed for key in its.keys(part).values()}
         return {key: file_sha256(path) for key, path in self.paths(method).items()}
+
+    def text_weights(self) -> dict[str, str]:
+        """Return the sha256 of the files that a text stage computes with; raises as `weights`."""
+        return {key: its for key, its in self.weights().items() if key.partition("/")[0] in TEXT_PARTS}
 
     def known_weights(self, method: str = "") -> dict[str, str | None]:
         """Return what `weights` does without reading large files; None for a sha256 not known from before."""
@@ -162,9 +175,11 @@ class PairSpec:
             best |= its
         return config.updated(best | dict(changes))
 
-    def _located(self, method: str, fetch: bool) -> dict[str, Path]:
+    def _located(self, method: str, fetch: bool, only: tuple[str, ...] = ()) -> dict[str, Path]:
         located, places = dict(self.files), self._places()
         for part, published in self.needed(method).items():
+            if only and part not in only:
+                continue
             place = places[part]
             for what, key in published.keys(part).items():
                 sources = list(place.candidates(published, what))
