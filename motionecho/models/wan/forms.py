@@ -55,6 +55,7 @@ class Setup:
     schedule: Flow
     grid: Grid
     noise: Literal["fresh", "predicted"]
+    lora: bool = False  # what stands in for the student where weights are random
 
 
 def consistent(*angles: float) -> Grid:
@@ -68,10 +69,10 @@ def consistent(*angles: float) -> Grid:
 THREE = listed(1000.0, 757.0, 522.0)
 SETUPS = {
     "wan2.1-1.3b": Setup(SMALL, Flow(3.0), consistent(atan(80.0), 1.5, 1.4, 1.0), "fresh"),
-    "wan2.1-1.3b-blade": Setup(SMALL, Flow(3.0), unipc(3.0), "predicted"),
+    "wan2.1-1.3b-blade": Setup(SMALL, Flow(3.0), unipc(3.0), "predicted", lora=True),
     "wan2.1-1.3b-causvid": Setup(SMALL, Flow(3.0), THREE, "fresh"),
     "wan2.2-5b": Setup(MIDDLE, Flow(5.0), THREE, "fresh"),
-    "wan2.1-14b": Setup(LARGE, Flow(5.0), listed(1000.0, 937.5, 2500 / 3, 625.0), "predicted"),
+    "wan2.1-14b": Setup(LARGE, Flow(5.0), listed(1000.0, 937.5, 2500 / 3, 625.0), "predicted", lora=True),
 }
 
 

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor
 
 from motionecho.errors import UserError
-from motionecho.models.wan.forms import FORMS, SMALL, Form
+from motionecho.models.wan.forms import FORMS, Form
 from motionecho.models.weights.checkpoint import Shapes, State, filled, require_match, shapes
 
 TRANSFORMER, AUTOENCODER = "Wan's transformer", "Wan's autoencoder"
@@ -91,10 +91,10 @@ def dtype_of(name: str, dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if any(part in kept for part in name.split(".")) else dtype
 
 
-def form_of(state: State) -> Form:
-    """Return the published form that a transformer's tensors are of, by their width; else the smallest."""
+def form_of(state: State, forms: tuple[Form, ...] = FORMS) -> Form:
+    """Return the form that a transformer's tensors are of, by their width; the first where it is no such."""
     bias = bare(state).get("patch_embedding.bias")
-    return next((form for form in FORMS if bias is not None and len(bias) == form.width), SMALL)
+    return next((form for form in forms if bias is not None and bias.shape == (form.width,)), forms[0])
 
 
 def bare(state: State) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from motionecho.config import EchoConfig
+from motionecho.config import TRAINED, EchoConfig
 from motionecho.models.sizes import Sizes
 from motionecho.models.spec import PairSpec, Settings
 from motionecho.models.strategies import METHODS
@@ -28,29 +28,45 @@ DEFAULTS = EchoConfig.of(
     truncation_threshold=0.3,
     window=1,
     reference_timestep=0.0,
+    inversion_steps=0,
 )
 PRESETS: dict[str, dict[str, object]] = {
     "student": {"activation": "never", "student_strength": 0.0},
     "guided-student": {"activation": "never"},
     "teacher-always": {"activation": "always"},
 }
-FEW_STEPS, EIGHT_STEPS = 0.02, 0.012  # of DMT's descent: a student's steps are as many of a teacher's
+FEW_STEPS, EIGHT_STEPS = 0.02, 0.012  # rates of a descent: a student's step is as long as many of a teacher's
+DESCENT: dict[str, object] = {"steer": "descent", "descent_steps": 5, "teacher_strength": 0.002}
+WALKED: dict[str, object] = {"teacher_strength": 0.002}  # by the teacher alone, whose steps are many
+OF_METHODS: dict[str, dict[str, dict[str, object]]] = METHODS | {
+    "teacher": {
+        "": {"activation": "never", "teacher_strength": 0.02},
+        "dmt": WALKED,
+        "ditflow": WALKED,
+    }
+}
 
 
 def _strategies(student_rate: float) -> dict[str, Settings]:
-    descent = {"steer": "descent", "descent_steps": 5, "teacher_strength": 0.002}
-    return {"motionclone": {}, "moft": {}, "dmt": descent | {"student_strength": student_rate}}
+    descent = DESCENT | {"student_strength": student_rate}
+    return {"motionclone": {}, "moft": {}, "dmt": descent, "ditflow": descent, "flowmotion": {}}
 
 
 def _layers(block: int) -> dict[str, tuple[str, ...]]:
-    """Name what is read at half of the depth, which is where motion is found in such networks."""
+    """Name what is read at half of the depth, where others have found motion in such networks."""
     features, attention = (f"blocks.{block}",), (f"blocks.{block}.attn1",)
-    return {"moft": features, "dmt": features, "motionclone": attention, "ditflow": attention}
+    return {
+        "moft": features,
+        "dmt": features,
+        "motionclone": attention,
+        "ditflow": attention,
+        "flowmotion": (),
+    }
 
 
-# in several files or one, in diffusers' folder, and the original beside nothing else
+# in several files or one, in a folder of the whole or of its own, where the original has it too
 WHOLE = "diffusion_pytorch_model.safetensors"
-TRANSFORMER = (f"transformer/{WHOLE}{INDEX}", f"transformer/{WHOLE}", WHOLE)
+TRANSFORMER = (f"transformer/{WHOLE}{INDEX}", f"transformer/{WHOLE}", f"{WHOLE}{INDEX}", WHOLE)
 # in bfloat16, half of what Wan2.1 itself publishes of the same encoder
 TEXT = Published(
     "FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers",
@@ -85,9 +101,11 @@ RCM = PairSpec(
     sizes=Sizes(stride=4, side=16),
     parts=_parts(Published("worstcoder/rcm-Wan", {"": ("rCM_Wan2.1_T2V_1.3B_480p.pt",)}, 2.8)),
     layers=_layers(14),
-    lacks=("motiondirector", "motioninversion", "vmc"),
+    lacks=TRAINED,
+    prompt_end="motionecho.models.wan.text:lost",
+    text_stage=True,
     strategies=_strategies(FEW_STEPS),
-    methods=METHODS,
+    methods=OF_METHODS,
     defaults=DEFAULTS,
     presets=PRESETS,
 )  # fmt: skip

@@ -21,8 +21,8 @@ from motionecho.runs.places import Place, local_path, opened
 from motionecho.runs.urls import protocol_of
 
 LARGE = 1 << 28  # bytes above which a file's sha256 is remembered
-SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # of a place that is one file
 INDEX, PLAIN = ".index.json", re.compile(r"\w[\w.-]*")  # of weights in several files, and a name of one
+SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", INDEX)  # of a place that is one file
 HUB, ORGANISATION = "hf://", re.compile(r"[\w.-]+/[\w.-]+")
 
 

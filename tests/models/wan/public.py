@@ -2,15 +2,19 @@
 
 import json
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
+from transformers import UMT5Config
 
 from motionecho.models.wan.forms import Form
 from motionecho.models.wan.loading import original_name, vae_original_name
+from motionecho.models.wan.umt5 import public_shapes
 from motionecho.models.weights.checkpoint import shapes
 from motionecho.models.weights.random_weights import random_tensors
 
@@ -19,7 +23,7 @@ VAE_2_2 = VAE | {
     "z_dim": 6, "in_channels": 12, "out_channels": 12, "patch_size": 2, "is_residual": True,
     "scale_factor_spatial": 16, "latents_mean": [0.1] * 6, "latents_std": [0.5] * 6,
 }  # fmt: skip
-TINY = Form(heads=2, ffn=64, blocks=3, head=12, text=16, vae=VAE)
+TINY = Form(heads=2, ffn=64, blocks=3, head=12, text=32, vae=VAE)
 WHOLE = "diffusion_pytorch_model"
 
 
@@ -85,6 +89,23 @@ def original_lora(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
+def text_encoder(width: int = TINY.text, seed: int = 21) -> dict[str, Tensor]:
+    config = UMT5Config(vocab_size=64, d_model=width, d_kv=16, d_ff=48, num_layers=2, num_heads=2)
+    return random_tensors(public_shapes(config), seed)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Put a tokenizer of letters where diffusers' folders have theirs."""
+    words = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), ("▁", -4.0)]
+    made = Tokenizer(models.Unigram([*words, *((letter, -3.0) for letter in ascii_lowercase)], unk_id=2))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    folder.mkdir(parents=True, exist_ok=True)
+    made.save(str(folder / "tokenizer.json"))
+    facts = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "pad_token": "<pad>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(facts | {"unk_token": "<unk>"}))
+
+
 def write_shards(folder: Path, state: dict[str, Tensor], name: str = WHOLE, parts: int = 2) -> Path:
     """Put tensors in several files with their index, as diffusers and transformers do."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,3 +120,28 @@ def write_shards(folder: Path, state: dict[str, Tensor], name: str = WHOLE, part
     index = folder / f"{name}.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {"total_size": 0}, "weight_map": weight_map}))
     return index
+
+
+WAN = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+ENCODER = "FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers"
+
+
+def write(folder: Path) -> Path:
+    """Put the files of the small pairs below a folder that mirrors the hub, each as it is published."""
+    write_shards(folder / WAN / "transformer", network(0).state_dict())
+    (folder / WAN / "vae").mkdir()
+    save_file(autoencoder().state_dict(), folder / WAN / "vae" / f"{WHOLE}.safetensors")
+    write_shards(folder / ENCODER / "text_encoder", text_encoder(), "model", parts=3)
+    write_tokenizer(folder / ENCODER / "tokenizer")
+    other = network(1).state_dict()
+    pickles = {
+        "worstcoder/rcm-Wan/rCM_Wan2.1_T2V_1.3B_480p.pt": flat_patches(original(other, "net.")),
+        "tianweiy/CausVid/bidirectional_checkpoint2/model.pt": {"generator": original(other, "model.")},
+    }
+    for name, content in pickles.items():
+        (folder / name).parent.mkdir(parents=True)
+        torch.save(content, folder / name)
+    blade = folder / "GYP666/VIDEO-BLADE/BLADE_wanx_weight/pytorch_lora_weights.safetensors"
+    blade.parent.mkdir(parents=True)
+    save_file(lora(), blade)
+    return folder

@@ -26,7 +26,7 @@ ORIGINAL = public.original(STATE)
 
 def answer(net: Any) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    z, text = torch.randn(1, 16, 3, 4, 6, generator=generator), torch.randn(1, 7, 16, generator=generator)
+    z, text = torch.randn(1, 16, 3, 4, 6, generator=generator), torch.randn(1, 7, 32, generator=generator)
     with torch.no_grad():
         return net(z, torch.tensor([400.0]), text).sample
 
@@ -149,7 +149,7 @@ def test_in_bfloat16_what_diffusers_keeps_stays_in_float32() -> None:
         one_of_them = any(part in name.split(".") for part in kept)
         assert tensor.dtype == (torch.float32 if one_of_them else torch.bfloat16), name
     assert net.rope.freqs_cos.dtype == NET.rope.freqs_cos.dtype
-    z, text = torch.randn(1, 16, 3, 4, 6), torch.randn(1, 7, 16)
+    z, text = torch.randn(1, 16, 3, 4, 6), torch.randn(1, 7, 32)
     with torch.no_grad():
         out = net(z.bfloat16(), torch.tensor([400.0]), text.bfloat16()).sample.float()
         torch.testing.assert_close(out, NET(z, torch.tensor([400.0]), text).sample, rtol=0.1, atol=0.1)

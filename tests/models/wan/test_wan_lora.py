@@ -14,7 +14,7 @@ from motionecho.models.weights.checkpoint import Misfit
 from tests.models.wan import public
 
 GENERATOR = torch.Generator().manual_seed(0)
-Z, TEXT = (torch.randn(shape, generator=GENERATOR) for shape in ((1, 16, 3, 4, 6), (1, 7, 16)))
+Z, TEXT = (torch.randn(shape, generator=GENERATOR) for shape in ((1, 16, 3, 4, 6), (1, 7, 32)))
 LORA = public.lora(rank=4, alpha=10.0)
 
 
@@ -136,7 +136,7 @@ def test_many_keys_without_a_home_are_counted() -> None:
 
 
 def test_a_lora_of_a_larger_model_is_one_sentence() -> None:
-    large = empty_transformer(Form(heads=4, ffn=128, blocks=2, head=12, text=16))
+    large = empty_transformer(Form(heads=4, ffn=128, blocks=2, head=12, text=32))
     state = public.lora(rank=4, net=large)
     with pytest.raises(
         Misfit, match=r"may be made for one of another size: blocks\.0\.\S+ is \[\d+, \d+\], not"
