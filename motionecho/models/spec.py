@@ -49,6 +49,7 @@ class PairSpec:
         default_factory=lambda: {"motionecho": {}}
     )
     distilled_for: int | None = None  # the one number of student steps that its weights are made for
+    most_steps: int | None = None  # of its student, who knows no times for more
     metrics: tuple[str, ...] = ()  # that say something of its videos, where the usual ones do not
     prompt_check: str | None = None  # "module:function", raises BadSample; its module imports no torch
     prompt_end: str | None = None  # "module:function" of prompt and spec, returns what is lost of it
@@ -150,7 +151,8 @@ class PairSpec:
     def updated(self, config: EchoConfig, changes: Mapping[str, Any]) -> EchoConfig:
         """Return settings with changes; another strategy or method brings what goes best with it first.
 
-        Raises UserError on unknown names and values, and on a strategy or method that the pair does not have.
+        Raises UserError on unknown names and values, and on a strategy, method or number of steps that the
+        pair does not have.
         """
         asked = config.updated(changes)
         word, method = asked.reference.strategy, asked.sampling.method
@@ -158,6 +160,9 @@ class PairSpec:
         for kind, name, known in (("strategy", word, strategies), ("method", method, [*self.methods])):
             if name not in known:
                 raise UserError(f'pair {self.name} has no {kind} "{name}"; it has {", ".join(known)}')
+        if self.most_steps and asked.student.steps > self.most_steps:
+            raise UserError(f"pair {self.name} has a student of at most {self.most_steps} steps, "
+                            f"not {asked.student.steps}")  # fmt: skip
         if told(place := asked.reference.motion_lora) != place:
             raise UserError(
                 f'motion_lora "{told(place)}" holds a login or a signature, which settings do not keep: '

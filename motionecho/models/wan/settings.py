@@ -106,6 +106,7 @@ RCM = PairSpec(
     text_stage=True,
     strategies=_strategies(FEW_STEPS),
     methods=OF_METHODS,
+    most_steps=4,
     defaults=DEFAULTS,
     presets=PRESETS,
 )  # fmt: skip
@@ -119,6 +120,7 @@ BLADE = replace(
     ),
     strategies=_strategies(EIGHT_STEPS),
     distilled_for=8,
+    most_steps=None,
     defaults=DEFAULTS.updated({"steps": 8}),
 )
 CAUSVID = replace(
@@ -128,6 +130,7 @@ CAUSVID = replace(
     licence="Wan2.1 and UMT5 Apache-2.0; CausVid CC BY-NC-SA 4.0: NON-COMMERCIAL use alone",
     parts=_parts(Published("tianweiy/CausVid", {"": ("bidirectional_checkpoint2/model.pt",)}, 5.7)),
     distilled_for=3,
+    most_steps=3,
     defaults=DEFAULTS.updated({"steps": 3}),
 )
 FASTWAN = replace(
@@ -143,6 +146,7 @@ FASTWAN = replace(
         Published("Wan-AI/Wan2.2-TI2V-5B-Diffusers", {"": (VAE_FILE,)}, 2.8),
     ),
     distilled_for=3,
+    most_steps=3,
     defaults=DEFAULTS.updated({"steps": 3}),
 )
 LARGE = replace(

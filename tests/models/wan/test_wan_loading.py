@@ -182,6 +182,13 @@ def test_every_pair_has_its_recipe_and_its_steps() -> None:
         times = setup.grid(spec.defaults.student.steps)
         assert sorted(times, reverse=True) == times
         assert len(times) == spec.defaults.student.steps == (spec.distilled_for or 4)
+        if spec.most_steps is None:
+            continue
+        assert len(setup.grid(spec.most_steps)) == spec.most_steps
+        with pytest.raises(ValueError, match="distilled for no more"):
+            setup.grid(spec.most_steps + 1)
+        with pytest.raises(UserError, match=f"a student of at most {spec.most_steps} steps, not 9"):
+            spec.config(changes={"steps": 9})
     rcm = SETUPS["wan2.1-1.3b"].grid(4)
     assert rcm == pytest.approx([987.654, 933.781, 852.895, 608.979], abs=1e-3)
     shifted = [SETUPS["wan2.1-14b"].schedule.time(u) for u in (1000, 750, 500, 250)]
