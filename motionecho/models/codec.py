@@ -1,7 +1,7 @@
 """Codecs: frames to latents and back."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -104,7 +104,7 @@ class CausalCodec:
     def encode(self, frames: np.ndarray) -> Tensor:
         """Encode as the posterior's mode, in float32; see Codec."""
         check_size(frames, self.spec)
-        with self.using(self.vae):
+        with self._pass():
             video = torch.from_numpy(frames.copy()).to(self.device).movedim(-1, 0).float()[None]
             mode = self.vae.encode(video / 127.5 - 1).latent_dist.mode()[0]
             mean, std = self._statistics(mode)
@@ -114,11 +114,19 @@ class CausalCodec:
     def decode(self, z: Tensor) -> np.ndarray:
         """Decode one clip at a time, which bounds the memory; see Codec."""
         clips, (mean, std) = [], self._statistics(z)
-        with self.using(self.vae):
+        with self._pass():
             for latents in (z * std + mean).to(self.dtype).split(1):
                 clips.append(_pixels(self.vae.decode(latents).sample[0]).movedim(0, -1).cpu())
-        self.vae.clear_cache()  # of a pass that was cut short, too
         return torch.stack(clips).numpy()
+
+    @contextmanager
+    def _pass(self) -> Iterator[None]:
+        """Leave no frames behind that the network carries along, not even where a pass is cut short."""
+        with self.using(self.vae):
+            try:
+                yield
+            finally:
+                self.vae.clear_cache()
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and deviation of every channel, [c, 1, 1, 1]."""

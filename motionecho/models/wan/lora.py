@@ -6,14 +6,18 @@ Nothing is merged: in bfloat16 that would not come off again. Small tensors that
 (biases, norms, tables) take the place of the network's own meanwhile.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
+from motionecho.errors import UserError
 from motionecho.models.wan.loading import original_name
 from motionecho.models.weights.checkpoint import LISTED, Misfit, Mismatch, State
 
@@ -25,6 +29,7 @@ ENDS = {
     # what is added to a tensor as a whole, by the tensor's last name
     "diff": "weight", "diff_b": "bias", "lora_B.bias": "bias", "diff_m": "modulation",
 }  # fmt: skip
+HEADER = "lora_adapter_metadata"
 KEY = re.compile(rf"(?P<module>.+?)\.(?P<end>{'|'.join(map(re.escape, ENDS))})")
 
 
@@ -80,6 +85,32 @@ class SideBranch:
 def is_lora(state: State) -> bool:
     """Tell the file of a LoRA from that of a whole network."""
     return any(".lora_" in name for name in state)
+
+
+def read_lora(path: Path, state: State) -> State:
+    """Return a LoRA's tensors with the alphas that diffusers writes into the header of their file.
+
+    Raises UserError on a header that cannot be read, and a scaling that is not alpha / rank.
+    """
+    if path.suffix != ".safetensors":
+        return state
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get(HEADER, "{}")
+    try:
+        header = {key.removeprefix("transformer."): value for key, value in json.loads(text).items()}
+        alpha, others = header.get("lora_alpha"), dict(header.get("alpha_pattern") or {})
+    except (ValueError, TypeError, AttributeError) as problem:
+        raise UserError(
+            f"{path} has a header that cannot be read: {HEADER} is no JSON of settings"
+        ) from problem
+    if header.get("use_rslora") or header.get("use_dora"):
+        raise UserError(f"{path} is a LoRA whose factors are scaled in another way than by alpha / rank")
+    alphas: dict[str, Tensor] = {}
+    for module in {key.rsplit(".lora_", 1)[0] for key in state if ".lora_" in key}:
+        own = (value for name, value in others.items() if f".{module}".endswith(f".{name}"))
+        if (its := next(own, alpha)) is not None:
+            alphas[f"{module}.alpha"] = torch.tensor(float(its))
+    return alphas | dict(state)
 
 
 def beside(network: nn.Module, state: State) -> SideBranch:

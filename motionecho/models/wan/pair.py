@@ -23,7 +23,7 @@ from motionecho.models.wan import text
 from motionecho.models.wan.denoiser import WanDenoiser
 from motionecho.models.wan.forms import FORMS, Form, Setup, setup_of
 from motionecho.models.wan.loading import empty_transformer, form_of, load_transformer, load_vae
-from motionecho.models.wan.lora import beside, is_lora
+from motionecho.models.wan.lora import beside, is_lora, read_lora
 from motionecho.models.wan.random_weights import random_files, spelled
 from motionecho.models.wan.umt5 import load_umt5, read_umt5
 from motionecho.models.weights.checkpoint import State, read, read_part
@@ -47,8 +47,8 @@ def load(spec: PairSpec, placement: Placement, dtype: str, setup: Setup | None =
     if paths["teacher"] == paths["student"]:
         raise UserError(f"pair {spec.name}: {paths['student']} would be both teacher and student; "
                         "name the student's weights: --weights student=PLACE")  # fmt: skip
-    parts = {key: read_part(paths, key) for key in ("teacher", "student", "vae")}
-    files: Files = parts | {"text": read_umt5(paths)}
+    parts: Files = {key: read_part(paths, key) for key in ("teacher", "vae")}
+    files = {**parts, "student": read_student(paths), "text": read_umt5(paths)}
     return assemble(spec, setup, files, text.tokenizer_of(paths), placement, kind)
 
 
@@ -72,10 +72,16 @@ def networks(files: Mapping[str, Path], forms: tuple[Form, ...] = FORMS) -> dict
     form = cache(lambda: form_of(teacher(), forms))
     return {
         "teacher": lambda: load_transformer(teacher(), form()),
-        "student": lambda: student_of(read_part(files, "student"), empty_transformer(form()), form()),
+        "student": lambda: student_of(read_student(files), empty_transformer(form()), form()),
         "autoencoder": lambda: load_vae(read(files["vae"]), form().vae),
         "text encoder": lambda: read_umt5(files),
     }
+
+
+def read_student(files: Mapping[str, Path]) -> State:
+    """Read the tensors of a student's file, with all that it says of a LoRA."""
+    state = read_part(files, "student")
+    return read_lora(files["student"], state) if is_lora(state) else state
 
 
 def student_of(

@@ -58,12 +58,27 @@ def test_four_frames_and_one_more_at_first(frames: int, latent: int) -> None:
     assert ours.decode(z[None]).shape == (1, frames, 32, 64, 3)
 
 
-def test_nothing_of_a_clip_is_left_for_the_next() -> None:
+def fails_after(calls: int, forward: Any) -> Any:
+    left = iter(range(calls))
+
+    def failing(*inputs: Any, **named: Any) -> Any:
+        out = forward(*inputs, **named)
+        if next(left, None) is None:
+            raise MemoryError
+        return out
+
+    return failing
+
+
+def test_nothing_of_a_clip_is_left_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, other = codec(), clip()[::-1].copy()
     first = ours.encode(clip())
     both = ours.decode(torch.stack([first, ours.encode(other)]))
     assert torch.equal(ours.encode(clip()), first)
     assert np.array_equal(ours.decode(first[None])[0], both[0])
+    monkeypatch.setattr(ours.vae.decoder, "forward", fails_after(1, ours.vae.decoder.forward))
+    with pytest.raises(MemoryError):
+        ours.decode(first[None])
     assert all(kept is None for kept in ours.vae._feat_map + ours.vae._enc_feat_map)
 
 

@@ -1,16 +1,19 @@
 """A LoRA beside the network is what diffusers would merge, leaves nothing behind and no key unused."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import WanPipeline
 from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_wan_lora_to_diffusers
 from torch import Tensor
 
+from motionecho.errors import UserError
 from motionecho.models.wan.forms import Form
 from motionecho.models.wan.loading import empty_transformer
-from motionecho.models.wan.lora import beside, is_lora
-from motionecho.models.weights.checkpoint import Misfit
+from motionecho.models.wan.lora import beside, is_lora, read_lora
+from motionecho.models.weights.checkpoint import Misfit, read
 from tests.models.wan import public
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -151,6 +154,34 @@ def test_half_of_a_pair_of_factors_is_missed(half: str) -> None:
         Misfit, match=r"1 of the LoRA's tensors do not fit .*: blocks\.1\.ffn\.net\.2\.\w+ is missing"
     ):
         beside(public.network(), {name: tensor for name, tensor in LORA.items() if name != key})
+
+
+def saved(folder: Path, **metadata: object) -> Path:
+    state = {name.removeprefix("transformer."): tensor for name, tensor in public.lora(rank=4).items()}
+    WanPipeline.save_lora_weights(folder, state, transformer_lora_adapter_metadata=metadata)
+    return folder / "pytorch_lora_weights.safetensors"
+
+
+def test_the_alpha_in_the_header_that_diffusers_writes_counts(tmp_path: Path) -> None:
+    path = saved(tmp_path, r=4, lora_alpha=10, alpha_pattern={"blocks.1.attn1.to_q": 2, "ffn.net.2": 6})
+    branch = beside(public.network(), read_lora(path, read(path)))
+    assert len(branch.factors) == 30
+    scales = {name: factors.scale for name, factors in branch.factors.items()}
+    assert scales.pop("blocks.1.attn1.to_q") == 0.5
+    assert {name for name, scale in scales.items() if scale == 1.5} == {
+        f"blocks.{k}.ffn.net.2" for k in range(3)
+    }
+    assert {*scales.values()} == {1.5, 2.5}
+
+
+def test_a_header_without_alpha_changes_nothing_and_another_scaling_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "plain")
+    assert read_lora(path, read(path)).keys() == read(path).keys()
+    path = saved(tmp_path / "other", r=4, lora_alpha=4, use_rslora=True)
+    with pytest.raises(UserError, match="scaled in another way than by alpha / rank"):
+        read_lora(path, read(path))
+    torch.save(LORA, tmp_path / "lora.pt")
+    assert read_lora(tmp_path / "lora.pt", LORA) is LORA
 
 
 def test_a_lora_is_told_from_a_network() -> None:
