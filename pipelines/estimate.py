@@ -70,7 +70,7 @@ def estimate(work: Work, cost: Cost) -> Forecast:
     if unknown:
         basis += f"; motions by {', '.join(unknown)} left out, as none of them made one"
     if plan.texts > plan.texts_cached:
-        basis += f"; without stage text, which is to encode {plan.texts - plan.texts_cached} before"
+        basis += f"; stage text left out, which has {plan.texts - plan.texts_cached} to encode"
     return Forecast(
         unit=cost.unit,
         hours=round(seconds / 3600, 4),

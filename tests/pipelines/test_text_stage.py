@@ -18,6 +18,7 @@ from motionecho.runs.cleanup import orphans
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from motionecho.runs.verify import verify
+from pipelines.estimate import Cost, estimate
 from pipelines.execution import Execution, Progress
 from pipelines.generate import plan_generation, run
 from pipelines.machines.ray_cluster import text_pool
@@ -191,6 +192,17 @@ def test_one_video_is_encoded_for_before_its_networks_are_there(
     assert command(words) == 0
     assert text_pair.events == ["encoder", PROMPTS[0], PROMPTS[1], "", "networks"]
     assert "encode" in json.loads(capsys.readouterr().out)["seconds"]
+
+
+def test_an_estimate_says_that_it_leaves_the_stage_out(tasks: list[Task], tmp_path: Path) -> None:
+    cost = Cost(2, "CPU", "cpu", 60.0, None, {"motionclone": 1.0}, 1.0, 1.0, "of this run")
+    work = plan_generation(str(tmp_path / "2-1.csv"), SETTINGS, str(tmp_path / "run"))
+    assert (
+        estimate(work, cost).basis
+        == "2 samples of this run on cpu; stage text left out, which has 3 to encode"
+    )
+    work = plan_generation(str(tmp_path / "2-1.csv"), PLAIN, str(tmp_path / "run"))
+    assert estimate(work, cost).basis == "2 samples of this run on cpu"
 
 
 def test_a_plan_names_the_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

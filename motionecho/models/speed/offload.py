@@ -64,14 +64,15 @@ class Berthed(Wrapped):
 
 
 def one_at_a_time(
-    pair: ModelPair, codec: FramewiseCodec, device: torch.device, text_tower: nn.Module
+    pair: ModelPair, codec: FramewiseCodec, device: torch.device, text_tower: nn.Module | None
 ) -> ModelPair:
-    """Have the networks of a pair, loaded on the CPU, take turns on the device."""
+    """Have the networks of a pair, loaded on the CPU, take turns on the device; a text stage has no tower."""
     berth, encode = Berth(device), pair.text
 
     def text(ids: Tensor) -> Tensor:
-        berth.take(text_tower)
-        return encode(ids)
+        if text_tower is not None:
+            berth.take(text_tower)
+        return encode(ids).to(device)
 
     @contextmanager
     def using(network: nn.Module) -> Iterator[None]:
