@@ -64,15 +64,14 @@ class Berthed(Wrapped):
 
 
 def one_at_a_time(
-    pair: ModelPair, codec: FramewiseCodec, device: torch.device, text_tower: nn.Module | None
+    pair: ModelPair, codec: FramewiseCodec, device: torch.device, text_tower: nn.Module
 ) -> ModelPair:
-    """Have the networks of a pair, loaded on the CPU, take turns on the device; a text stage has no tower."""
+    """Have the networks of a pair, loaded on the CPU, take turns on the device."""
     berth, encode = Berth(device), pair.text
 
     def text(ids: Tensor) -> Tensor:
-        if text_tower is not None:
-            berth.take(text_tower)
-        return encode(ids).to(device)
+        berth.take(text_tower)
+        return encode(ids)
 
     @contextmanager
     def using(network: nn.Module) -> Iterator[None]:
