@@ -14,7 +14,11 @@ from motionecho.schedules import Grid, Level
 
 # time_attention: [b, h*w, heads, f, f], float32, rows summing to one
 # features: [b, f, c, h, w], what a layer hands on; up to a shift that is the same for all frames
-Kind = Literal["time_attention", "features"]
+# queries, keys: [b, f, c, h, w] of attention over all frames at once, behind norm and position, heads side
+#   by side in c; queries are scaled so that queries . keys is the logits' mean over heads
+# clean: [b, c, f, h, w], the clean video itself, which is of no layer
+Kind = Literal["time_attention", "features", "queries", "keys", "clean"]
+Noise = Literal["fresh", "predicted", "mixed"]
 Answer = Literal["x0", "eps", "v", "flow"]
 Target = dict[str, Tensor]  # named tensors of one reference; batched ones lead with [b]
 
@@ -25,6 +29,10 @@ class Tap:
 
     layer: str
     kind: Kind = "time_attention"
+
+
+CLEAN = (Tap("", "clean"),)
+MIXTURE = 0.9  # share of the amplitude that mixed noise has of the predicted (TDM)
 
 
 class Seen(Exception):
@@ -55,6 +63,9 @@ class Probe:
 SHOWN: dict[Kind, str] = {
     "time_attention": "temporal attention layer",
     "features": "layer that shows features",
+    "queries": "attention layer over all frames",
+    "keys": "attention layer over all frames",
+    "clean": "layer",
 }
 
 
@@ -114,6 +125,7 @@ class Look:
     x0: Tensor  # [b, c, f, h, w]
     loss: Tensor  # [b] on the device, without unit
     gradient: Callable[[Tensor], Tensor]  # weights [b] -> d(weights . loss)/dz [b, c, f, h, w]
+    passes: int = 1  # backward passes that a gradient costs
 
 
 @dataclass(frozen=True)
@@ -135,11 +147,19 @@ class Prediction:
 
     x0: Tensor  # [b, c, f, h, w], guided (Eq. 3)
     plain: Tensor  # the same unguided: where the teacher starts
-    eps: Tensor  # the noise it predicts, of the latent that it looked at in the end
+    eps: Tensor  # the noise it predicts, unguided, of the latent that it looked at in the end
     nudge: Tensor | None  # added to whatever noise the next latent gets
+    turn: Tensor | None  # added to the noise it predicts alone
     loss: Tensor | None  # [b] on the CPU, in the energy's unit
     forwards: Tensor  # [b] passes that were spent, whole numbers on the CPU
     backwards: Tensor
+
+    def noise(self, kind: Noise = "predicted", fresh: Tensor | None = None) -> Tensor:
+        """Return the noise of the next latent, bent by guidance; `fresh` is needed but for the predicted."""
+        eps = self.eps if self.turn is None else self.eps + self.turn
+        if fresh is not None and kind != "predicted":
+            eps = fresh if kind == "fresh" else MIXTURE * eps + (1 - MIXTURE**2) ** 0.5 * fresh
+        return eps if self.nudge is None else eps + self.nudge
 
 
 class Denoiser(Protocol):
@@ -157,8 +177,8 @@ class Denoiser(Protocol):
     def grid(self) -> Grid: ...
 
     @property
-    def noise(self) -> Literal["fresh", "predicted"]:
-        """How it is renoised as a student: with fresh noise (Eq. 4), or the noise it predicted."""
+    def noise(self) -> Noise:
+        """How it is renoised as a student: with fresh noise (Eq. 4), the noise it predicted, or a mixture."""
         ...
 
     @property
@@ -169,6 +189,11 @@ class Denoiser(Protocol):
     @property
     def layers(self) -> Mapping[str, tuple[str, ...]]:
         """The layers that each strategy reads unless settings name others."""
+        ...
+
+    @property
+    def attends_time(self) -> bool:
+        """Whether it has attention over time alone; else it attends to all frames and places at once."""
         ...
 
     @property
@@ -216,6 +241,7 @@ class Denoiser(Protocol):
 class Eager:
     """The ways of a denoiser whose passes are not recorded, beside its own `x0` and `weight`."""
 
+    attends_time = True
     transformers: Mapping[str, tuple[str, ...]] = {}  # none that could be trained by their public names
     over_time: tuple[str, ...] = ()
 
@@ -241,6 +267,8 @@ def eager_look(
     denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool
 ) -> Look:
     """`Denoiser.look` by autograd, for a network whose passes are not recorded."""
+    if energy.taps == CLEAN:
+        return clean_look(denoiser, z, at, text, energy, target, gradient)
     probe = Probe(energy.taps)
     with torch.set_grad_enabled(gradient), repeatable():
         z = z.detach().requires_grad_(gradient)
@@ -254,8 +282,31 @@ def eager_look(
     return Look(x0, loss.detach(), slope)
 
 
+def clean_look(
+    denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool
+) -> Look:
+    """Look by an energy of the clean video: its gradient there stands for that at z.
+
+    So the network's own output is taken as constant, and no backward pass goes through it (FlowMotion).
+    """
+    with torch.no_grad():
+        x0 = denoiser.x0(z, at, text)
+    with torch.set_grad_enabled(gradient), repeatable():
+        seen = x0.detach().requires_grad_(gradient)
+        loss = energy.loss(Probe(CLEAN, seen={CLEAN[0]: seen}), target)
+
+    def slope(weights: Tensor) -> Tensor:
+        with repeatable():
+            return torch.autograd.grad(loss, seen, weights)[0]
+
+    return Look(x0, loss.detach(), slope, passes=0)
+
+
 def observe(denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, taps: Sequence[Tap]) -> Probe:
     """Fill a probe by a pass that ends right behind the last of the taps; without a gradient."""
+    if tuple(taps) == CLEAN:
+        with torch.no_grad():
+            return Probe(CLEAN, seen={CLEAN[0]: denoiser.x0(z, at, text)})
     probe = Probe(tuple(taps), ends=True)
     with torch.no_grad(), suppress(Seen):
         denoiser.x0(z, at, text, probe)

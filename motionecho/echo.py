@@ -98,11 +98,13 @@ def algorithm_1(
     own, chosen = student.noise, config.student.student_noise
     noise = own if chosen == "solver" else chosen
 
+    steps = itinerary(config, pair.schedule, student, pair.teacher)
+
     # z_T = sqrt(g) z_T^ref + sqrt(1 - g) eps
-    z = initial(motion, seeds, config)
+    z = pair.schedule.start(initial(motion, seeds, config), steps[0].at)
     x0 = z
     log = StepLog(z.device, on_step)
-    for step in itinerary(config, pair.schedule, student, pair.teacher):
+    for step in steps:
         # stage 1: the student's prediction, motion loss G and guidance by its gradient (Eq. 3)
         target = motion.student.targets[energy.time_for(float(step.at.t))]
         seen = steer(student, z, step.at, text, energy, target, step.ask)
@@ -124,8 +126,8 @@ def algorithm_1(
             x0 = x0.index_copy(0, place, torch.lerp(x0[place], endpoint, config.teacher.teacher_weight))
 
         # renoise to the next step (Eq. 4); guidance of the direction alone acts here
-        eps = batch_noise(seeds, "student", step.index, z) if noise == "fresh" else seen.eps
-        z = renoise(x0, eps if seen.nudge is None else eps + seen.nudge, step.to)
+        fresh = None if noise == "predicted" else batch_noise(seeds, "student", step.index, z)
+        z = renoise(x0, seen.noise(noise, fresh), step.to)
         log.close(lines, z)
     log.settle()
     return x0

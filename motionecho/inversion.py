@@ -1,5 +1,6 @@
 """The motion of a reference clip: its inverted noise, and what student and teacher carry of it."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,7 +117,7 @@ def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
     """
     reference, schedule = config.reference, pair.schedule
     z0, null = pair.codec.encode(frames)[None], pair.encode_text([""])
-    *_, (_, z_T) = inversion(pair.teacher, schedule, z0, null, reference)
+    z_T = inverted(pair.teacher, schedule, z0, null, reference)
     if not bool(torch.isfinite(z_T).all()):
         raise BadSample("the reference could not be inverted: its latents became not finite")
     carried: dict[Role, Carried] = {}
@@ -168,16 +169,24 @@ def initial(motion: Motion, seeds: Sequence[int], config: EchoConfig) -> Tensor:
     return blend(motion.z_T, fresh, config.student.noise_blend * config.guidance.motion_strength)
 
 
+def inverted(
+    teacher: Denoiser, schedule: Schedule, z0: Tensor, null: Tensor, reference: ReferenceSettings
+) -> Tensor:
+    """Return z_T of clean latents [b, c, f, h, w]; without inversion steps zeros, which nothing begins with."""
+    last = deque(inversion(teacher, schedule, z0, null, reference), maxlen=1)
+    return last[0][1] if last else torch.zeros_like(z0)
+
+
 @torch.no_grad()
 def inversion(
     teacher: Denoiser, schedule: Schedule, z0: Tensor, null: Tensor, reference: ReferenceSettings
 ) -> Iterator[tuple[Level, Tensor]]:
     """Walk clean latents [b, c, f, h, w] up the teacher's DDIM path under the empty prompt, level by level.
 
-    The last one is z_T, at the schedule's top.
+    The last one is z_T, at the schedule's top. Without inversion steps there is none.
     """
-    z, at = z0, schedule.at(0)
-    for t in reversed(uniform(schedule)(reference.inversion_steps)):
+    z, at, steps = z0, schedule.at(0), reference.inversion_steps
+    for t in reversed(uniform(schedule)(steps)) if steps else ():
         to = schedule.at(t)
         where = to if reference.inversion_evaluate_at == "target" or at.sigma == 0 else at
         z = climb(z, eps_of(z, teacher.x0(z, where, null), where), at, to)

@@ -154,7 +154,9 @@ def listed(*points: float) -> Grid:
 
     def times(n: int) -> list[float]:
         if n > len(points):
-            raise ValueError(f"steps={n} has to be at most {len(points)}: the student is distilled for no more")
+            raise ValueError(
+                f"steps={n} has to be at most {len(points)}: the student is distilled for no more"
+            )
         return list(points[:n])
 
     return times

@@ -10,7 +10,7 @@ from torch import Tensor
 from motionecho.adaptive import Step
 from motionecho.carrying import Carrier, carrying
 from motionecho.config import EchoConfig
-from motionecho.denoiser import Ask, Denoiser, Energy, Look, Prediction, Probe, Target
+from motionecho.denoiser import CLEAN, Ask, Denoiser, Energy, Look, Prediction, Probe, Target, clean_look
 from motionecho.device import to_device_of
 from motionecho.errors import BadSample, UserError
 from motionecho.guidance.steering import Update, rows, steer_of
@@ -49,6 +49,8 @@ class ClassifierFree(Wrapped):
     def look(
         self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
     ) -> Look:
+        if energy.taps == CLEAN:  # of what is sampled, both branches
+            return clean_look(self, z, at, text, energy, target, gradient)
         text, null = text.chunk(2)
         if self.scale == 1:
             return self.denoiser.look(z, at, text, energy, target, gradient)
@@ -123,7 +125,7 @@ class Teacher:
             ask = Ask() if capped else self.ask(delta_2[live])
             seen = self.predict(z[place], at, index[live], ask, form)
             done = torch.full_like(live, capped).bool() if seen.loss is None else seen.loss < delta_2[live]
-            onward = renoise(seen.x0, seen.eps if seen.nudge is None else seen.eps + seen.nudge, to)
+            onward = renoise(seen.x0, seen.noise(), to)
             jump = renoise(seen.plain, seen.eps, step.to)
             z[place] = torch.where(to_device_of(z, done).view(-1, 1, 1, 1, 1), jump, onward)
             note(lines, index[live], seen)
@@ -139,7 +141,7 @@ class Teacher:
             return z
         # endpoint prediction at t_i
         ask = self.ask(torch.zeros(len(index))) if self.config.teacher.endpoint_guidance else Ask()
-        seen = self.predict(z, step.to, index, ask, "x0")
+        seen = self.predict(z, step.to, index, ask, "velocity" if form == "velocity" else "x0")
         note(lines, index, seen)
         return seen.x0
 
@@ -162,7 +164,7 @@ def alone(
     grid = uniform(pair.schedule)(config.teacher.teacher_grid_steps)
     with carrying(pair, motion, config) as carrier:
         teacher = Teacher.bind(pair, carrier, motion, text, null, config)
-        z = initial(motion, seeds, config)
+        z = pair.schedule.start(initial(motion, seeds, config), pair.schedule.at(grid[0]))
         everyone, x0 = torch.arange(len(z)), z
         for step, (t, t_next) in enumerate(pairwise([*grid, 0.0])):
             at, to = pair.schedule.at(t), pair.schedule.at(t_next)
@@ -174,7 +176,7 @@ def alone(
                 seen = teacher.predict(z, at, everyone, asked, config.guidance.teacher_update)
                 note(lines, everyone, seen)
                 x0 = seen.x0
-                z = renoise(x0, seen.eps if seen.nudge is None else seen.eps + seen.nudge, to)
+                z = renoise(x0, seen.noise(), to)
                 if again and asked is ask:  # noise put back, as one leap of the forward process
                     share = at.alpha / to.alpha
                     fresh = batch_noise(seeds, "restart", step, z)
@@ -210,9 +212,10 @@ def structured(
     seeing = pair.controlled(role, motion.outlines, config.sampling.control_scale)
     guided = ClassifierFree(seeing, config.teacher.teacher_guidance_scale if teaching else 1.0)
     steps = config.teacher.teacher_grid_steps if teaching else config.student.steps
-    z = x0 = initial(motion, seeds, config)
+    grid = seeing.grid(steps)
+    z = x0 = pair.schedule.start(initial(motion, seeds, config), pair.schedule.at(grid[0]))
     both = torch.cat([text, null])
-    for step, (t, t_next) in enumerate(pairwise([*seeing.grid(steps), 0.0])):
+    for step, (t, t_next) in enumerate(pairwise([*grid, 0.0])):
         at, lines = pair.schedule.at(t), [StepTrace(step, t, t_next) for _ in seeds]
         x0 = guided.x0(z, at, both)
         z = renoise(x0, eps_of(z, x0, at), pair.schedule.at(t_next))

@@ -20,7 +20,7 @@ from torch import Tensor
 from motionecho.config import EchoConfig
 from motionecho.echo import echo
 from motionecho.guidance.strategy import strategy_of
-from motionecho.inversion import Motion, adapters, inversion
+from motionecho.inversion import Motion, adapters, inverted
 from motionecho.metrics.protocol import Item, Metric
 from motionecho.models.pair import ModelPair
 from motionecho.models.toy.settings import JUDGE
@@ -80,12 +80,12 @@ class AblationSet:
         z0 = torch.stack([pair.codec.encode(clip) for clip in clips])
         null = pair.encode_text([""] * n)
         reference, schedule = config.reference, pair.schedule
-        *_, (_, inverted) = inversion(pair.teacher, schedule, z0, null, reference)
+        z_T = inverted(pair.teacher, schedule, z0, null, reference)
         student, teacher = (
             [strategy_of(model, reference).prepare(model, schedule, one[None], null[:1]) for one in z0]
             for model in (pair.student, pair.teacher)
         )
-        parts = zip(inverted, student, teacher, strict=True)
+        parts = zip(z_T, student, teacher, strict=True)
         motions = [Motion(*each, reference, pair.spec.name) for each in parts]
         motion, seconds = Motion.stack(motions, pair.device), 0.0
         if reference.trains:  # all beside each other, to the end that each would come to alone

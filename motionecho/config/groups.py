@@ -21,6 +21,8 @@ STRATEGIES = {
     "moft": "motionecho.guidance.moft:strategy",
     "motioninversion": "motionecho.guidance.motion_inversion:strategy",
     "vmc": "motionecho.guidance.vmc:strategy",
+    "ditflow": "motionecho.guidance.ditflow:strategy",
+    "flowmotion": "motionecho.guidance.flowmotion:strategy",
 }
 FACTORED = ("motiondirector", "vmc")  # those whose training ends in factors, which a file may hold
 TRAINED = ("motiondirector", "motioninversion", "vmc")  # those that train something on each reference
@@ -62,9 +64,10 @@ class StudentSettings:
     """The student's steps (Eq. 3, 4)."""
 
     steps: Whole = _setting(16, "student steps", "N", 1, 200)
-    student_noise: Annotated[Literal["solver", "fresh", "predicted"], stripped] = _setting(
+    student_noise: Annotated[Literal["solver", "fresh", "predicted", "mixed"], stripped] = _setting(
         "solver",
-        "noise of the student's step: the solver's own choice, fresh Gaussian (Eq. 4) or its own prediction",
+        "noise of the student's step: the solver's own choice, fresh Gaussian (Eq. 4), its own prediction, "
+        "or .9 of its prediction and the rest fresh (TDM)",
     )
     noise_blend: Number = _setting(
         0.01, "share of the inverted reference in the initial noise (App. B.2)", "g", 0, 1
@@ -100,12 +103,13 @@ class GuidanceSettings:
     gradient: Annotated[Literal["raw", "unit_rms"], stripped] = _setting(
         "raw", "use the gradient as it is (MotionClone), or scaled to unit root mean square per sample"
     )
-    student_update: Annotated[Literal["x0", "direction"], stripped] = _setting(
+    student_update: Annotated[Literal["x0", "direction", "velocity"], stripped] = _setting(
         "x0",
-        "guidance moves the student's clean prediction (Eq. 3), or only the direction of its next latent",
+        "guidance moves the student's clean prediction (Eq. 3), only the direction of its next latent, or "
+        "its velocity",
     )
-    teacher_update: Annotated[Literal["x0", "direction"], stripped] = _setting(
-        "direction", "the same for the teacher's DDIM steps; MotionClone moves the direction only"
+    teacher_update: Annotated[Literal["x0", "direction", "velocity"], stripped] = _setting(
+        "direction", "the same for the teacher's steps; MotionClone moves the direction only"
     )
     guided_fraction: Number = _setting(0.5, "leading share of student steps that are guided", "p", 0, 1)
     warm_up: Whole = _setting(0, "student steps over which the strength ramps up", low=0)
@@ -182,13 +186,25 @@ class ReferenceSettings:
     strategy: Annotated[str, stripped, AfterValidator(_known_strategy)] = _setting(
         "motionclone", "what of the motion is compared"
     )
-    inversion_steps: Whole = _setting(50, "DDIM inversion steps, with an empty prompt", "", 1, 1000)
+    inversion_steps: Whole = _setting(
+        50,
+        "inversion steps, with an empty prompt; 0: none, and sampling begins from fresh noise",
+        "",
+        0,
+        1000,
+    )
     inversion_evaluate_at: Annotated[Literal["target", "source"], stripped] = _setting(
         "target", "timestep at which inversion evaluates the noise: the one it goes to, or comes from"
     )
     reference_timestep: Number = _setting(400.0, "time of the reference representation", "t_alpha", 0, 1000)
     layers: Names = _setting((), "probed temporal attention layers; empty: the pair's own")
     background: Color = _setting("black", "colour, by name or as #rrggbb, under what is transparent")
+    temperature: Number = _setting(
+        2.0, "factor on attention's logits between frames before they are compared (DiTFlow)", "tau", 0, 100
+    )
+    appearance_weight: Number = _setting(
+        20.0, "weight of the clean videos themselves beside that of their differences, 5 (FlowMotion)", "", 0
+    )
     channel_share: Number = _setting(
         0.04, "share of channels that carry motion most and are compared (MOFT)", "", 0, 1
     )

@@ -18,16 +18,17 @@ LIFT = 2.0**14
 # The shift of a clean prediction grows with sigma / alpha, without end towards pure noise; public schedules
 # begin at 26 or less, so this cap acts on none of them.
 STEEPEST = 100.0
-Update = Literal["x0", "direction"]
+Update = Literal["x0", "direction", "velocity"]
 
 
 @dataclass(frozen=True)
 class Shift:
-    """MotionClone's steering: one gradient g of the loss shifts the prediction. Both forms descend.
+    """MotionClone's steering: one gradient g of the loss shifts the prediction. All forms descend.
 
     "x0" moves the clean prediction by -strength sigma^2 / alpha g, as recomputing it from eps + sigma g does
     (Eq. 3); "direction" leaves it and adds -strength sigma g to the next latent's noise. Mixing up the signs
-    of the two ascends.
+    of the two ascends. "velocity" adds strength g to v: the clean prediction moves by -strength sigma g and
+    the predicted noise by strength alpha g, which is finite at pure noise.
     """
 
     update: Update
@@ -39,7 +40,8 @@ class Shift:
         forwards = torch.full((len(z),), denoiser.passes)
         if not ask.watch and ask.strength == 0:
             x0 = denoiser.x0(z, at, text)
-            return Prediction(x0, x0, eps_of(z, x0, at), None, None, forwards, torch.zeros_like(forwards))
+            none = torch.zeros_like(forwards)
+            return Prediction(x0, x0, eps_of(z, x0, at), None, None, None, forwards, none)
         look = denoiser.look(z, at, text, energy, target, gradient=ask.strength > 0)
         loss = to_cpu_later(look.loss)
         gradient, wanted = None, torch.zeros(len(z), dtype=torch.bool)
@@ -49,15 +51,18 @@ class Shift:
                 gradient, wanted = look.gradient(torch.full_like(look.loss, LIFT)), ~wanted
             elif ask.above is not None and bool((wanted := loss() * energy.unit >= ask.above).any()):
                 gradient = look.gradient(to_device_of(z, wanted * LIFT))
-        x0, nudge = look.x0, None
+        x0, nudge, turn = look.x0, None, None
         if gradient is not None:
             shift = scaled(gradient / LIFT, ask.strength, self.gradient)
             if self.update == "x0":
                 x0 = look.x0 - at.sigma * steepness(at) * shift
+            elif self.update == "velocity":
+                x0, turn = look.x0 - at.sigma * shift, at.alpha * shift
             else:
                 nudge = -at.sigma * shift
         eps = eps_of(z, look.x0, at)
-        return Prediction(x0, look.x0, eps, nudge, loss() * energy.unit, forwards, wanted.long())
+        backwards = wanted * look.passes
+        return Prediction(x0, look.x0, eps, nudge, turn, loss() * energy.unit, forwards, backwards)
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,15 @@ class Descend:
         branch, own = denoiser.conditional(text)
         moved = z.detach().clone()
         adam = torch.optim.Adam([moved], lr=ask.strength)
+        passes = 0
         for _ in range(self.steps):
-            moved.grad = branch.look(moved, at, own, energy, target).gradient(weights) / LIFT
+            look = branch.look(moved, at, own, energy, target)
+            moved.grad, passes = look.gradient(weights) / LIFT, passes + look.passes
             adam.step()
         x0 = denoiser.x0(moved.detach(), at, text)
         forwards = first.forwards + wanted * (self.steps * branch.passes + denoiser.passes)
-        eps, nudge = eps_of(moved, x0, at), None
-        return Prediction(x0, first.plain, eps, nudge, first.loss, forwards, wanted * self.steps)
+        eps = eps_of(moved, x0, at)
+        return Prediction(x0, first.plain, eps, None, None, first.loss, forwards, wanted * passes)
 
 
 def steer_of(guidance: GuidanceSettings, update: Update) -> Shift | Descend:

@@ -29,15 +29,15 @@ class Carried:
 
 @dataclass(frozen=True)
 class AtOneTime:
-    """The part of an energy that looks at one `kind` of what `layers` show, of the reference at one time."""
+    """The part of an energy that looks at what `layers` show of some kinds, of the reference at one time."""
 
     layers: tuple[str, ...]
     time: float
-    kind: ClassVar[Kind] = "features"
+    kinds: ClassVar[tuple[Kind, ...]] = ("features",)
 
     @property
     def taps(self) -> tuple[Tap, ...]:
-        return tuple(Tap(layer, self.kind) for layer in self.layers)
+        return tuple(Tap(layer, kind) for layer in self.layers for kind in self.kinds)
 
     @property
     def times(self) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from motionecho.errors import UserError, nearest
 from motionecho.models.animatediff.settings import PAIRS as ANIMATEDIFF
 from motionecho.models.spec import PairSpec
 from motionecho.models.toy.settings import PAIRS as TOY
+from motionecho.models.toy_dit.settings import PAIRS as TOY_DIT
 from motionecho.models.videocrafter.settings import PAIRS as VIDEOCRAFTER
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAIRS", "PairSpec", "check_pair", "load_pair", "pair_spec"]
 
-PAIRS: dict[str, PairSpec] = {spec.name: spec for spec in (*TOY, *VIDEOCRAFTER, *ANIMATEDIFF)}
+PAIRS: dict[str, PairSpec] = {spec.name: spec for spec in (*TOY, *TOY_DIT, *VIDEOCRAFTER, *ANIMATEDIFF)}
 
 
 def pair_spec(name: str, weights: tuple[str, ...] = ()) -> PairSpec:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from motionecho.denoiser import (
     Answer,
     Eager,
     Kind,
+    Noise,
     Probe,
     Tap,
     clean,
@@ -82,7 +83,7 @@ class MotionUNet(Eager):
         grid: Grid,
         layers: Mapping[str, tuple[str, ...]],
         answer: Answer = "eps",
-        noise: Literal["fresh", "predicted"] = "fresh",
+        noise: Noise = "fresh",
         bounded: bool = False,
     ):
         self.network, self.grid, self.layers = network, grid, layers

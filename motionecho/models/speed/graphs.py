@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from motionecho.denoiser import Energy, Look, Probe, Target
+from motionecho.denoiser import CLEAN, Energy, Look, Probe, Target, clean_look
 from motionecho.device import repeatable
 from motionecho.models.codec import FramewiseCodec
 from motionecho.models.pair import ModelPair
@@ -129,6 +129,8 @@ class Recorded(Wrapped):
         self, z: Tensor, at: Level, text: Tensor, energy: Energy, target: Target, gradient: bool = True
     ) -> Look:
         """Answer like `eager_look`; the backward pass is a graph of its own, replayed when called for."""
+        if energy.taps == CLEAN:
+            return clean_look(self, z, at, text, energy, target, gradient)
         inputs = _inputs(z, at, text) | target
         key = (energy, _shapes(inputs))
         if key not in self.watched:

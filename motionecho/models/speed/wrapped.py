@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor, nn
 
-from motionecho.denoiser import Answer, Denoiser, Energy, Look, Probe, Target
+from motionecho.denoiser import Answer, Denoiser, Energy, Look, Noise, Probe, Target
 from motionecho.schedules import Grid, Level
 
 
@@ -23,7 +22,7 @@ class Wrapped:
         return self.denoiser.grid
 
     @property
-    def noise(self) -> Literal["fresh", "predicted"]:
+    def noise(self) -> Noise:
         return self.denoiser.noise
 
     @property
@@ -33,6 +32,10 @@ class Wrapped:
     @property
     def layers(self) -> Mapping[str, tuple[str, ...]]:
         return self.denoiser.layers
+
+    @property
+    def attends_time(self) -> bool:
+        return self.denoiser.attends_time
 
     @property
     def transformers(self) -> Mapping[str, tuple[str, ...]]:

@@ -5,7 +5,7 @@ stage is boxed in seconds, and a run that reaches --wall saves its state and con
 is given again. The shipped weights come from one GPU, in two pieces of eight minutes:
 
     python -m motionecho.models.toy_dit.training.train --out weights --compile --wall 450
-    python -m motionecho.models.toy_dit.training.train --out /tmp/smoke --smoke   # the same on a CPU, in a minute
+    python -m motionecho.models.toy_dit.training.train --out smoke --smoke   # on a CPU
 """
 
 import argparse
@@ -32,7 +32,7 @@ TOP = SCHEDULE.top
 
 
 class Captioned(nn.Module):
-    """A transformer whose text encoder is frozen: the velocity of z [b, 4, f, h, w] at t [b] given word ids."""
+    """A transformer behind a frozen text encoder: the velocity of z [b, 4, f, h, w] at t [b], given ids."""
 
     def __init__(self, transformer: WanTransformer3DModel, text: nn.Module):
         super().__init__()
@@ -45,7 +45,7 @@ class Captioned(nn.Module):
 
 
 def begin(transformer: WanTransformer3DModel) -> WanTransformer3DModel:
-    """Start from a network that answers zero: transformers learn slowly where their first answers are large."""
+    """Have a network answer zero at first: transformers learn slowly from large answers."""
     for layer in transformer.modules():
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
@@ -144,7 +144,7 @@ def _shifted(u: Tensor) -> Tensor:
 
 
 def _training_times(place: Workplace, n: int) -> Tensor:
-    """Draw times [n] evenly spread over a batch, half of them rather in the middle (logit-normal), shifted."""
+    """Draw times [n] spread evenly over a batch, half of them rather in the middle, shifted."""
     chance, half = torch.rand(2, n, device=place.device, generator=place.generator)
     u = (torch.arange(n, device=place.device) + chance) / n
     middle = torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)).sigmoid()
@@ -159,7 +159,9 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=65536, help="training videos that are cached")
     parser.add_argument("--batch", type=int, default=128, help="videos a step")
     parser.add_argument("--wall", type=float, default=math.inf, help="save and stop after this many seconds")
-    parser.add_argument("--compile", action="store_true", help="compile the blocks: half a minute, then faster")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the blocks: half a minute, then faster"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few seconds a stage and little data")
     options = parser.parse_args()
     if options.smoke:
@@ -172,9 +174,7 @@ def main() -> None:
     began = time.time()
     # data differ from piece to piece, as a piece begins anew in them
     generator = torch.Generator(device).manual_seed(int(began))
-    place = Workplace(
-        options.out, device, 0, 1, options.batch, False, began + options.wall, generator
-    )
+    place = Workplace(options.out, device, 0, 1, options.batch, False, began + options.wall, generator)
     latents = Latents.build(place, options.videos, SHARED)
     place.say(f"data after {time.time() - began:.0f} s")
     stages = {

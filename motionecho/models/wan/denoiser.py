@@ -1,0 +1,136 @@
+"""diffusers' Wan transformer as a denoiser: block by block, so that a pass can be looked into and end early.
+
+Tokens are [b, n, c], n = f' h' w' with w' fastest: latents in patches of 1 x 2 x 2.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import WanTransformer3DModel
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from motionecho.denoiser import Answer, Eager, Kind, Noise, Probe, Tap, clean, layer_weight, probing
+from motionecho.schedules import Grid, Level
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What every block of a pass is given beside the tokens."""
+
+    text: Tensor  # [b, tokens, c]
+    time: Tensor  # [b, c], for the head
+    modulation: Tensor  # [b, 6, c]
+    rotation: tuple[Tensor, Tensor]  # cosines and sines, [1, n, 1, d] each
+
+
+class WanDenoiser(Eager):
+    """A flow-matching denoiser; `layers` are those that each strategy reads, `blocks.K` or `blocks.K.attn1`.
+
+    A block shows its output as features, its attention the queries and keys. `using` is entered around every
+    pass. With `checkpointing` a gradient keeps what lies between blocks, and computes the rest again.
+    """
+
+    passes = 1
+    answer: Answer = "flow"
+    attends_time = False
+
+    def __init__(
+        self,
+        network: WanTransformer3DModel,
+        grid: Grid,
+        layers: Mapping[str, tuple[str, ...]],
+        noise: Noise = "fresh",
+        using: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        checkpointing: bool = False,
+    ):
+        self.network, self.grid, self.layers, self.noise = network, grid, layers, noise
+        self.using, self.checkpointing = using, checkpointing
+        blocks = [f"blocks.{k}" for k in range(len(network.blocks))]
+        attentions = [f"{block}.attn1" for block in blocks]
+        self._probeable: dict[Kind, list[str]] = {
+            "features": blocks,
+            "queries": attentions,
+            "keys": attentions,
+        }
+        self._linear = {n: m for n, m in network.named_modules() if isinstance(m, nn.Linear)}
+
+    def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
+        _, height, width = self.network.config.patch_size
+        grid = (z.shape[2], z.shape[3] // height, z.shape[4] // width)
+        with self.using(), probing(probe, self._probeable):
+            tokens, conditions = self._enter(z, at, text)
+            for k, block in enumerate(self.network.blocks):
+                queries, keys = Tap(f"blocks.{k}.attn1", "queries"), Tap(f"blocks.{k}.attn1", "keys")
+                if probe and (queries in probe.taps or keys in probe.taps):
+                    shown = zip((queries, keys), self._attended(block, tokens, conditions), strict=True)
+                    for tap, tensor in shown:
+                        if tap in probe.taps:
+                            probe.show(tap, _on_grid(tensor, grid))
+                tokens = self._through(block, tokens, conditions)
+                if probe and (output := Tap(f"blocks.{k}", "features")) in probe.taps:
+                    probe.show(output, _on_grid(tokens, grid))
+            return clean(self.answer, z, self._leave(tokens, conditions, grid).float(), at)
+
+    def _enter(self, z: Tensor, at: Level, text: Tensor) -> tuple[Tensor, Conditions]:
+        """Cut latents into tokens, and bring time and text to the network's width."""
+        net, kind = self.network, self.network.patch_embedding.weight.dtype
+        latents = z.to(kind)
+        tokens = net.patch_embedding(latents).flatten(2).transpose(1, 2).contiguous()
+        t = torch.as_tensor(at.t, dtype=torch.float32, device=z.device).expand(len(z))
+        time, modulation, states, _ = net.condition_embedder(t, text.to(kind))
+        return tokens, Conditions(states, time, modulation.unflatten(1, (6, -1)), net.rope(latents))
+
+    def _through(self, block: nn.Module, tokens: Tensor, its: Conditions) -> Tensor:
+        inputs = (tokens, its.text, its.modulation, its.rotation)
+        if self.checkpointing and torch.is_grad_enabled() and tokens.requires_grad:
+            again: Tensor = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)
+            return again
+        out: Tensor = block(*inputs)
+        return out
+
+    def _attended(self, block: Any, tokens: Tensor, its: Conditions) -> tuple[Tensor, Tensor]:
+        """Compute queries and keys [b, n, c] of a block's attention over all tokens, as it does itself."""
+        shift, scale = (block.scale_shift_table + its.modulation.float())[:, :2].chunk(2, dim=1)
+        normed = (block.norm1(tokens.float()) * (1 + scale) + shift).type_as(tokens)
+        attention = block.attn1
+        queries, keys = (
+            rotated(norm(project(normed)).unflatten(-1, (attention.heads, -1)), *its.rotation)
+            for project, norm in (
+                (attention.to_q, attention.norm_q),
+                (attention.to_k, attention.norm_k),
+            )
+        )
+        heads, width = queries.shape[-2:]
+        return queries.flatten(2) / (heads * width**0.5), keys.flatten(2)
+
+    def _leave(self, tokens: Tensor, its: Conditions, grid: tuple[int, int, int]) -> Tensor:
+        """Turn tokens into the network's output [b, c, f, h, w]."""
+        net = self.network
+        shift, scale = (net.scale_shift_table + its.time[:, None]).chunk(2, dim=1)
+        out = net.proj_out((net.norm_out(tokens.float()) * (1 + scale) + shift).type_as(tokens))
+        patches = out.unflatten(-1, (*net.config.patch_size, -1)).unflatten(1, grid)
+        # [b, f', h', w', pf, ph, pw, c] to [b, c, f', pf, h', ph, w', pw]
+        whole: Tensor = patches.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+        return whole
+
+    def shrinks(self, layer: str) -> int:
+        return int(self.network.config.patch_size[-1])
+
+    def weight(self, name: str) -> Tensor:
+        return layer_weight(self._linear.get(name), name, self._linear)
+
+
+def rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turn neighbouring pairs of x [b, n, heads, d] by the angles of their place; tables [1, n, 1, d]."""
+    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = cosines[..., 0::2], sines[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).type_as(x)
+
+
+def _on_grid(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """Lay tokens [b, n, c] out as [b, f, c, h, w]."""
+    return tokens.unflatten(1, grid).movedim(-1, 2)
