@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from motionecho.config import STRATEGIES, EchoConfig, resolve_name
+from motionecho.config import STRATEGIES, EchoConfig, ReferenceSettings, resolve_name
 from motionecho.errors import UserError, nearest
 from motionecho.models.sizes import Sizes
 from motionecho.models.weights.sources import Published, WeightFile, WeightPlace, file_sha256, known_sha256
@@ -95,6 +95,13 @@ class PairSpec:
     def lost_of(self, prompt: str) -> str:
         """Return the end of a prompt that the pair's text encoder does not read; "" where it reads all."""
         return str(_named(self.prompt_end)(prompt, self)) if self.prompt_end else ""
+
+    def texts(
+        self, prompt: str, negative_prompt: str | None, reference: ReferenceSettings
+    ) -> tuple[str, ...]:
+        """List the distinct texts of a sample that a stage is to encode, its reference's, too."""
+        caption = reference.reference_prompt if reference.trains else ""
+        return tuple(dict.fromkeys((prompt, negative_prompt or "", "", caption))) if self.text_stage else ()
 
     @property
     def is_random(self) -> bool:

@@ -1,7 +1,7 @@
 """Texts that are encoded before the networks are there, since their encoder is larger than these."""
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from motionecho.config import Placement, ReferenceSettings
+from motionecho.config import Placement
 from motionecho.errors import Damaged
 from motionecho.models.spec import PairSpec
 from motionecho.runs.tensor_file import read_tensors, write_tensors
@@ -48,19 +48,13 @@ def load_text(spec: PairSpec, placement: Placement) -> Encode:
     return encode
 
 
-def encoded(spec: PairSpec, placement: Placement, texts: Iterable[str]) -> list[EncodedText]:
-    """Encode each distinct text of a pair with a text stage, and drop the encoder; none of other pairs'."""
-    if not spec.text_stage:
+def encoded(spec: PairSpec, placement: Placement, texts: Sequence[str]) -> list[EncodedText]:
+    """Load the text encoder, encode texts, and drop it; without any nothing is loaded."""
+    if not texts:
         return []
     encode = load_text(spec, placement)
-    found = [encode(text) for text in dict.fromkeys(texts)]
+    found = [encode(text) for text in texts]
     del encode
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # or the networks would find its place taken
     return found
-
-
-def texts_of(prompt: str, negative_prompt: str | None, reference: ReferenceSettings) -> tuple[str, ...]:
-    """List the distinct texts that a sample needs: its own, the empty one, its reference's caption."""
-    caption = reference.reference_prompt if reference.trains else ""
-    return tuple(dict.fromkeys((prompt, negative_prompt or "", "", caption)))
