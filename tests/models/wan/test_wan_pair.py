@@ -164,6 +164,22 @@ def test_random_weights_stand_in_for_all(name: str) -> None:
     assert not states[1, 1:].any()
 
 
+def test_a_stage_for_texts_gives_the_pair_s_own_states(folder: Path) -> None:
+    spec = tiny("wan2.1-1.3b", folder)
+    assert spec.text_stage
+    assert spec.lost_of("a fox") == ""
+    encoded, pair = wan.load_text(spec, CPU)("a fox"), load("wan2.1-1.3b", folder)
+    expected = pair.encode_text(["a fox"])[0]
+    assert torch.equal(encoded.states.float(), expected[: len(encoded.ids)])
+    assert pair.remember is not None
+    pair.remember(replace(encoded, states=torch.ones_like(encoded.states)))
+    assert torch.equal(
+        pair.encode_text(["a fox"])[0, : len(encoded.ids)], torch.ones_like(encoded.states).float()
+    )
+    random = wan.load_text(tiny("wan2.1-1.3b", "random"), CPU)("a fox")
+    assert random.states.shape == (len("a fox") + 1, 4096)
+
+
 def test_what_a_gradient_keeps_decides_whether_it_is_computed_again(folder: Path, monkeypatch: Any) -> None:
     asked = tiny("wan2.1-1.3b", folder)
     for free, again in ((1e12, False), (1e3, True)):
