@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -79,3 +80,21 @@ def repeatable() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warns)
         memory.fill_uninitialized_memory = filled
+
+
+def free_bytes(device: torch.device) -> float:
+    """Return the memory that a device, or the CPU, has left; infinity where the system does not tell.
+
+    What a container may use at most counts, less what its processes hold.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    told = [float("inf")]
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        told.append(1024.0 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with suppress(OSError, ValueError, KeyError):
+        group = Path("/sys/fs/cgroup")
+        held = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        told.append(float((group / "memory.max").read_text()) - float(held["anon"]))
+    return min(told)

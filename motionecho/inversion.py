@@ -1,16 +1,13 @@
 """The motion of a reference clip: its inverted noise, and what student and teacher carry of it."""
 
-import hashlib
-import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
-from safetensors.torch import load, save_file
 from torch import Tensor
 
 from motionecho.config import EchoConfig, ReferenceSettings
@@ -23,12 +20,11 @@ from motionecho.models.pair import ModelPair, Role
 from motionecho.noise import batch_noise, blend
 from motionecho.runs.files import fetch
 from motionecho.runs.keys import differences
-from motionecho.runs.local import replacing
+from motionecho.runs.tensor_file import forms, read_tensors, write_tensors
 from motionecho.schedules import Level, Schedule, climb, eps_of, uniform
 from motionecho.video.outlines import outlines
 
 ADAPTER = "adapter"  # beside the times in a tensor's name
-HEADER = "motionecho"  # one entry of a file's metadata: several come in any order
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class Motion:
         first, named = motions[0], [motion.tensors for motion in motions]
         for motion, tensors in zip(motions, named, strict=True):
             motion.refuse_other(first.pair, first.reference)
-            if _forms(tensors) != _forms(named[0]):
+            if forms(tensors) != forms(named[0]):
                 raise UserError(
                     "the motions of a batch have to hold tensors of the same names, types and shapes"
                 )
@@ -97,11 +93,7 @@ class Motion:
 
         Raises UserError where there is no such folder, or it cannot be written.
         """
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        header = {**facts, "pair": self.pair, "reference": self.reference.to_dict()}
-        header["sha256"] = _digest(header, whole)
-        with replacing(path) as temporary:
-            save_file(whole, temporary, {HEADER: json.dumps(header, sort_keys=True)})
+        write_tensors(path, {**facts, "pair": self.pair, "reference": self.reference.to_dict()}, self.tensors)
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu", key: str | None = None) -> Self:
@@ -110,12 +102,7 @@ class Motion:
         Raises Damaged where it is not what was written, of an older version, or of another key.
         """
         try:
-            data = Path(path).read_bytes()  # not mapped: a file cut short while it is in use ends the process
-            header, tensors = _header(data), load(data)
-            if header.pop("sha256") != _digest(header, tensors):
-                raise ValueError("its contents are not those that were written")
-            if key not in (None, header.get("key")):
-                raise ValueError(f"it is of the motion {header.get('key')}, not of {key}")
+            header, tensors = read_tensors(path, "motion", key)
             reference, pair = ReferenceSettings(**header["reference"]), header["pair"]
         except Exception as problem:  # a damaged file fails in many ways, and all of them mean the same here
             raise Damaged(f'"{path}" is not a whole motion: {problem}; invert the clip again') from problem
@@ -205,25 +192,3 @@ def inversion(
         z = climb(z, eps_of(z, teacher.x0(z, where, null), where), at, to)
         at = to
         yield at, z
-
-
-def _forms(tensors: Mapping[str, Tensor]) -> dict[str, list[Any]]:
-    return {name: [str(tensor.dtype), *tensor.shape] for name, tensor in tensors.items()}
-
-
-def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Return the sha256 of a header and of tensors on the CPU: their names, types, shapes and bytes."""
-    found = hashlib.sha256(json.dumps([header, _forms(tensors)], sort_keys=True).encode())
-    for name in sorted(tensors):
-        found.update(tensors[name].flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()
-
-
-def _header(data: bytes) -> dict[str, Any]:
-    """Read what `save` wrote into a safetensors file's header: 8 bytes of length, then JSON."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    words = header.get("__metadata__", {}).get(HEADER)
-    found = json.loads(words) if words else {}
-    if "sha256" not in found:
-        raise ValueError("it does not say what it holds, so it is no motion or one of an older version")
-    return dict(found)

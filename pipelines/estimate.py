@@ -69,6 +69,8 @@ def estimate(work: Work, cost: Cost) -> Forecast:
     unknown = sorted({*missing} - cost.inversion_s.keys())
     if unknown:
         basis += f"; motions by {', '.join(unknown)} left out, as none of them made one"
+    if plan.texts > plan.texts_cached:
+        basis += f"; stage text left out, which has {plan.texts - plan.texts_cached} to encode"
     return Forecast(
         unit=cost.unit,
         hours=round(seconds / 3600, 4),
@@ -119,6 +121,7 @@ def pilot(
         unread=[],
         index=Index(),
         motions=set(),
+        texts=None if work.texts is None else set(),
         retry_failed=False,
         sources={"pilot": tuple(task.key for task in chosen)},
     )

@@ -2,6 +2,8 @@
 
     manifest -> plan -> [invert -> generate -> publish -> score] per sample, in actors -> commit -> results
 
+Pairs whose text encoder is larger than their networks have a stage `text` before these.
+
 Submitting the same manifest to the same place continues the run: what has a record is done.
 """
 
@@ -25,9 +27,9 @@ from pipelines.driver.outcomes import Recorder
 from pipelines.driver.pool import Pool
 from pipelines.driver.progress import Reporter
 from pipelines.execution import Execution, Progress, Summary
-from pipelines.machines.ray_cluster import node_cores, pool_specs
+from pipelines.machines.ray_cluster import node_cores, pool_specs, text_pool
 from pipelines.machines.resources import PoolSpec, laid_over, read_execution
-from pipelines.plan import Plan, Work, plan_generation
+from pipelines.plan import Plan, Work, plan_generation, texts_of
 from pipelines.sheet import publish_sheet
 from pipelines.submission import drive
 from pipelines.tasks import Job
@@ -77,6 +79,9 @@ def make_loop(
     gpus = ray.cluster_resources().get("GPU", 0)
     helped = execution.separate is None and not wants_gpu(settings.metrics)
     specs = pool_specs(gpus, node_cores(), execution.workers, bool(execution.separate), helped)
+    texts = texts_of(job.task for job in jobs)
+    if texts and texts - store.texts():
+        specs = [text_pool(node_cores()), *specs]
     pools = [
         Pool(spec, factory, _on(spec, gpus, settings), store.url, execution.backoff_s, execution.canary)
         for spec in laid_over(specs, execution.resources)

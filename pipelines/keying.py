@@ -10,7 +10,7 @@ from motionecho.errors import MotionEchoError, UserError
 from motionecho.manifest import Sample
 from motionecho.models.registry import PairSpec
 from motionecho.runs import files
-from motionecho.runs.keys import digest, file_digest, keyed, motion_key, sample_key
+from motionecho.runs.keys import digest, file_digest, keyed, motion_key, sample_key, text_key
 from motionecho.video import Window
 from pipelines.tasks import MakeSample, Task
 
@@ -22,6 +22,7 @@ class Keying:
         self.settings, self.spec, self.weights = settings, spec, spec.weights()
         self.known: dict[str, tuple[EchoConfig, str, dict[str, Any]]] = {}
         self.motions: dict[tuple[str, Window, str], str] = {}
+        self.encoder = spec.text_weights() if spec.text_stage else {}
 
     def task(self, sample: Sample, sha256: str, version: str) -> Task:
         asked = json.dumps(sample.overrides, sort_keys=True) if sample.overrides else ""
@@ -47,7 +48,9 @@ class Keying:
             settings_digest=config_digest,
             dtype=self.settings.dtype,
         )
-        return Task(key, motion, MakeSample(sample, sha256, version, motion, config))
+        texts = self.spec.texts(sample.prompt, sample.negative_prompt, config.reference)
+        named = tuple((text, text_key(text, pair=self.spec.name, weights=self.encoder)) for text in texts)
+        return Task(key, motion, MakeSample(sample, sha256, version, motion, config, named))
 
     def _config(self, asked: str, overrides: Mapping[str, Any]) -> tuple[EchoConfig, str, dict[str, Any]]:
         if asked not in self.known:

@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from motionecho.config import RunSettings
 from motionecho.errors import MotionEchoError, Transient, Unreachable, UserError
@@ -22,6 +23,7 @@ from pipelines.tasks import Task
 
 HASHING_THREADS = 8
 UNTOLD = "samples train on a reference whose caption is not told (reference_prompt): with an empty one"
+T = TypeVar("T")
 Hashed = tuple[str, str] | MotionEchoError
 
 
@@ -42,6 +44,8 @@ class Plan:
     bad: list[BadRow]
     unread: list[BadRow]
     notes: list[str] = field(default_factory=list)  # what was done with the rows that may not be expected
+    texts: int = 0  # distinct texts that stage `text` is to encode for the work left
+    texts_cached: int = 0  # of these, how many are there
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Work:
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # manifests, and their rows' keys
     unread: list[BadRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    texts: set[str] | None = None  # keys of the encoded texts in the store; None where no stage makes any
 
     @property
     def given_up(self) -> list[str]:
@@ -68,6 +73,7 @@ class Work:
 
     @property
     def plan(self) -> Plan:
+        texts = set[str]() if self.texts is None else texts_of(self.todo)
         return Plan(
             rows=len(self.tasks) + len(self.bad) + len(self.unread),
             references=len({task.payload.reference_sha256 for task in self.tasks.values()}),
@@ -79,7 +85,14 @@ class Work:
             bad=self.bad,
             unread=self.unread,
             notes=self.notes,
+            texts=len(texts),
+            texts_cached=len(texts & (self.texts or set())),
         )
+
+
+def texts_of(tasks: Iterable[Task]) -> set[str]:
+    """Return the keys of the encoded texts that samples to make need; of most pairs none."""
+    return {key for task in tasks for _, key in task.payload.texts}
 
 
 def plan_generation(
@@ -143,6 +156,7 @@ def plan_generation(
         sources={files.absolute(manifest_path): rows_of(tasks, [*bad, *unread])},
         unread=unread,
         notes=notes(rows) + ([f"{wordless} {UNTOLD}"] if wordless else []),
+        texts=_looking(RunStore(store_url, CREATE_PATIENCE_S), RunStore.texts) if spec.text_stage else None,
     )
 
 
@@ -201,11 +215,18 @@ def what_is_there(
 
     Raises UserError, soon, where nobody answers or another version made the run.
     """
-    store = RunStore(store_url, CREATE_PATIENCE_S, motions)
-    try:
+
+    def look(store: RunStore) -> tuple[Index, set[str]]:
         if index is None:
             store.refuse_other_epoch()
         return store.index() if index is None else index, store.motions()
+
+    return _looking(RunStore(store_url, CREATE_PATIENCE_S, motions), look)
+
+
+def _looking(store: RunStore, look: Callable[[RunStore], T]) -> T:
+    try:
+        return look(store)
     except UserError:
         raise
     except Exception as problem:

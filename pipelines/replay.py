@@ -17,7 +17,7 @@ from motionecho.runs.store import RunStore
 from motionecho.video import read_clip
 from pipelines.plan import plan_generation
 from pipelines.retry import settings_of
-from pipelines.tasks import STAGES
+from pipelines.tasks import STAGES, TEXT
 from pipelines.workers.stages import build
 
 
@@ -71,6 +71,8 @@ def replay(
         made: dict[str, Any] = {}
         handed: Any = None
         specs = [spec for spec in STAGES if spec.needs_models or spec.takes_film]  # those that make the video
+        if task.payload.texts:  # before the networks are there
+            build((TEXT.name,), settings, os.path.join(folder, "run"))[TEXT.name](task)
         stages = build(tuple(spec.name for spec in specs), settings, os.path.join(folder, "run"))
         for spec in specs:
             part, handed = spec.call(stages[spec.name], task, handed)

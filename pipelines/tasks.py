@@ -60,6 +60,7 @@ class MakeSample(Payload):
 
     motion_key: str
     config: EchoConfig
+    texts: tuple[tuple[str, str], ...] = ()  # with the keys of what they are encoded to, in a stage before
 
     def for_record(self) -> dict[str, Any]:
         return Payload.for_record(self) | {"motion_key": self.motion_key, "echo": self.config.to_dict()}
@@ -71,7 +72,8 @@ class StageSpec:
 
     needs_models: it computes with the pair, where the device is. shared: what it makes serves all tasks of
     the same `shares`, so that one of them at a time will do. makes_film: it hands over a Film. takes_film:
-    it is given that Film as well, and writes it down.
+    it is given that Film as well, and writes it down. early: it is over before the others are, as it runs as
+    far ahead as it can, and its workers end with it.
     """
 
     name: str
@@ -79,6 +81,7 @@ class StageSpec:
     shared: bool = False
     makes_film: bool = False
     takes_film: bool = False
+    early: bool = False
 
     def call(self, stage: Stage, task: Task, handed: Any) -> tuple[dict[str, Any], Any]:
         """Run the stage on a task; return its part of the result, and what is handed on to the next stage."""
@@ -88,6 +91,8 @@ class StageSpec:
         return part, part.pop("handed", handed)
 
 
+# Goes before the others, for pairs that ask for it.
+TEXT = StageSpec("text", early=True)
 # In the order a sample goes through them: those that need models, then those that do not.
 STAGES = (
     StageSpec("invert", needs_models=True, shared=True),

@@ -143,7 +143,7 @@ def test_a_motion_is_saved_whole_or_not_at_all(
         Path(path).write_bytes(before[:100])
         raise OSError(28, "no space left")
 
-    monkeypatch.setattr("motionecho.inversion.save_file", full)
+    monkeypatch.setattr("motionecho.runs.tensor_file.save_file", full)
     with pytest.raises(OSError, match="no space left"):
         motion.save(tmp_path / "m.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]

@@ -52,6 +52,7 @@ def generate(
     _check_out(out)
 
     from motionecho.make import Maker, Stopwatch, read_reference
+    from motionecho.models.texts import encoded
     from motionecho.video import Window
     from pipelines.keying import kept_of
 
@@ -63,8 +64,14 @@ def generate(
         clip = read_reference(reference, spec, Window(start, duration_s, fps), chosen.fit, background)
     say(*(f"note: {remark}" for remark in clip.remarks))
     watch.lap("read")
+    texts = encoded(spec, chosen.placement, spec.texts(prompt, negative_prompt, chosen.echo.reference))
+    if texts:
+        watch.lap("encode")
     maker = Maker(resolved.load(), chosen.fit, chosen.gate, chosen.placement.device)
     _ = maker.judge  # a gate that cannot be judged is told before minutes of work
+    for text in texts:
+        assert maker.pair.remember  # as its spec has the stage
+        maker.pair.remember(text)
     watch.lap("load")
     motion = maker.motion(clip, chosen.echo)
     watch.lap("invert")

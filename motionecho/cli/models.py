@@ -37,7 +37,7 @@ def list_(json: JsonOption = False) -> None:
 @app.command(no_args_is_help=True)
 def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = False) -> None:
     """Show one pair: size, licence, weights with their sha256 where known, presets and default settings."""
-    from motionecho.config import STRATEGIES
+    from motionecho.config import STRATEGIES, TRAINED
     from motionecho.models.registry import pair_spec
 
     spec = pair_spec(name, tuple(weights or ()))
@@ -57,8 +57,8 @@ def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = F
     for component, sha256 in facts["weights"].items():
         put(f"weights   {component:<10} sha256 {sha256 or 'not computed yet; `models pull` does it'}")
     for word in (word for word in STRATEGIES if word not in spec.lacks):
-        own = spec.layers.get(word, ())
-        put(f"strategy  {word:<20} {', '.join(own) if own else 'trains on the layers over time'}")
+        others = "trains on the layers over time" if word in TRAINED else "compares the videos themselves"
+        put(f"strategy  {word:<20} {', '.join(spec.layers.get(word, ())) or others}")
     put(f"methods   {', '.join(spec.methods)}")
     for preset, changes in spec.presets.items():
         put(f"preset    {preset:<20} {' '.join(f'{key}={value}' for key, value in changes.items())}")

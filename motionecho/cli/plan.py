@@ -89,6 +89,8 @@ def put_plan(work: "Work", manifest: str, url: str, cost: "Cost | None" = None, 
         f"of which {facts.motions_cached} cached",
         "cost": _cost(expected),
     }
+    if facts.texts:
+        lines["stage text"] = f"{count(facts.texts, 'distinct text')}, of which {facts.texts_cached} encoded"
     if expected:
         lines["storage"] = size(expected.bytes)
     if facts.bad:

@@ -74,7 +74,8 @@ def banner(plan: "Plan", manifest: str, url: str, pair: str) -> None:
         f"manifest   {manifest}: {count(plan.rows, 'row')}, {count(plan.references, 'reference')}"
         + (f" ({plan.motions_cached} already inverted)" if plan.motions_cached else ""),
         f"work left  {plan.todo} of {plan.rows} ({plan.done} done{before})",
-        f"pair       {pair}",
+        f"pair       {pair}"
+        + (f"; stage text encodes {plan.texts - plan.texts_cached} texts before" if plan.texts else ""),
         f"out        {url}",
     )
     if plan.bad:

@@ -40,7 +40,7 @@ def verify(
             spoke = time.monotonic()
             say(f"{state.records} of {count(total, 'record')}: {_counts(state)}")
 
-    state = library.verify(store, _read_motion, tell, again=requeue)
+    state = library.verify(store, _read_motion, tell, again=requeue, read_text=_read_text)
     if requeue:
         library.requeue(store, state)
     code = Exit.UNEXPECTED if state.number("unread") else Exit.OK
@@ -72,6 +72,12 @@ def _read_motion(path: str, key: str | None) -> object:
     from motionecho.inversion import Motion
 
     return Motion.load(path, key=key)
+
+
+def _read_text(path: str, key: str | None) -> object:
+    from motionecho.models.texts import EncodedText
+
+    return EncodedText.load(path, key)
 
 
 def _counts(state: "Verified") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 TOKENS = 75  # of a prompt; two more of the 77 that the encoders were trained with mark its ends
 
 
-def lost(prompt: str) -> str:
+def lost(prompt: str, spec: object = None) -> str:
     """Return the end of a prompt that is not read; "" where all of it is. Needs open_clip, and no weights."""
     if len(prompt.encode(errors="replace")) <= TOKENS:  # no token is shorter than a byte
         return ""

@@ -1,13 +1,13 @@
 """Codecs: frames to latents and back."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderKLWan
 from torch import Tensor, nn
 
 from motionecho.errors import BadSample
@@ -60,10 +60,7 @@ class FramewiseCodec:
     @torch.no_grad()
     def encode(self, frames: np.ndarray) -> Tensor:
         """Encode as the posterior's mode; see Codec."""
-        expected = (self.spec.frames, self.spec.height, self.spec.width, 3)
-        if frames.shape != expected or frames.dtype != np.uint8:
-            found = f"{frames.dtype} {frames.shape}"
-            raise BadSample(f"a clip of pair {self.spec.name} has to be uint8 {expected}, not {found}")
+        check_size(frames, self.spec)
         with self.using(self.vae):
             video = torch.from_numpy(frames.copy()).to(self.device).movedim(-1, 1).to(self.dtype)
             mean = self.vae.encode(video / 127.5 - 1).latent_dist.mode().float()
@@ -76,6 +73,76 @@ class FramewiseCodec:
         clips = []
         with self.using(self.vae):
             for frames in latents:
-                video = self.vae.decode(frames).sample.float().clamp(-1, 1)
-                clips.append(((video + 1) * 127.5).round().to(torch.uint8).movedim(1, -1))
+                clips.append(_pixels(self.vae.decode(frames).sample).movedim(1, -1))
             return torch.stack(clips).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class CausalCodec:
+    """A causal autoencoder of video (Wan's): 4k + 1 frames are k + 1 latent ones, (mode - mean) / std.
+
+    The encoder has to be in float32, for a reference's motion suffers from less; the decoder may be in any.
+    """
+
+    vae: AutoencoderKLWan
+    spec: PairSpec
+    device: torch.device
+    using: Callable[[nn.Module], AbstractContextManager[object]] = nullcontext  # around every pass
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        spec, config = self.spec, self.vae.config
+        stride = 2 ** sum(config.temperal_downsample)
+        shrink = 2 ** len(config.temperal_downsample) * (config.patch_size or 1)
+        return config.z_dim, (spec.frames - 1) // stride + 1, spec.height // shrink, spec.width // shrink
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.vae.post_quant_conv.weight.dtype
+
+    @torch.no_grad()
+    def encode(self, frames: np.ndarray) -> Tensor:
+        """Encode as the posterior's mode, in float32; see Codec."""
+        check_size(frames, self.spec)
+        with self._pass():
+            video = torch.from_numpy(frames.copy()).to(self.device).movedim(-1, 0).float()[None]
+            mode = self.vae.encode(video / 127.5 - 1).latent_dist.mode()[0]
+            mean, std = self._statistics(mode)
+            return (mode - mean) / std
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> np.ndarray:
+        """Decode one clip at a time, which bounds the memory; see Codec."""
+        clips, (mean, std) = [], self._statistics(z)
+        with self._pass():
+            for latents in (z * std + mean).to(self.dtype).split(1):
+                clips.append(_pixels(self.vae.decode(latents).sample[0]).movedim(0, -1).cpu())
+        return torch.stack(clips).numpy()
+
+    @contextmanager
+    def _pass(self) -> Iterator[None]:
+        """Leave no frames behind that the network carries along, not even where a pass is cut short."""
+        with self.using(self.vae):
+            try:
+                yield
+            finally:
+                self.vae.clear_cache()
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation of every channel, [c, 1, 1, 1]."""
+        config = self.vae.config
+        mean, std = (like.new_tensor(numbers) for numbers in (config.latents_mean, config.latents_std))
+        return mean[:, None, None, None], std[:, None, None, None]
+
+
+def check_size(frames: np.ndarray, spec: PairSpec) -> None:
+    """Raise BadSample on frames that are not uint8 [f, h, w, 3] of the pair's size."""
+    expected = (spec.frames, spec.height, spec.width, 3)
+    if frames.shape != expected or frames.dtype != np.uint8:
+        found = f"{frames.dtype} {frames.shape}"
+        raise BadSample(f"a clip of pair {spec.name} has to be uint8 {expected}, not {found}")
+
+
+def _pixels(video: Tensor) -> Tensor:
+    """Turn values in [-1, 1] into uint8."""
+    return ((video.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

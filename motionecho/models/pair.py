@@ -10,6 +10,7 @@ from torch import Tensor
 from motionecho.denoiser import Denoiser
 from motionecho.models.codec import Codec
 from motionecho.models.spec import PairSpec
+from motionecho.models.texts import EncodedText
 from motionecho.schedules import Schedule
 
 Role = Literal["student", "teacher"]
@@ -30,6 +31,9 @@ class ModelPair:
     plain: Callable[[Role], Denoiser]  # one that is neither fused nor recorded, of the same weights
     # one that sees outlines uint8 [b, f, h, w] as well: (role, outlines, scale) -> Denoiser
     controlled: Callable[..., Denoiser] | None = None
+    # of a pair with a text stage: takes in what was made there, for `text` to give it out. Rows of pads
+    # alone (id 0) it gives out unasked, as zeros
+    remember: Callable[[EncodedText], None] | None = None
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Tensor:

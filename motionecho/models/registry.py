@@ -10,6 +10,7 @@ from motionecho.models.spec import PairSpec
 from motionecho.models.toy.settings import PAIRS as TOY
 from motionecho.models.toy_dit.settings import PAIRS as TOY_DIT
 from motionecho.models.videocrafter.settings import PAIRS as VIDEOCRAFTER
+from motionecho.models.wan.settings import PAIRS as WAN
 
 if TYPE_CHECKING:
     from motionecho.models.pair import ModelPair
@@ -17,17 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["PAIRS", "PairSpec", "check_pair", "load_pair", "pair_spec"]
 
-PAIRS: dict[str, PairSpec] = {spec.name: spec for spec in (*TOY, *TOY_DIT, *VIDEOCRAFTER, *ANIMATEDIFF)}
+FAMILIES = (*TOY, *TOY_DIT, *VIDEOCRAFTER, *ANIMATEDIFF, *WAN)
+PAIRS: dict[str, PairSpec] = {spec.name: spec for spec in FAMILIES}
 
 
 def pair_spec(name: str, weights: tuple[str, ...] = ()) -> PairSpec:
     """Return the spec of a pair with its weights at the places named (see PairSpec.at).
 
-    Raises UserError naming the nearest where there is no such pair.
+    `name` may say a size, as wan2.1-1.3b@33x320x512 does. Raises UserError naming the nearest where there is
+    no such pair, and the nearest sizes where it has none of that size.
     """
-    if name not in PAIRS:
-        raise UserError(f'unknown pair "{name}"{nearest(name, PAIRS)}; known: {", ".join(PAIRS)}')
-    return PAIRS[name].at(weights)
+    plain, sized, size = name.partition("@")
+    if plain not in PAIRS:
+        raise UserError(f'unknown pair "{plain}"{nearest(plain, PAIRS)}; known: {", ".join(PAIRS)}')
+    spec = PAIRS[plain].sized(size) if sized else PAIRS[plain]
+    return spec.at(weights)
 
 
 def load_pair(name: str, placement: Placement | str = "auto", dtype: str = "auto") -> "ModelPair":

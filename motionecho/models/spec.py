@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from motionecho.config import STRATEGIES, EchoConfig, resolve_name
+from motionecho.config import STRATEGIES, EchoConfig, ReferenceSettings, resolve_name
 from motionecho.errors import UserError, nearest
-from motionecho.models.weights.sources import Published, WeightPlace, file_sha256, known_sha256
+from motionecho.models.sizes import Sizes
+from motionecho.models.weights.sources import Published, WeightFile, WeightPlace, file_sha256, known_sha256
 from motionecho.runs.places import Place, opened
 from motionecho.runs.urls import told
 
 WEIGHTS_VARIABLE, RANDOM = "MOTIONECHO_WEIGHTS", "random"
 Settings = Mapping[str, Any]
+TEXT_PARTS = ("text", "tokenizer")
 OVERRIDE = re.compile(r"([\w-]+)=(.+)")
 
 
@@ -35,6 +37,7 @@ class PairSpec:
     fps: int
     module: str  # has load(spec, placement, dtype) and networks(files)
     defaults: EchoConfig
+    sizes: Sizes | None = None  # others that it can be asked for, as NAME@FRAMESxHEIGHTxWIDTH
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     parts: Mapping[str, Published] = field(default_factory=dict)
@@ -46,9 +49,13 @@ class PairSpec:
         default_factory=lambda: {"motionecho": {}}
     )
     distilled_for: int | None = None  # the one number of student steps that its weights are made for
+    most_steps: int | None = None  # of its student, who knows no times for more
     metrics: tuple[str, ...] = ()  # that say something of its videos, where the usual ones do not
     prompt_check: str | None = None  # "module:function", raises BadSample; its module imports no torch
-    prompt_end: str | None = None  # "module:function", returns what is lost of a prompt that is cut
+    prompt_end: str | None = None  # "module:function" of prompt and spec, returns what is lost of it
+    # Texts are encoded in a stage of their own, once per distinct prompt, by the module's
+    # load_text(spec, placement), from the files or parts `text` and, if there is one, `tokenizer`.
+    text_stage: bool = False
     weights_at: tuple[str, ...] = ()  # PLACE or PART=PLACE; a folder, URL, hub repository, file, or "random"
 
     def at(self, weights: tuple[str, ...] = ()) -> Self:
@@ -66,6 +73,20 @@ class PairSpec:
         spec._places()
         return spec
 
+    def sized(self, size: str) -> Self:
+        """Return the pair at a size "FRAMESxHEIGHTxWIDTH", which its name then says.
+
+        Raises UserError on a size that is not right, and where the pair has but one.
+        """
+        if self.sizes is None:
+            own = f"{self.frames}x{self.height}x{self.width}"
+            raise UserError(f"pair {self.name} makes clips of {own} alone: leave out @{size}")
+        frames, height, width = self.sizes.read(size, self.name)
+        if (frames, height, width) == (self.frames, self.height, self.width):
+            return self
+        name = f"{self.name}@{frames}x{height}x{width}"
+        return replace(self, name=name, frames=frames, height=height, width=width)
+
     def check_prompt(self, prompt: str) -> None:
         """Raise BadSample where the pair is known to be unable to read the prompt; loads no model."""
         if self.prompt_check:
@@ -73,7 +94,14 @@ class PairSpec:
 
     def lost_of(self, prompt: str) -> str:
         """Return the end of a prompt that the pair's text encoder does not read; "" where it reads all."""
-        return str(_named(self.prompt_end)(prompt)) if self.prompt_end else ""
+        return str(_named(self.prompt_end)(prompt, self)) if self.prompt_end else ""
+
+    def texts(
+        self, prompt: str, negative_prompt: str | None, reference: ReferenceSettings
+    ) -> tuple[str, ...]:
+        """List the distinct texts of a sample that a stage is to encode, its reference's, too."""
+        caption = reference.reference_prompt if reference.trains else ""
+        return tuple(dict.fromkeys((prompt, negative_prompt or "", "", caption))) if self.text_stage else ()
 
     @property
     def is_random(self) -> bool:
@@ -83,16 +111,21 @@ class PairSpec:
         """Return the parts that every method needs, and those that this one alone does."""
         return {part: its for part, its in self.parts.items() if self.optional.get(part, method) == method}
 
-    def paths(self, method: str = "") -> dict[str, Path]:
-        """Locate every file of needed weights on this node, unread; raises UserError where one is missing."""
-        return self._located(method, fetch=False)
+    def paths(self, method: str = "", only: tuple[str, ...] = ()) -> dict[str, Path]:
+        """Locate every file of needed weights on this node, unread; raises UserError where one is missing.
 
-    def pull(self, method: str = "") -> dict[str, Path]:
+        `only` names parts to which that is confined.
+        """
+        return self._located(method, False, only)
+
+    def pull(self, method: str = "", only: tuple[str, ...] = ()) -> dict[str, Path]:
         """Return the paths, fetching what is not on this node from where it is published, or a URL given.
+
+        `only` names parts to which that is confined.
 
         Raises UserError where a file is not there or not readable, Transient where a store keeps failing.
         """
-        return self._located(method, fetch=True)
+        return self._located(method, True, only)
 
     def weights(self, method: str = "") -> dict[str, str]:
         """Return the sha256 of every file of `paths`, or "random"; raises UserError where one is missing.
@@ -103,6 +136,10 @@ class PairSpec:
             needed = self.needed(method).items()
             return {key: RANDOM for part, its in needed for key in its.keys(part).values()}
         return {key: file_sha256(path) for key, path in self.paths(method).items()}
+
+    def text_weights(self) -> dict[str, str]:
+        """Return the sha256 of the files that a text stage computes with; raises as `weights`."""
+        return {key: its for key, its in self.weights().items() if key.partition("/")[0] in TEXT_PARTS}
 
     def known_weights(self, method: str = "") -> dict[str, str | None]:
         """Return what `weights` does without reading large files; None for a sha256 not known from before."""
@@ -121,7 +158,8 @@ class PairSpec:
     def updated(self, config: EchoConfig, changes: Mapping[str, Any]) -> EchoConfig:
         """Return settings with changes; another strategy or method brings what goes best with it first.
 
-        Raises UserError on unknown names and values, and on a strategy or method that the pair does not have.
+        Raises UserError on unknown names and values, and on a strategy, method or number of steps that the
+        pair does not have.
         """
         asked = config.updated(changes)
         word, method = asked.reference.strategy, asked.sampling.method
@@ -129,6 +167,9 @@ class PairSpec:
         for kind, name, known in (("strategy", word, strategies), ("method", method, [*self.methods])):
             if name not in known:
                 raise UserError(f'pair {self.name} has no {kind} "{name}"; it has {", ".join(known)}')
+        if self.most_steps and asked.student.steps > self.most_steps:
+            raise UserError(f"pair {self.name} has a student of at most {self.most_steps} steps, "
+                            f"not {asked.student.steps}")  # fmt: skip
         if told(place := asked.reference.motion_lora) != place:
             raise UserError(
                 f'motion_lora "{told(place)}" holds a login or a signature, which settings do not keep: '
@@ -146,33 +187,40 @@ class PairSpec:
             best |= its
         return config.updated(best | dict(changes))
 
-    def _located(self, method: str, fetch: bool) -> dict[str, Path]:
+    def _located(self, method: str, fetch: bool, only: tuple[str, ...] = ()) -> dict[str, Path]:
         located, places = dict(self.files), self._places()
         for part, published in self.needed(method).items():
+            if only and part not in only:
+                continue
             place = places[part]
             for what, key in published.keys(part).items():
                 sources = list(place.candidates(published, what))
-                path = next(filter(None, (source.path() for source in sources)), None)
-                if path is None and fetch:
-                    path = next(filter(None, (source.fetch() for source in sources)), None)
-                if path is None:
-                    way_out = self._way_out(part, what, sources[0].is_remote and not fetch)
-                    raise UserError(
-                        f"pair {self.name}: the weights of {key} are missing at {sources[0].url}{way_out}"
-                    )
+                source = next((source for source in sources if source.path()), None)
+                if source is None and fetch:
+                    source = next((source for source in sources if source.fetch()), None)
+                path = source.path() if source else None
+                if source is None or path is None:
+                    raise self._missing(part, what, key, sources[0], fetch)
                 located[key] = path
+                for shard in source.shards():
+                    path = shard.fetch() if fetch else shard.path()
+                    if path is None:
+                        raise self._missing(part, what, key, shard, fetch)
+                    located[f"{key}/{shard.url.name}"] = path
         for key, path in self.files.items():
             if not path.is_file():
                 raise UserError(f"pair {self.name}: the weights of {key} are missing at {path}")
         return located
 
-    def _way_out(self, part: str, what: str, remote: bool) -> str:
-        if remote:
+    def _missing(self, part: str, what: str, key: str, source: WeightFile, fetch: bool) -> UserError:
+        if source.is_remote and not fetch:
             alone = f" --method {self.optional[part]}" if part in self.optional else ""
-            return f" on this machine; fetch them with: motionecho models pull {self.name}{alone}"
-        published = self.parts[part]
-        return (f"; copy hf://{published.hub}/{published.files[what][0]} there, "
-                "or name another place with --weights")  # fmt: skip
+            way_out = f" on this machine; fetch them with: motionecho models pull {self.name}{alone}"
+        else:
+            published = self.parts[part]
+            way_out = (f"; copy hf://{published.hub}/{published.files[what][0]} there, "
+                       "or name another place with --weights")  # fmt: skip
+        return UserError(f"pair {self.name}: the weights of {key} are missing at {source.url}{way_out}")
 
     def _places(self) -> dict[str, WeightPlace]:
         """Find a place for every part: its own where one is given, else the general one or the published."""

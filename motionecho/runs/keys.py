@@ -65,6 +65,12 @@ def motion_key(
     return digest(parts)[:KEY_LENGTH]
 
 
+def text_key(text: str, *, pair: str, weights: Mapping[str, str]) -> str:
+    """Name an encoded text; `weights` are those of the encoder alone."""
+    parts = {"epoch": CODE_EPOCH, "text": text, "pair": pair, "weights": dict(weights)}
+    return digest(parts)[:KEY_LENGTH]
+
+
 def sample_key(
     motion: str, *, prompt: str, negative_prompt: str | None, seed: int, settings_digest: str, dtype: str
 ) -> str:

@@ -6,6 +6,7 @@ progress/<digest>.keys             the rows that a driver is to make, a key a li
 job.json                           the Ray job that drives it, if one does; inputs/: what it was sent
 canary.json                        what the first worker made of a fixed tiny task
 motions/<ab>/<key>.safetensors     inverted references, by content; may be a place shared between runs
+texts/<ab>/<key>.safetensors       encoded texts, by content, of pairs that have a stage for them
 videos/<ab>/<key>-<attempt>.mp4    stats/<ab>/<key>-<attempt>.parquet; an attempt is <number>-<life>
 features/<ab>/<name>.npz           what set metrics compare (places of scores only), by content
 attempts/<ab>/<key>-<attempt>.json failed attempts of samples that are not finished yet
@@ -24,12 +25,12 @@ from datetime import UTC, datetime
 RUN, JOB, CANARY = "run.json", "job.json", "canary.json"
 OLD_PROGRESS = "progress.json"  # the one word that all drivers of version 0.1 shared
 SHEET, SETS = "report/contact_sheet.png", "report/sets.json"
-MOTIONS, VIDEOS, STATS, FEATURES = "motions", "videos", "stats", "features"
+MOTIONS, TEXTS, VIDEOS, STATS, FEATURES = "motions", "texts", "videos", "stats", "features"
 ATTEMPTS, RECORDS, RESULTS, REPORT, SCORES = "attempts", "records", "results", "report", "scores"
 PROGRESS = "progress"
 
 BLOBS = (VIDEOS, STATS)  # named by an attempt, so that one that died leaves some behind
-FOLDERS = (*BLOBS, ATTEMPTS, RECORDS, RESULTS, MOTIONS, REPORT)  # where leftovers may be
+FOLDERS = (*BLOBS, ATTEMPTS, RECORDS, RESULTS, MOTIONS, TEXTS, REPORT)  # where leftovers may be
 OUTCOMES = (RESULTS, ATTEMPTS, RECORDS, *BLOBS, REPORT, SCORES)  # what a run has made, in order of deletion
 YOUNG_S = 3600.0  # younger leftovers are left alone: whoever wrote them may not have a lease yet
 
@@ -74,6 +75,10 @@ def attempt_note(key: str, attempt: str) -> str:
 
 def motion(key: str, folder: str = MOTIONS) -> str:
     return f"{folder}/{key[:2]}/{key}.safetensors"
+
+
+def text(key: str) -> str:
+    return f"{TEXTS}/{key[:2]}/{key}.safetensors"
 
 
 def video(key: str, attempt: str) -> str:

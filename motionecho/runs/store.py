@@ -162,6 +162,7 @@ class RunStore(Ledger):
     def motion_uri(self, motion_key: str) -> str:
         return layout.motion(motion_key, self.motions_at)
 
+    text_uri = staticmethod(layout.text)
     video_uri = staticmethod(layout.video)
     stats_uri = staticmethod(layout.stats)
     features_uri = staticmethod(layout.features)
@@ -182,6 +183,10 @@ class RunStore(Ledger):
         """List the keys of all cached motions."""
         motions = Folder.at(self.absolute(self.motions_at), self.folder.patience_s)
         return {layout.stem(path) for path in motions.find() if path.endswith(".safetensors")}
+
+    def texts(self) -> set[str]:
+        """List the keys of all encoded texts."""
+        return {layout.stem(path) for path in self.folder.find(layout.TEXTS)}
 
     def put_blob(self, uri: str, local: str) -> Blob:
         """Publish a finished local file whole."""

@@ -28,8 +28,9 @@ VERIFIED = f"{layout.REPORT}/verify.json"
 EVERY = 200  # records between two notes of how far it is
 GIVE_UP = 32  # records in a row with files that could not be read: then it is the store, and not a file
 MOTION = "it is not whole, or an older version made it; it is made again when it is next used, or delete it"
+TEXT = "it is not whole: delete it, and it is made again when it is next used"
 
-ReadMotion = Callable[[str, str | None], object]  # given a motion's local file and key, raises Damaged
+ReadBlob = Callable[[str, str | None], object]  # given the local file and key of one, raises Damaged
 Tell = Callable[["Verified", int], object]  # given the state, and how many records there are
 
 
@@ -108,12 +109,16 @@ class Inspected:
 
 
 def verify(
-    store: RunStore, read_motion: ReadMotion, tell: Tell = lambda state, total: None, again: bool = False
+    store: RunStore,
+    read_motion: ReadBlob,
+    tell: Tell = lambda state, total: None,
+    again: bool = False,
+    read_text: ReadBlob | None = None,
 ) -> Verified:
     """Compare every file that a record names with it, and say what is not as it should be.
 
-    With `again`, only what a finished verification has found is looked at. Raises Transient where the store
-    keeps failing; what was verified until then is kept.
+    With `again`, only what a finished verification has found is looked at. Encoded texts, which no record
+    names, come last. Raises Transient where the store keeps failing; what was verified until then is kept.
     """
     index, before = store.index(), Verified.read(store)
     suspects = {finding.key for finding in before.findings if finding.key}
@@ -147,6 +152,7 @@ def verify(
                 state.keep(store)
         state.add(waiting)
         state.findings += [Finding("damaged", "", sentence) for sentence in index.damaged]
+        state.findings += _wrong_texts(store, read_text) if read_text else []
         state.finished = True
     finally:
         state.keep(store)
@@ -200,7 +206,7 @@ def _file(record: Record) -> str:
     return RunStore.record_uri(record.key, record.generation)
 
 
-def _inspect(store: RunStore, record: Record, motion: Blob | None, read_motion: ReadMotion) -> Inspected:
+def _inspect(store: RunStore, record: Record, motion: Blob | None, read_motion: ReadBlob) -> Inspected:
     """Look at the files of a record: its own and, where one is given, the motion that it shares.
 
     Most records are read from the results, so that each is compared with its own file, too.
@@ -239,6 +245,20 @@ def _wrong_itself(store: RunStore, record: Record) -> Finding | None:
         return Finding("damaged", _file(record), str(there))
     same = there == record
     return None if same else Finding("damaged", _file(record), "it is not the record that the results hold")
+
+
+def _wrong_texts(store: RunStore, read_text: ReadBlob) -> list[Finding]:
+    """Say which encoded texts are not whole, each by its own digest."""
+
+    def whole(path: str, key: str) -> None:
+        try:
+            read_text(path, key)
+        except Damaged as problem:
+            raise Damaged(TEXT) from problem
+
+    uris = {store.text_uri(key): key for key in sorted(store.texts())}
+    found = in_order(lambda uri: _wrong(store, uri, partial(whole, key=uris[uri])), uris)
+    return [finding for finding in found if finding]
 
 
 def _compare(blob: Blob, path: str) -> None:

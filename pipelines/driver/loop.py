@@ -8,6 +8,7 @@ holds up neither the actors nor the watch over deadlines.
 import heapq
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -109,12 +110,12 @@ class Loop:
             self.queues[job.group].put(job)
 
     def _dispatch(self, now: float) -> None:
-        coming = 0 if self.draining else len(self.later)
+        coming, later = 0, Counter(job.group for _, _, job in self.later if not self.draining)
         for index, (pool, queue) in enumerate(zip(self.pools, self.queues, strict=True)):
             if self.draining and index <= self.maker:
                 coming += len(pool.busy())
                 continue
-            coming += len(queue) + len(pool.busy())  # what is or will be this pool's to do
+            coming += later[index] + len(queue) + len(pool.busy())  # what is or will be this pool's to do
             pool.tend(now, coming)
             if pool.trouble and pool.hopeless:
                 self.drain(f"no worker could start: {pool.trouble.name}: {pool.trouble.message}")
@@ -134,7 +135,9 @@ class Loop:
     def _far_ahead(self, index: int) -> bool:
         """Tell whether the next pool has work for each of its actors: more would only be at risk."""
         after = index + 1
-        return after < len(self.pools) and len(self.queues[after]) >= self.pools[after].spec.size
+        if after == len(self.pools) or self.pools[index].spec.early:
+            return False
+        return len(self.queues[after]) >= self.pools[after].spec.size
 
     def _collect(self) -> None:
         seats = {seat.ref: (pool, seat) for pool in self.pools for seat in pool.seats if not seat.idle}

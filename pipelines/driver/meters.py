@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from motionecho.runs.records import Record
-from pipelines.tasks import STAGES
+from pipelines.tasks import STAGES, TEXT
 
 if TYPE_CHECKING:
     from pipelines.driver.loop import Loop
@@ -54,6 +54,6 @@ class Meters:
 
     def took(self, record: Record) -> None:
         """Note how long each stage of a finished sample took."""
-        for stage in STAGES:
+        for stage in (TEXT, *STAGES):
             if stage.name in record.seconds:
                 self.seconds.observe(max(record.seconds[stage.name], 1e-3), tags={"stage": stage.name})

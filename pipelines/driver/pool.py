@@ -79,10 +79,11 @@ class Pool:
     def tend(self, now: float, wanted: int) -> None:
         """Start as many actors as the work asks for, with a pause after one that would not start.
 
-        Those that are idle on nodes set aside are let go, to be had on others.
+        Those that are idle on nodes set aside are let go, to be had on others; of an early stage all, at its
+        end.
         """
         for seat in self.idle():
-            if seat.node in self.nodes.aside:
+            if seat.node in self.nodes.aside or (self.spec.early and not wanted):
                 self.dismiss(seat)
         size = self.spec.size - len(self.retired)
         while len(self.seats) < min(size, wanted) and now >= self.next_start and not self.trouble:

@@ -128,7 +128,7 @@ def _message(loop: "Loop", seconds: float) -> str | None:
         first = f'"{waiting[0].task.payload.id}": {waiting[0].waits}'
         return f"{len(waiting)} to be tried again in a while; {first}"
     if seconds > PATIENT_FOR_S and not any(seat.here for pool in loop.pools for seat in pool.seats):
-        spec = loop.pools[0].spec
+        spec = next((pool.spec for pool in loop.pools if pool.seats), loop.pools[0].spec)
         wanted = [f"{n:g} {kind}" for n, kind in ((spec.num_cpus, "CPU"), (spec.num_gpus, "GPU")) if n]
         return f"waiting for the cluster to give {' and '.join(wanted)} to a worker"
     return loop.tally.message

@@ -20,7 +20,7 @@ from motionecho.runs.waits import waiting
 from pipelines.execution import Execution, is_job_server
 from pipelines.machines.embedded import defaults, embedded, environment
 from pipelines.machines.resources import PoolSpec
-from pipelines.tasks import STAGES
+from pipelines.tasks import STAGES, TEXT
 
 GONE_S, LOOK_EVERY_S = 15.0, 3.0  # for which a head may be silent, and between two looks at it
 HELPERS, HELPER_THREADS = 8, 4  # at most: processes for each worker with a GPU, and cores of each
@@ -173,6 +173,15 @@ def pool_specs(
     parts = [of_motions, tuple(stage for stage in makers if not stage.shared), others]
     n = len(parts)
     return [PoolSpec(part, size, share / n, _whole(cpus / n), threads) for part in parts]
+
+
+def text_pool(nodes: list[float]) -> PoolSpec:
+    """Return the pool that encodes texts before the others have much to do: one worker, on a CPU.
+
+    It asks for no core, as it has to begin where these are taken. Two might both encode a text that they meet
+    at once; the first file stays.
+    """
+    return PoolSpec((TEXT,), 1, 0.0, 0.0, max(1, int(max(nodes, default=1.0))))
 
 
 def _whole(cpus: float) -> float:

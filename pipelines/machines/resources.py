@@ -5,6 +5,7 @@
     stages:
       generate: {workers: 4, gpus: 0.5, cpus: 2, memory: 8GiB, resources: {big_gpu: 1}}
       score: {workers: 8, gpus: 0, cpus: 1}
+      text: {memory: 16GiB}   # of pairs that have this stage: a node with room for the encoder, or {gpus: 1}
 
 Where stages share a worker, what is said of one of them holds for the worker.
 """
@@ -20,7 +21,7 @@ from pydantic.dataclasses import dataclass as strict
 from motionecho.errors import BadSample, Transient, UserError, nearest
 from motionecho.runs.files import fetch
 from motionecho.strict import STRICT, Number, Whole, read_as
-from pipelines.tasks import STAGES, StageSpec
+from pipelines.tasks import STAGES, TEXT, StageSpec
 
 UNITS = {
     "": 1,
@@ -54,6 +55,10 @@ class PoolSpec:
     @property
     def name(self) -> str:
         return "+".join(self.names)
+
+    @property
+    def early(self) -> bool:
+        return all(stage.early for stage in self.stages)
 
 
 def _enough(workers: int | None) -> int | None:
@@ -111,7 +116,7 @@ def read_execution(path: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise UserError(f'engine file "{path}" is not YAML: {" ".join(str(problem).split())}') from problem
     found = vars(read_as(ExecutionFile, data, path))
-    stages, known = found["stages"] or {}, [stage.name for stage in STAGES]
+    stages, known = found["stages"] or {}, [stage.name for stage in (*STAGES, TEXT)]
     for name in stages:
         if name not in known:
             hint = nearest(str(name), known)

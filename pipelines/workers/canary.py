@@ -33,8 +33,11 @@ Trace = Mapping[str, Any]
 def canary(pair: ModelPair) -> dict[str, Any]:
     """Trace what the pair makes of the fixed task: its dtype, and some values of each part's output."""
     latents = pair.codec.encode(drawn_clip(pair.spec))[None]
-    text = pair.encode_text([""])
-    parts = {"autoencoder": latents, "text encoder": text}
+    parts = {"autoencoder": latents}
+    if pair.spec.text_stage:  # the encoder is not here: a text of pads alone stands in
+        text = pair.text(torch.zeros_like(pair.tokens([""])).to(pair.device))
+    else:
+        text = parts["text encoder"] = pair.encode_text([""])
     for role, denoiser, t in (("student", pair.student, STUDENT_T), ("teacher", pair.teacher, TEACHER_T)):
         fresh, at = noise(0, "canary", t, latents.shape[1:]).to(latents)[None], pair.schedule.at(t)
         parts[role] = denoiser.x0(renoise(latents, fresh, at), at, text)

@@ -1,4 +1,4 @@
-"""The work on one sample as plain callables without Ray: Invert, Train, Generate, Publish, Score.
+"""The work on one sample as plain callables without Ray: Text, Invert, Train, Generate, Publish, Score.
 
 Each takes a Task and returns a small dict (URIs, digests, numbers) that becomes part of the sample's record.
 They read from and write to the store, so any of them may run in any process, and run again; Generate alone
@@ -14,11 +14,12 @@ from typing import Any
 
 from motionecho.cache import Recent
 from motionecho.config import RunSettings
-from motionecho.errors import BadSample, Damaged
+from motionecho.errors import BadSample, Damaged, NotThere
 from motionecho.inversion import Motion
 from motionecho.make import Maker, Stopwatch, read_reference
 from motionecho.metrics import Item, Metric, load_metrics
 from motionecho.models.registry import load_pair, pair_spec
+from motionecho.models.texts import EncodedText, load_text
 from motionecho.runs.keys import score_key
 from motionecho.runs.notes import Blob
 from motionecho.runs.results import to_parquet
@@ -37,7 +38,8 @@ def build(names: tuple[str, ...], settings: RunSettings, url: str) -> dict[str, 
     if any(stage.needs_models for stage in STAGES if stage.name in names):
         _ = common.maker
     makers: dict[str, Callable[[Common], Callable[..., Any]]]
-    makers = {"invert": Invert, "train": Train, "generate": Generate, "publish": Publish, "score": Score}
+    makers = {"text": Text, "invert": Invert, "train": Train, "generate": Generate, "publish": Publish}
+    makers["score"] = Score
     stages = {name: makers[name](common) for name in names}
     stages["prefetch"] = partial(common.prefetch, names)
     if "generate" in names:
@@ -54,6 +56,7 @@ class Common:
         self.spec = pair_spec(settings.pair, settings.placement.weights)
         self.clips: Recent[Clip] = Recent(2)
         self.motions: Recent[Motion] = Recent(8)
+        self.texts: Recent[EncodedText] = Recent(32)
 
     @cached_property
     def maker(self) -> Maker:
@@ -91,11 +94,28 @@ class Common:
 
     def invert(self, asked: MakeSample, publish: Callable[[str, str], Blob]) -> tuple[Motion, Blob]:
         """Invert the reference and publish its motion; return it, and what was published."""
+        self.remember(asked)
         motion = self.maker.motion(self.reference(asked), asked.config)
         with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
             local = os.path.join(folder, "motion.safetensors")
             motion.save(local, key=asked.motion_key, reference_sha256=asked.reference_sha256)
             return motion, publish(self.store.motion_uri(asked.motion_key), local)
+
+    def text(self, key: str) -> EncodedText:
+        """Read an encoded text out of the store; Damaged or NotThere where it is not as it was written."""
+
+        def read() -> EncodedText:
+            with self.store.fetch(self.store.text_uri(key)) as path:
+                return EncodedText.load(path, key)
+
+        return self.texts.get(key, read)
+
+    def remember(self, asked: MakeSample) -> None:
+        """Hand the pair the sample's texts as its stage encoded them; what is damaged it encodes itself."""
+        for _, key in asked.texts:
+            assert self.maker.pair.remember  # as its spec has the stage
+            with suppress(Damaged, BadSample):
+                self.maker.pair.remember(self.text(key))
 
     def prefetch(self, names: tuple[str, ...], task: Task) -> None:
         """Read what a coming task needs; what fails here fails again, and is told, when its turn comes."""
@@ -105,8 +125,45 @@ class Common:
             if "invert" in names or "train" in names or "score" in names:
                 self.reference(asked)
         with suppress(Exception):
+            for _, key in asked.texts if {"invert", "generate"} & {*names} else ():
+                self.text(key)
+        with suppress(Exception):
             if "generate" in names and self.store.exists(uri):
                 self.cached(asked)
+
+
+class Text:
+    """A stage that encodes texts, once per distinct one, and has no network beside their encoder.
+
+    Those after it find them stored.
+    """
+
+    def __init__(self, common: Common) -> None:
+        self.common, self.whole = common, set[str]()  # keys of what is there as it should be
+        self.encode = load_text(common.spec, common.settings.placement)
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        asked: MakeSample = task.payload
+        new = [(text, key) for text, key in asked.texts if key not in self.whole]
+        made = sum(self._make(text, key) for text, key in new)
+        self.whole.update(key for _, key in new)
+        return {"texts": made} if made else {}
+
+    def _make(self, text: str, key: str) -> bool:
+        """Make sure of an encoded text; False where it was there."""
+        store = self.common.store
+        try:
+            self.common.text(key)
+            return False
+        except NotThere:
+            publish = store.share_blob
+        except Damaged:
+            publish = store.put_blob
+        with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
+            local = os.path.join(folder, "text.safetensors")
+            self.encode(text).save(local, key=key)
+            publish(store.text_uri(key), local)
+        return True
 
 
 class Invert:
@@ -152,6 +209,7 @@ class Generate:
         common, watch = self.common, Stopwatch()
         asked: MakeSample = task.payload
         sample, motion = asked.sample, common.motion(asked)
+        common.remember(asked)
         watch.lap("load")
         made = common.maker.make(
             motion, sample.prompt, sample.seed, asked.config, sample.negative_prompt or "",

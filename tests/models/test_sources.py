@@ -172,3 +172,53 @@ def test_a_large_file_is_hashed_once_and_again_when_it_changes(spec, tmp_path: P
     (folder / "model.bin").touch()
     assert there.known_weights()["teacher"] is None
     assert there.weights()["teacher"] == first["teacher"]
+
+
+def indexed(folder: Path, *names: str) -> Path:
+    write(folder, *names)
+    index = {"weight_map": {f"tensor.{name}": name for name in names}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+SHARDED = {"teacher": Published("org/teacher", {"": ("model.safetensors.index.json", "model.bin")}, 1.0)}
+
+
+def test_an_index_stands_for_the_files_that_it_names(spec: PairSpec, tmp_path: Path) -> None:
+    folder = indexed(tmp_path / "sharded", *SHARDS)
+    there = replace(spec, parts=SHARDED).at((str(folder),))
+    assert [*there.paths()] == ["teacher", *(f"teacher/{name}" for name in SHARDS)]
+    before = there.weights()
+    assert len({*before.values()}) == 3
+    (folder / SHARDS[1]).write_bytes(b"another")
+    assert {key for key, its in there.weights().items() if its != before[key]} == {f"teacher/{SHARDS[1]}"}
+    (folder / SHARDS[1]).unlink()
+    with pytest.raises(
+        UserError, match=rf"teacher are missing at .*/{SHARDS[1]}; copy hf://org/teacher/model"
+    ):
+        there.paths()
+
+
+def test_files_of_an_index_are_fetched_with_it(spec: PairSpec, tmp_path: Path) -> None:
+    fs = fsspec.filesystem("memory")
+    fs.put(str(indexed(tmp_path / "sharded", *SHARDS)), "/sharded", recursive=True)
+    there = replace(spec, parts=SHARDED).at(("memory://sharded",))
+    with pytest.raises(UserError, match="on this machine; fetch them with"):
+        there.paths()
+    pulled = there.pull()
+    assert pulled == there.paths()
+    assert pulled[f"teacher/{SHARDS[0]}"].read_text() == SHARDS[0]
+    fs.rm("/sharded", recursive=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"weight_map": {"a": "../b"}}', '{"weight_map": {"a": 1}}']
+)
+def test_an_index_that_is_none_is_named(spec: PairSpec, tmp_path: Path, text: str) -> None:
+    index = write(tmp_path / "broken", "model.safetensors.index.json") / "model.safetensors.index.json"
+    index.write_text(text)
+    with pytest.raises(
+        UserError, match=r"model.safetensors.index.json is no index of files that lie beside it"
+    ):
+        replace(spec, parts=SHARDED).at((str(index.parent),)).paths()

@@ -178,13 +178,13 @@ def recorded(pair: ModelPair, codec: FramewiseCodec) -> ModelPair:
     if pair.device.type != "cuda":
         return pair
     space = Workspace()
-    text = Replayed(lambda ids: pair.text(ids), space)
+    replayed = Replayed(lambda ids: pair.text(ids), space)
     return replace(
         pair,
         student=Recorded(pair.student, space),
         teacher=Recorded(pair.teacher, space),
         codec=replace(codec, using=space.inside),
-        text=lambda ids: text(ids=ids),
+        text=pair.text if pair.remember else lambda ids: replayed(ids=ids),  # what is looked up is no pass
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from motionecho.denoiser import Energy, Look, Probe, Target
-from motionecho.models.codec import FramewiseCodec
+from motionecho.models.codec import CausalCodec, FramewiseCodec
 from motionecho.models.pair import ModelPair
 from motionecho.models.speed.wrapped import Wrapped
 from motionecho.schedules import Level
@@ -64,13 +64,19 @@ class Berthed(Wrapped):
 
 
 def one_at_a_time(
-    pair: ModelPair, codec: FramewiseCodec, device: torch.device, text_tower: nn.Module
+    pair: ModelPair,
+    codec: FramewiseCodec | CausalCodec,
+    device: torch.device,
+    text_tower: nn.Module | None = None,
 ) -> ModelPair:
-    """Have the networks of a pair, loaded on the CPU, take turns on the device."""
+    """Have the networks of a pair, loaded on the CPU, take turns on the device.
+
+    Without a tower, the text encoder finds its own way there, and room.
+    """
     berth, encode = Berth(device), pair.text
 
     def text(ids: Tensor) -> Tensor:
-        berth.take(text_tower)
+        berth.leave() if text_tower is None else berth.take(text_tower)
         return encode(ids)
 
     @contextmanager

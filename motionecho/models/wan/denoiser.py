@@ -87,7 +87,11 @@ class WanDenoiser(Eager):
     def _through(self, block: nn.Module, tokens: Tensor, its: Conditions) -> Tensor:
         inputs = (tokens, its.text, its.modulation, its.rotation)
         if self.checkpointing and torch.is_grad_enabled() and tokens.requires_grad:
-            again: Tensor = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)
+            # computed again when the pass is over, and what was entered around it left
+            again: Tensor = checkpoint(
+                block, *inputs, use_reentrant=False, preserve_rng_state=False,
+                context_fn=lambda: (nullcontext(), self.using()),
+            )  # fmt: skip
             return again
         out: Tensor = block(*inputs)
         return out

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from motionecho.errors import UserError, nearest
+from motionecho.models.weights.sources import INDEX
 
 GROUPS = 32  # channels come in multiples of it, the groups of every normalisation
 LISTED = 5  # tensors named in one message
@@ -46,6 +47,14 @@ def read(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping):
         raise UserError(f"{path} is no checkpoint of named tensors, but a {type(loaded).__name__}")
     return dict(loaded.get("state_dict", loaded))
+
+
+def read_part(files: Mapping[str, Path], key: str) -> dict[str, Tensor]:
+    """Read the tensors of one of a pair's files, or of all those that an index in its place names."""
+    if not files[key].name.endswith(INDEX):
+        return read(files[key])
+    shards = (path for name, path in files.items() if name.startswith(f"{key}/"))
+    return {name: tensor for path in shards for name, tensor in read(path).items()}
 
 
 def unpickled(path: Path) -> Any:

@@ -6,6 +6,7 @@ A place is a Hugging Face repository (its cache is the hub's own, shared with di
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,8 @@ from motionecho.runs.places import Place, local_path, opened
 from motionecho.runs.urls import protocol_of
 
 LARGE = 1 << 28  # bytes above which a file's sha256 is remembered
-SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # of a place that is one file
+INDEX, PLAIN = ".index.json", re.compile(r"\w[\w.-]*")  # of weights in several files, and a name of one
+SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", INDEX)  # of a place that is one file
 HUB, ORGANISATION = "hf://", re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -28,7 +30,8 @@ HUB, ORGANISATION = "hf://", re.compile(r"[\w.-]+/[\w.-]+")
 class Published:
     """A published part of a pair: a Hugging Face repository, and which of its files are needed.
 
-    `files` maps what a file is for to the names it may have, the preferred one first.
+    `files` maps what a file is for to the names it may have, the preferred one first; an index stands for
+    the files that it names too.
     """
 
     hub: str
@@ -93,6 +96,21 @@ class WeightFile:
         if not self.is_remote or self.path():
             return self.path()
         return self._from_hub() if self.url.startswith(HUB) else self._from_url()
+
+    def shards(self) -> list["WeightFile"]:
+        """Return the files that this one names, where it is the index of one in several; they lie beside it.
+
+        Raises UserError on an index that is not one.
+        """
+        path = self.path() if self.url.name.endswith(INDEX) else None
+        if path is None:
+            return []
+        try:
+            names = sorted({*json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()})
+            assert all(PLAIN.fullmatch(name) for name in names)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as problem:
+            raise UserError(f"{path} is no index of files that lie beside it: fetch it again") from problem
+        return [WeightFile(self.url.beside(name)) for name in names]
 
     def _on_hub(self) -> tuple[str, str]:
         organisation, name, file = self.url.removeprefix(HUB).split("/", 2)

@@ -1,0 +1,132 @@
+"""UMT5's encoder out of its files: by the names of transformers, in several, or by Wan's own, in one."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import UMT5Config, UMT5EncoderModel
+
+from motionecho.device import free_bytes
+from motionecho.errors import UserError
+from motionecho.models.weights.checkpoint import (
+    Misfit,
+    Mismatch,
+    State,
+    filled,
+    inferred,
+    length_of,
+    ratio_of,
+    read,
+    require_match,
+    shapes,
+)
+from motionecho.models.weights.random_weights import random_tensors
+from motionecho.models.weights.sources import SUFFIXES
+
+WHAT = "UMT5's encoder"
+BUCKETS = 32  # of distances between words
+WIDTHS, WORDS, TWIN = "encoder.final_layer_norm.weight", "shared.weight", "encoder.embed_tokens.weight"
+UNUSED = ("spiece_model",)  # a tokenizer that some put into the file
+CARD_SPARE, GB = 1 << 30, 1e9  # bytes that a pass takes beside the weights
+RANDOM = {"vocab_size": 259, "d_ff": 256, "num_layers": 1, "num_heads": 4}  # bytes, and three marks
+WAY_OUT = (
+    "free some of it, or make a batch, whose stage `text` can run on another machine "
+    "(in its engine file, `stages: {text: {memory: 16GiB}}` or `{gpus: 1}`)"
+)
+PUBLISHED = {
+    "vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64,
+}  # fmt: skip
+# Wan's own names, and those of transformers
+TABLE = (
+    (r"token_embedding\.weight", WORDS),
+    (r"norm\.weight", WIDTHS),
+    (r"blocks\.(\d+)\.norm1\.weight", r"encoder.block.\1.layer.0.layer_norm.weight"),
+    (r"blocks\.(\d+)\.attn\.([qkvo])\.weight", r"encoder.block.\1.layer.0.SelfAttention.\2.weight"),
+    (r"blocks\.(\d+)\.pos_embedding\.embedding\.weight",
+     r"encoder.block.\1.layer.0.SelfAttention.relative_attention_bias.weight"),
+    (r"blocks\.(\d+)\.norm2\.weight", r"encoder.block.\1.layer.1.layer_norm.weight"),
+    (r"blocks\.(\d+)\.ffn\.gate\.0\.weight", r"encoder.block.\1.layer.1.DenseReluDense.wi_0.weight"),
+    (r"blocks\.(\d+)\.ffn\.fc1\.weight", r"encoder.block.\1.layer.1.DenseReluDense.wi_1.weight"),
+    (r"blocks\.(\d+)\.ffn\.fc2\.weight", r"encoder.block.\1.layer.1.DenseReluDense.wo.weight"),
+)  # fmt: skip
+
+
+def read_umt5(files: Mapping[str, Path]) -> dict[str, Tensor]:
+    """Map the encoder's tensors into memory, from the files under `text`, by the names of transformers.
+
+    Raises Misfit naming tensors that are missing, unexpected or misshapen.
+    """
+    parts = [path for key, path in files.items() if key.partition("/")[0] == "text"]
+    state: dict[str, Tensor] = {}
+    for path in parts:
+        if path.suffix in SUFFIXES:  # a folder has descriptions beside them
+            state |= {renamed(name): tensor for name, tensor in read(path).items() if name not in UNUSED}
+    twin = state.pop(TWIN, None)
+    if twin is not None and twin.shape != state.get(WORDS, twin).shape:
+        raise Misfit(f'the checkpoint does not fit {WHAT}: tensor "{TWIN}" is not "{WORDS}"',
+                     [Mismatch(TWIN, "wrong shape", None, list(twin.shape))])  # fmt: skip
+    if twin is not None:
+        state.setdefault(WORDS, twin)
+    config = inferred(lambda: config_of(state), lambda: public_shapes(UMT5Config(**PUBLISHED)), state)
+    require_match(public_shapes(config), state, WHAT)
+    return state
+
+
+def random_umt5(seed: int = 0) -> dict[str, Tensor]:
+    """Draw weights of a flat encoder of bytes, whose states are as wide as those of the published one."""
+    return random_tensors(public_shapes(UMT5Config(**PUBLISHED | RANDOM)), seed)
+
+
+def load_umt5(state: State, at: torch.device, dtype: torch.dtype = torch.bfloat16) -> UMT5EncoderModel:
+    """Build the encoder on a device, or on the CPU where a card has no room for it.
+
+    Raises UserError saying what it needs and what there is, where neither has.
+    """
+    needs = sum(tensor.numel() for tensor in state.values()) * dtype.itemsize
+    if at.type == "cuda" and free_bytes(at) < needs + CARD_SPARE:
+        at = torch.device("cpu")
+    if free_bytes(at) < needs:
+        raise UserError(f"the text encoder needs {needs / GB:.1f} GB of memory and "
+                        f"{free_bytes(at) / GB:.1f} GB are free: {WAY_OUT}")  # fmt: skip
+    with torch.device("meta"):
+        encoder = UMT5EncoderModel(config_of(state))
+    placed = {name: tensor.to(at, dtype) for name, tensor in state.items()}
+    return filled(encoder, placed | {TWIN: placed[WORDS]})
+
+
+def renamed(name: str) -> str:
+    """Return a tensor's name as transformers has it; names that are in no table stay."""
+    for pattern, other in TABLE:
+        found = re.fullmatch(pattern, name)
+        if found:
+            return found.expand(other)
+    return name
+
+
+def width_of(state: State) -> int:
+    """Return the width of the states."""
+    return length_of(state, WIDTHS, WHAT)
+
+
+def config_of(state: State) -> UMT5Config:
+    """Read the sizes off the tensors; raises Misfit where one of them is missing or none of a UMT5."""
+    width, first = width_of(state), "encoder.block.0.layer"
+    heads = ratio_of(state, f"{first}.0.SelfAttention.relative_attention_bias.weight", BUCKETS, WHAT)
+    layers = {name.split(".")[2] for name in state if name.startswith("encoder.block.")}
+    return UMT5Config(
+        vocab_size=ratio_of(state, WORDS, width, WHAT),
+        d_model=width,
+        d_kv=ratio_of(state, f"{first}.0.SelfAttention.q.weight", width, WHAT) // heads,
+        d_ff=ratio_of(state, f"{first}.1.DenseReluDense.wi_0.weight", width, WHAT),
+        num_layers=len(layers),
+        num_heads=heads,
+    )
+
+
+def public_shapes(config: UMT5Config) -> dict[str, torch.Size]:
+    """Return names and shapes of the files' tensors, the words once."""
+    with torch.device("meta"):
+        named = shapes(UMT5EncoderModel(config).state_dict())
+    return {name: shape for name, shape in named.items() if name != TWIN}
