@@ -70,12 +70,12 @@ def verdict(summary: "Summary", allow_failures: bool) -> Exit:
 def banner(plan: "Plan", manifest: str, url: str, pair: str) -> None:
     """Say what is about to happen, in at most eight lines."""
     before = f", {plan.failed_before} failed before" if plan.failed_before else ""
+    texts = plan.texts - plan.texts_cached
     say(
         f"manifest   {manifest}: {count(plan.rows, 'row')}, {count(plan.references, 'reference')}"
         + (f" ({plan.motions_cached} already inverted)" if plan.motions_cached else ""),
         f"work left  {plan.todo} of {plan.rows} ({plan.done} done{before})",
-        f"pair       {pair}"
-        + (f"; stage text encodes {plan.texts - plan.texts_cached} texts before" if plan.texts else ""),
+        f"pair       {pair}" + (f"; stage text encodes {count(texts, 'text')} before" if texts else ""),
         f"out        {url}",
     )
     if plan.bad:

@@ -22,7 +22,7 @@ from motionecho.device import resolve_device
 from motionecho.errors import UserError
 from motionecho.models.spec import TEXT_PARTS, PairSpec
 from motionecho.models.texts import Encode, EncodedText
-from motionecho.models.wan.umt5 import load_umt5, random_umt5, read_umt5, width_of
+from motionecho.models.wan.umt5 import load_umt5, read_umt5, width_of
 from motionecho.models.weights.checkpoint import State
 
 TOKENS, PAD = 512, 0
@@ -53,19 +53,10 @@ def tokenizer_of(files: Files) -> Tokenize:
     return tokens
 
 
-def byte_tokens(prompts: list[str]) -> Tensor:
-    """Return ids int64 [b, 512] of bytes, for random weights, with which no tokenizer comes."""
-    ids = torch.full((len(prompts), TOKENS), PAD)
-    for row, prompt in zip(ids, prompts, strict=True):
-        text = [byte + 3 for byte in clean(prompt).encode(errors="replace")[: TOKENS - 1]]
-        row[: len(text) + 1] = torch.tensor([*text, 1])
-    return ids
-
-
 def lost(prompt: str, spec: PairSpec) -> str:
     """Return the end of a prompt that is not read; "" where all of it is, or the tokenizer is not here."""
     text = clean(prompt)
-    if len(text.encode(errors="replace")) < TOKENS or spec.is_random:  # no token is shorter than a byte
+    if len(text.encode(errors="replace")) < TOKENS // 2 or spec.is_random:  # a token is a letter at least
         return ""
     try:
         tokenizer = _tokenizer(_folder(spec.paths(only=("tokenizer",))))
@@ -114,21 +105,18 @@ class UMT5States:
             self.known.popitem(last=False)
 
 
-def parts_of(spec: PairSpec) -> tuple[Tokenize, State]:
-    """Return a pair's tokenizer and its encoder's tensors, mapped into memory; raises as `load_text`."""
-    if spec.is_random:
-        return byte_tokens, random_umt5()
-    files = spec.pull(only=TEXT_PARTS)
-    return tokenizer_of(files), read_umt5(files)
-
-
 def load_text(spec: PairSpec, placement: Placement) -> Encode:
     """Load tokenizer and encoder, and no network; on a card that has no room the CPU takes its place.
 
     Raises UserError where files are missing or do not fit, or there is no room on either.
     """
-    tokens, state = parts_of(spec)
-    encoder = load_umt5(state, resolve_device(placement.device))
+    files = spec.pull(only=TEXT_PARTS)
+    return encode_by(tokenizer_of(files), read_umt5(files), resolve_device(placement.device))
+
+
+def encode_by(tokens: Tokenize, state: State, at: torch.device) -> Encode:
+    """Load the encoder of these tensors, to stay as long as what is returned; raises as `load_umt5`."""
+    encoder = load_umt5(state, at)
 
     def encode(text: str) -> EncodedText:
         row = row_of(tokens([text])[0])

@@ -22,7 +22,6 @@ from motionecho.models.weights.checkpoint import (
     require_match,
     shapes,
 )
-from motionecho.models.weights.random_weights import random_tensors
 from motionecho.models.weights.sources import SUFFIXES
 
 WHAT = "UMT5's encoder"
@@ -30,7 +29,6 @@ BUCKETS = 32  # of distances between words
 WIDTHS, WORDS, TWIN = "encoder.final_layer_norm.weight", "shared.weight", "encoder.embed_tokens.weight"
 UNUSED = ("spiece_model",)  # a tokenizer that some put into the file
 CARD_SPARE, GB = 1 << 30, 1e9  # bytes that a pass takes beside the weights
-RANDOM = {"vocab_size": 259, "d_ff": 256, "num_layers": 1, "num_heads": 4}  # bytes, and three marks
 WAY_OUT = (
     "free some of it, or make a batch, whose stage `text` can run on another machine "
     "(in its engine file, `stages: {text: {memory: 16GiB}}` or `{gpus: 1}`)"
@@ -72,11 +70,6 @@ def read_umt5(files: Mapping[str, Path]) -> dict[str, Tensor]:
     config = inferred(lambda: config_of(state), lambda: public_shapes(UMT5Config(**PUBLISHED)), state)
     require_match(public_shapes(config), state, WHAT)
     return state
-
-
-def random_umt5(seed: int = 0) -> dict[str, Tensor]:
-    """Draw weights of a flat encoder of bytes, whose states are as wide as those of the published one."""
-    return random_tensors(public_shapes(UMT5Config(**PUBLISHED | RANDOM)), seed)
 
 
 def load_umt5(state: State, at: torch.device, dtype: torch.dtype = torch.bfloat16) -> UMT5EncoderModel:
