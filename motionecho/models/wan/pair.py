@@ -22,11 +22,18 @@ from motionecho.models.texts import Encode, EncodedText
 from motionecho.models.wan import text
 from motionecho.models.wan.denoiser import WanDenoiser
 from motionecho.models.wan.forms import FORMS, Form, Setup, setup_of
-from motionecho.models.wan.loading import empty_transformer, form_of, load_transformer, load_vae
-from motionecho.models.wan.lora import beside, is_lora, read_lora
+from motionecho.models.wan.loading import (
+    TRANSFORMER,
+    empty_transformer,
+    form_of,
+    load_transformer,
+    load_vae,
+    original_name,
+)
 from motionecho.models.wan.random_weights import random_files, spelled
 from motionecho.models.wan.umt5 import load_umt5, read_umt5
 from motionecho.models.weights.checkpoint import State, read, read_part
+from motionecho.models.weights.lora import beside, is_lora, read_student
 from motionecho.schedules import uniform
 
 Files = Mapping[str, State]  # of teacher, student, vae and text
@@ -78,12 +85,6 @@ def networks(files: Mapping[str, Path], forms: tuple[Form, ...] = FORMS) -> dict
     }
 
 
-def read_student(files: Mapping[str, Path]) -> State:
-    """Read the tensors of a student's file, with all that it says of a LoRA."""
-    state = read_part(files, "student")
-    return read_lora(files["student"], state) if is_lora(state) else state
-
-
 def student_of(
     state: State,
     teacher: WanTransformer3DModel,
@@ -93,7 +94,7 @@ def student_of(
 ) -> tuple[WanTransformer3DModel, Using]:
     """Load a student: its network, or the teacher's and what turns a pass of it into the student's."""
     if is_lora(state):
-        return teacher, beside(teacher, state).on
+        return teacher, beside(teacher, state, TRANSFORMER, original_name).on
     return load_transformer(state, form, dtype, device), nullcontext
 
 

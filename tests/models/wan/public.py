@@ -13,8 +13,9 @@ from torch import Tensor
 from transformers import UMT5Config
 
 from motionecho.models.wan.forms import Form
-from motionecho.models.wan.loading import original_name, vae_original_name
+from motionecho.models.wan.loading import TRANSFORMER, original_name, vae_original_name
 from motionecho.models.wan.umt5 import public_shapes
+from motionecho.models.weights import lora as factors
 from motionecho.models.weights.checkpoint import shapes
 from motionecho.models.weights.random_weights import random_tensors
 
@@ -78,6 +79,10 @@ def lora(rank: int = 4, alpha: float | None = None, seed: int = 3, net: Any = No
     if alpha is not None:
         state |= {f"transformer.{name}.alpha": torch.tensor(alpha) for name in linears}
     return state
+
+
+def beside(net: Any, state: dict[str, Tensor]) -> factors.SideBranch:
+    return factors.beside(net, state, TRANSFORMER, original_name)
 
 
 def original_lora(state: dict[str, Tensor]) -> dict[str, Tensor]:
