@@ -44,7 +44,7 @@ Row = Mapping[str, Any]
 TABLE: dict[str, Row] = {
     "student": {"preset": "student"},
     "+ motion guidance": {"preset": "guided-student", "noise_blend": 0},
-    "+ inverted noise": {"preset": "guided-student"},
+    "+ inverted noise": {"preset": "guided-student", "noise_blend": 0.03, "inversion_steps": 25},
     "+ teacher": {"preset": "teacher-always"},
     "+ adaptive": {},
     "paper's setting": {"preset": "paper"},

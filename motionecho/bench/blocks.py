@@ -45,7 +45,7 @@ def attentions_of(denoiser: Denoiser) -> list[str]:
 
 
 def rendered(pair: ModelPair, clips: int) -> tuple[list[NDArray[np.uint8]], Scenes]:
-    """Render clips at the pair's size and length, frames at equal distances over a motion; and their scenes."""
+    """Render clips at the pair's size and length, frames spread evenly over a motion, and their scenes."""
     generator, spec = torch.Generator().manual_seed(SEED), pair.spec
     scenes = sample_scenes(clips, generator, motions=TRAVELLING_MOTIONS, looks="any")
     frames = render(scenes)  # [n, f, 3, h, w] in [-1, 1]
