@@ -1,19 +1,15 @@
 """Wan's pairs, loaded: a teacher, and a student of its own network or a LoRA beside the teacher's."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from motionecho.config import Placement
 from motionecho.denoiser import Denoiser
 from motionecho.device import free_bytes, resolve_device, resolve_dtype
-from motionecho.errors import UserError
 from motionecho.models.codec import CausalCodec
 from motionecho.models.pair import ModelPair, Role
 from motionecho.models.spec import PairSpec
@@ -37,12 +33,11 @@ from motionecho.models.wan.loading import (
 from motionecho.models.wan.random_weights import random_files
 from motionecho.models.wan.text import READING
 from motionecho.models.weights.checkpoint import State, read, read_part
-from motionecho.models.weights.lora import beside, is_lora, read_student
+from motionecho.models.weights.lora import read_student, student_of
 from motionecho.schedules import uniform
 
 Files = Mapping[str, State]  # of teacher, student, vae and text
 Tokens = Callable[[list[str]], Tensor]
-Using = Callable[[], AbstractContextManager[Any]]
 SPELLED = partial(spelled, tokens=READING.tokens)
 
 
@@ -56,9 +51,6 @@ def load(spec: PairSpec, placement: Placement, dtype: str, setup: Setup | None =
     if spec.is_random:
         return assemble(spec, setup, random_files(setup, kind), SPELLED, placement, kind)
     paths = spec.pull()  # a missing file is named before anything is built
-    if paths["teacher"] == paths["student"]:
-        raise UserError(f"pair {spec.name}: {paths['student']} would be both teacher and student; "
-                        "name the student's weights: --weights student=PLACE")  # fmt: skip
     parts: Files = {key: read_part(paths, key) for key in ("teacher", "vae")}
     files = {**parts, "student": read_student(paths), "text": read_encoder(paths, READING.kind)}
     return assemble(spec, setup, files, READING.tokenizer_of(paths), placement, kind)
@@ -76,25 +68,18 @@ def networks(files: Mapping[str, Path], forms: tuple[Form, ...] = FORMS) -> dict
     """Map each network to what loads it from its file, on the CPU, or raises Misfit."""
     teacher = cache(lambda: read_part(files, "teacher"))
     form = cache(lambda: form_of(teacher(), forms))
+
+    def student() -> object:
+        empty = empty_transformer(form())
+        whole = partial(load_transformer, form=form())
+        return student_of(read_student(files), empty, TRANSFORMER, whole, original_name)
+
     return {
         "teacher": lambda: load_transformer(teacher(), form()),
-        "student": lambda: student_of(read_student(files), empty_transformer(form()), form()),
+        "student": student,
         "autoencoder": lambda: load_vae(read(files["vae"]), form().vae),
         "text encoder": lambda: read_encoder(files, READING.kind),
     }
-
-
-def student_of(
-    state: State,
-    teacher: WanTransformer3DModel,
-    form: Form,
-    dtype: torch.dtype | None = None,
-    device: torch.device | None = None,
-) -> tuple[WanTransformer3DModel, Using]:
-    """Load a student: its network, or the teacher's and what turns a pass of it into the student's."""
-    if is_lora(state):
-        return teacher, beside(teacher, state, TRANSFORMER, original_name).on
-    return load_transformer(state, form, dtype, device), nullcontext
 
 
 def assemble(
@@ -105,8 +90,9 @@ def assemble(
     home = torch.device("cpu") if placement.offload else device
     vae = load_vae(files["vae"], form.vae, dtype, home)
     codec = CausalCodec(vae, latent_form(vae), spec, home)
-    network = load_transformer(files["teacher"], form, dtype, home)
-    other, using = student_of(files["student"], network, form, dtype, home)
+    whole = partial(load_transformer, form=form, dtype=dtype, device=home)
+    network = whole(files["teacher"])
+    other, using = student_of(files["student"], network, TRANSFORMER, whole, original_name)
     again = kept_bytes(spec.layers, codec.shape, form.width, form.ffn) > free_bytes(device) / 2
     denoisers: dict[Role, Denoiser] = {
         "teacher": WanDenoiser(network, uniform(schedule), spec.layers, checkpointing=again),
