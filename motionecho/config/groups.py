@@ -77,6 +77,11 @@ class StudentSettings:
         "blend", "the inverted reference is blended into the initial noise by g, or gives its low frequencies"
     )
 
+    @property
+    def begins_inverted(self) -> bool:
+        """Whether sampling begins with something of the inverted reference."""
+        return self.noise_blend > 0 or self.initial_noise == "low_frequencies"
+
     def steps_in(self, share: float) -> int:
         """Count the leading student steps that make up `share` of all; at least one unless it is 0."""
         return 0 if share == 0 else max(1, round(share * self.steps))

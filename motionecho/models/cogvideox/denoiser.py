@@ -16,9 +16,10 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from motionecho.denoiser import Answer, Eager, Kind, Noise, Probe, Tap, clean, layer_weight, probing
+from motionecho.denoiser import Eager, Kind, Noise, Probe, Tap, probing
 from motionecho.models.wan.denoiser import rotated
-from motionecho.schedules import Grid, Level
+from motionecho.models.weights.checkpoint import layer_weight
+from motionecho.schedules import Answer, Grid, Level, clean
 
 Places = tuple[int, int, int]  # frames, height and width in patches
 

@@ -1,9 +1,9 @@
 """Settings of the embedded transformer pair, as tuned on its validation pairs.
 
 As in the embedded U-Net pair the student is not guided: the guided teacher's endpoint, taken whole in the
-first half of the steps, follows the motion better and keeps the prompt. Nothing is inverted, for what sampling
-begins with makes no difference here. Blocks are those whose attention lands where things are (`motionecho
-bench blocks`).
+first half of the steps, follows the motion better and keeps the prompt. Nothing is inverted, for what
+sampling begins with makes no difference here. Blocks are those whose attention lands where things are, as
+`motionecho bench blocks` shows.
 """
 
 from pathlib import Path
