@@ -59,12 +59,26 @@ class Discrete:
 
     @classmethod
     def from_betas(
-        cls, start: float, end: float, kind: Literal["linear", "scaled_linear"] = "linear"
+        cls,
+        start: float,
+        end: float,
+        kind: Literal["linear", "scaled_linear"] = "linear",
+        shift: float = 1.0,
+        to_pure_noise: bool = False,
     ) -> "Discrete":
-        """Build from betas rising linearly, or in their square root (`scaled_linear`, as in LVDM)."""
+        """Build from betas rising linearly, or in their square root (`scaled_linear`, as in LVDM).
+
+        `shift` divides the ratio of signal to noise, alpha^2 / sigma^2. With `to_pure_noise` alpha is
+        stretched to end at 0 (zero terminal SNR), where networks that answer v alone can begin.
+        """
         power = 0.5 if kind == "scaled_linear" else 1.0
         betas = torch.linspace(start**power, end**power, TRAIN_STEPS, dtype=torch.float64) ** (1 / power)
-        return cls(tuple(torch.cumprod(1 - betas, 0).tolist()))
+        squares = torch.cumprod(1 - betas, 0)
+        squares = squares / (shift + (1 - shift) * squares)
+        if to_pure_noise:
+            alphas = squares.sqrt()
+            squares = ((alphas - alphas[-1]) * alphas[0] / (alphas[0] - alphas[-1])).square()
+        return cls(tuple(squares.tolist()))
 
     def at(self, t: float) -> Level:
         low = min(int(t), TRAIN_STEPS - 2)

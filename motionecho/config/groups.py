@@ -25,6 +25,7 @@ STRATEGIES = {
     "flowmotion": "motionecho.guidance.flowmotion:strategy",
 }
 FACTORED = ("motiondirector", "vmc")  # those whose training ends in factors, which a file may hold
+OF_TRANSFORMERS = ("ditflow", "flowmotion")  # those that U-Nets have no layers or no strengths for
 TRAINED = ("motiondirector", "motioninversion", "vmc")  # those that train something on each reference
 
 

@@ -16,7 +16,7 @@ from motionecho.schedules import Level, eps_of
 # network times a power of two, which is exact, and so changes no bit in float32.
 LIFT = 2.0**14
 # The shift of a clean prediction grows with sigma / alpha, without end towards pure noise; public schedules
-# begin at 26 or less, so this cap acts on none of them.
+# begin at 26 or less, so this cap acts on none of them but those that begin at pure noise itself.
 STEEPEST = 100.0
 MIXTURE = 0.9  # share of the amplitude that mixed noise has of the predicted (TDM)
 Update = Literal["x0", "direction", "velocity"]
