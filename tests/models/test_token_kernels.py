@@ -74,7 +74,9 @@ def test_rms_norm_over_all_heads_and_the_turn(turned: bool, heads: int, width: i
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")  # which is infinity, as on a GPU
 def test_gelu_of_large_and_small_numbers() -> None:
-    x = torch.cat([drawn(40), 3 * drawn(40, seed=1), torch.tensor([-300.0, -9.0, 0.0, 9.0, 300.0]).to(DEVICE)])
+    x = torch.cat(
+        [drawn(40), 3 * drawn(40, seed=1), torch.tensor([-300.0, -9.0, 0.0, 9.0, 300.0]).to(DEVICE)]
+    )
     assert_same(plain.gelu, triton.gelu, x)
 
 
@@ -86,6 +88,12 @@ def test_gelu_behind_a_layer() -> None:
         torch.testing.assert_close(
             triton.gelu_linear(x, layer), plain.gelu_linear(x, layer), atol=1e-3, rtol=1e-3
         )
+
+
+def test_rms_norm_of_a_video_s_channels() -> None:
+    x, gamma = drawn(3, 11, 24), drawn(24, seed=1)
+    x[0, 0] = 0
+    torch.testing.assert_close(triton.rms_silu(x, gamma), plain.rms_silu(x, gamma), rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("width", [16, 24])

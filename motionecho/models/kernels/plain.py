@@ -105,7 +105,7 @@ def add_gated(x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
 
 
 def rms_norm(x: Tensor, norm: nn.RMSNorm, rotation: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Normalise x [b, n, heads, d] over all heads at once, and turn it by cosines and sines, see `rotated`."""
+    """Normalise x [b, n, heads, d] over all heads at once, and turn it by cosines and sines: `rotated`."""
     y = norm(x.flatten(2)).unflatten(-1, x.shape[-2:])
     return y if rotation is None else rotated(y, *rotation)
 
@@ -130,6 +130,12 @@ def gelu(x: Tensor) -> Tensor:
 def gelu_linear(x: Tensor, layer: nn.Linear) -> Tensor:
     """Return gelu(layer(x))."""
     return gelu(layer(x))
+
+
+def rms_silu(x: Tensor, gamma: Tensor) -> Tensor:
+    """Bring rows [..., c] to root mean square gamma [c], and return the SiLU of that; without a gradient."""
+    normal = F.normalize(x.float(), dim=-1) * x.shape[-1] ** 0.5
+    return F.silu(normal * gamma.float()).type_as(x)
 
 
 def _of_videos(x: Tensor) -> Tensor:

@@ -10,12 +10,12 @@ from motionecho.models.kernels.triton.in_frame import attend, attend_apart, atte
 from motionecho.models.kernels.triton.layer_norms import layer_norm
 from motionecho.models.kernels.triton.over_time import attend_over_time
 from motionecho.models.kernels.triton.products import add_linear, add_norm, geglu
-from motionecho.models.kernels.triton.rms_norms import rms_norm
+from motionecho.models.kernels.triton.rms_norms import rms_norm, rms_silu
 from motionecho.models.kernels.triton.scaled_norms import add_gated, add_scaled_norm, scaled_norm
 from motionecho.models.kernels.triton.sums import join, weave
 
 __all__ = [
     "add_gated", "add_linear", "add_norm", "add_scaled_norm", "attend", "attend_apart", "attend_over_time",
-    "attend_to", "geglu", "gelu", "gelu_linear", "group_norm", "join", "layer_norm", "rms_norm",
+    "attend_to", "geglu", "gelu", "gelu_linear", "group_norm", "join", "layer_norm", "rms_norm", "rms_silu",
     "scaled_norm", "weave",
 ]  # fmt: skip

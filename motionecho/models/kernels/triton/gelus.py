@@ -28,14 +28,15 @@ class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Ctx, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return _Gelu.launch(x, None)
+        return _Gelu.launch(x)
 
     @staticmethod
     def backward(ctx: Ctx, dy: Tensor) -> Tensor:  # type: ignore[override]
-        return _Gelu.launch(*ctx.saved_tensors, dy.contiguous())
+        (x,) = ctx.saved_tensors
+        return _Gelu.launch(x, dy.contiguous())
 
     @staticmethod
-    def launch(x: Tensor, dy: Tensor | None) -> Tensor:
+    def launch(x: Tensor, dy: Tensor | None = None) -> Tensor:
         y = torch.empty_like(x)
         blocks = triton.cdiv(x.numel(), BLOCK)
         _gelu[(blocks,)](x, x if dy is None else dy, y, x.numel(), BLOCK, dy is not None)

@@ -86,3 +86,25 @@ def rms_norm(x: Tensor, norm: nn.RMSNorm, rotation: tuple[Tensor, Tensor] | None
     lined_up = x.stride()[2:] == (x.shape[-1], 1)
     cosines, sines = (table.contiguous() for table in rotation) if rotation else (None, None)
     return _RMSNorm.apply(x if lined_up else x.contiguous(), norm.weight, norm.eps, cosines, sines)
+
+
+@triton.jit
+def _rms_silu(x_ptr, gamma_ptr, y_ptr, rows, channels, ROWS: tl.constexpr, COLS: tl.constexpr):
+    row, col = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, COLS)
+    mask = (row < rows)[:, None] & (col < channels)[None, :]
+    at = row.to(tl.int64)[:, None] * channels + col[None, :]
+    x = tl.load(x_ptr + at, mask, 0.0).to(tl.float32)
+    gamma = tl.load(gamma_ptr + col, col < channels, 0.0).to(tl.float32)[None, :]
+    length = tl.maximum(tl.sqrt(tl.sum(x * x, 1)), 1e-12)[:, None]
+    z = x / length * tl.sqrt(channels * 1.0) * gamma
+    tl.store(y_ptr + at, (z / (1.0 + tl.exp(-z))).to(y_ptr.dtype.element_ty), mask)
+
+
+def rms_silu(x: Tensor, gamma: Tensor) -> Tensor:
+    """Normalise rows as `plain.rms_silu` does; without a gradient."""
+    x = x.contiguous()
+    y, channels = torch.empty_like(x), x.shape[-1]
+    rows, cols = x.numel() // channels, triton.next_power_of_2(channels)
+    at_once = max(1, 4096 // cols)
+    _rms_silu[(triton.cdiv(rows, at_once),)](x, gamma, y, rows, channels, at_once, cols)
+    return y
