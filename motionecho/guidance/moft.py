@@ -39,8 +39,8 @@ def channels(motion: Tensor, share: float) -> Tensor:
 
 def picked(features: Tensor, channels: Tensor) -> Tensor:
     """Take each sample's own channels [b, k] of features [b, f, c, h, w]: [b, f, k, h, w]."""
-    # not by `gather`: the gradient of that in one order copies from the host, which no graph records; a product
-    # with ones and zeros is as exact
+    # not by `gather`: in one order its gradient copies from the host, which no graph records; a product with
+    # ones and zeros is as exact
     ones = channels[..., None] == torch.arange(features.shape[2], device=channels.device)  # [b, k, c]
     return (ones[:, None].to(features.dtype) @ features.flatten(3)).unflatten(3, features.shape[3:])
 

@@ -51,7 +51,7 @@ class NormSiLU(nn.Module):
 
 
 class CausalConv(nn.Module):
-    """A convolution of a video [b, c, f, h, w] that sees the past alone: frames before these, or black ones."""
+    """A convolution of a video [b, c, f, h, w] that sees the past alone: frames before these, or zeros."""
 
     def __init__(self, conv: WanCausalConv3d):
         super().__init__()
