@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from motionecho.device import repeatable
 from motionecho.errors import UserError, nearest
-from motionecho.schedules import Grid, Level
+from motionecho.schedules import Answer, Grid, Level
 
 # time_attention: [b, h*w, heads, f, f], float32, rows summing to one
 # features: [b, f, c, h, w], what a layer hands on; up to a shift that is the same for all frames
@@ -19,7 +19,6 @@ from motionecho.schedules import Grid, Level
 # clean: [b, c, f, h, w], the clean video itself, which is of no layer
 Kind = Literal["time_attention", "features", "queries", "keys", "clean"]
 Noise = Literal["fresh", "predicted", "mixed"]
-Answer = Literal["x0", "eps", "v", "flow"]
 Target = dict[str, Tensor]  # named tensors of one reference; batched ones lead with [b]
 
 
@@ -32,7 +31,6 @@ class Tap:
 
 
 CLEAN = (Tap("", "clean"),)
-MIXTURE = 0.9  # share of the amplitude that mixed noise has of the predicted (TDM)
 
 
 class Seen(Exception):
@@ -139,27 +137,6 @@ class Ask:
     watch: bool = False
     strength: float = 0.0
     above: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One prediction of a batch of b samples, guided where it was asked for."""
-
-    x0: Tensor  # [b, c, f, h, w], guided (Eq. 3)
-    plain: Tensor  # the same unguided: where the teacher starts
-    eps: Tensor  # the noise it predicts, unguided, of the latent that it looked at in the end
-    nudge: Tensor | None  # added to whatever noise the next latent gets
-    turn: Tensor | None  # added to the noise it predicts alone
-    loss: Tensor | None  # [b] on the CPU, in the energy's unit
-    forwards: Tensor  # [b] passes that were spent, whole numbers on the CPU
-    backwards: Tensor
-
-    def noise(self, kind: Noise = "predicted", fresh: Tensor | None = None) -> Tensor:
-        """Return the noise of the next latent, bent by guidance; `fresh` is needed but for the predicted."""
-        eps = self.eps if self.turn is None else self.eps + self.turn
-        if fresh is not None and kind != "predicted":
-            eps = fresh if kind == "fresh" else MIXTURE * eps + (1 - MIXTURE**2) ** 0.5 * fresh
-        return eps if self.nudge is None else eps + self.nudge
 
 
 class Denoiser(Protocol):
@@ -311,29 +288,3 @@ def observe(denoiser: Denoiser, z: Tensor, at: Level, text: Tensor, taps: Sequen
     with torch.no_grad(), suppress(Seen):
         denoiser.x0(z, at, text, probe)
     return probe
-
-
-def clean(answer: Answer, z: Tensor, out: Tensor, at: Level) -> Tensor:
-    """The clean video that an output means: x0, eps, v = alpha eps - sigma x0, or flow = eps - x0."""
-    if answer == "eps":
-        return (z - at.sigma * out) / at.alpha
-    if answer == "v":
-        return at.alpha * z - at.sigma * out
-    return z - at.sigma * out if answer == "flow" else out
-
-
-def output_of(answer: Answer, x0: Tensor, z: Tensor, at: Level) -> Tensor:
-    """Turn a clean video back into the output that means it, at a level that is not clean: see `clean`."""
-    if answer == "x0":
-        return x0
-    if answer == "v":
-        return (at.alpha * z - x0) / at.sigma
-    return (z - (at.alpha if answer == "eps" else 1) * x0) / at.sigma
-
-
-def layer_weight(layer: nn.Module | None, name: str, known: Collection[str]) -> Tensor:
-    """The weight of a linear layer, or of the 1x1 convolution that stands for one, as a view [out, in]."""
-    weight = getattr(layer, "weight", None)
-    if not isinstance(weight, Tensor) or weight.ndim < 2:
-        raise UserError(f'"{name}" is no linear layer of this model{nearest(name, known)}')
-    return weight.detach().flatten(1)

@@ -17,9 +17,8 @@ from torch import Tensor
 from motionecho.adaptive import ActivationWindow, Step, itinerary
 from motionecho.carrying import Carrier, carrying
 from motionecho.config import EchoConfig
-from motionecho.denoiser import Prediction
 from motionecho.device import to_device_of
-from motionecho.guidance.steering import steer_of
+from motionecho.guidance.steering import Prediction, steer_of
 from motionecho.guidance.strategy import strategy_of
 from motionecho.inversion import Motion, initial
 from motionecho.models.pair import ModelPair

@@ -172,7 +172,7 @@ def initial(motion: Motion, seeds: Sequence[int], config: EchoConfig) -> Tensor:
 def inverted(
     teacher: Denoiser, schedule: Schedule, z0: Tensor, null: Tensor, reference: ReferenceSettings
 ) -> Tensor:
-    """Return z_T of clean latents [b, c, f, h, w]; without inversion steps zeros, which nothing begins with."""
+    """Return z_T of clean latents [b, c, f, h, w]; zeros without inversion steps, as nothing begins there."""
     last = deque(inversion(teacher, schedule, z0, null, reference), maxlen=1)
     return last[0][1] if last else torch.zeros_like(z0)
 

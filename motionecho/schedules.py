@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 TRAIN_STEPS = 1000
+Answer = Literal["x0", "eps", "v", "flow"]  # what a network's own output means
 Scalar = float | Tensor  # in a recorded pass a tensor on the device, without dimensions
 
 
@@ -58,12 +59,26 @@ class Discrete:
 
     @classmethod
     def from_betas(
-        cls, start: float, end: float, kind: Literal["linear", "scaled_linear"] = "linear"
+        cls,
+        start: float,
+        end: float,
+        kind: Literal["linear", "scaled_linear"] = "linear",
+        shift: float = 1.0,
+        to_pure_noise: bool = False,
     ) -> "Discrete":
-        """Build from betas rising linearly, or in their square root (`scaled_linear`, as in LVDM)."""
+        """Build from betas rising linearly, or in their square root (`scaled_linear`, as in LVDM).
+
+        `shift` divides the ratio of signal to noise, alpha^2 / sigma^2. With `to_pure_noise` alpha is
+        stretched to end at 0 (zero terminal SNR), where networks that answer v alone can begin.
+        """
         power = 0.5 if kind == "scaled_linear" else 1.0
         betas = torch.linspace(start**power, end**power, TRAIN_STEPS, dtype=torch.float64) ** (1 / power)
-        return cls(tuple(torch.cumprod(1 - betas, 0).tolist()))
+        squares = torch.cumprod(1 - betas, 0)
+        squares = squares / (shift + (1 - shift) * squares)
+        if to_pure_noise:
+            alphas = squares.sqrt()
+            squares = ((alphas - alphas[-1]) * alphas[0] / (alphas[0] - alphas[-1])).square()
+        return cls(tuple(squares.tolist()))
 
     def at(self, t: float) -> Level:
         low = min(int(t), TRAIN_STEPS - 2)
@@ -114,6 +129,24 @@ def renoise(x0: Tensor, eps: Tensor, to: Level) -> Tensor:
 def eps_of(z: Tensor, x0: Tensor, at: Level) -> Tensor:
     """Return the noise that a clean prediction implies, (z - alpha x0) / sigma; sigma has to be above 0."""
     return (z - at.alpha * x0) / at.sigma
+
+
+def clean(answer: Answer, z: Tensor, out: Tensor, at: Level) -> Tensor:
+    """The clean video that an output means: x0, eps, v = alpha eps - sigma x0, or flow = eps - x0."""
+    if answer == "eps":
+        return (z - at.sigma * out) / at.alpha
+    if answer == "v":
+        return at.alpha * z - at.sigma * out
+    return z - at.sigma * out if answer == "flow" else out
+
+
+def output_of(answer: Answer, x0: Tensor, z: Tensor, at: Level) -> Tensor:
+    """Turn a clean video back into the output that means it, at a level that is not clean: see `clean`."""
+    if answer == "x0":
+        return x0
+    if answer == "v":
+        return (at.alpha * z - x0) / at.sigma
+    return (z - (at.alpha if answer == "eps" else 1) * x0) / at.sigma
 
 
 def climb(z: Tensor, eps: Tensor, at: Level, to: Level) -> Tensor:

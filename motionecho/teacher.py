@@ -10,10 +10,10 @@ from torch import Tensor
 from motionecho.adaptive import Step
 from motionecho.carrying import Carrier, carrying
 from motionecho.config import EchoConfig
-from motionecho.denoiser import CLEAN, Ask, Denoiser, Energy, Look, Prediction, Probe, Target, clean_look
+from motionecho.denoiser import CLEAN, Ask, Denoiser, Energy, Look, Probe, Target, clean_look
 from motionecho.device import to_device_of
 from motionecho.errors import BadSample, UserError
-from motionecho.guidance.steering import Update, rows, steer_of
+from motionecho.guidance.steering import Prediction, Update, rows, steer_of
 from motionecho.guidance.strategy import Carried, strategy_of
 from motionecho.inversion import Motion, initial
 from motionecho.models.pair import ModelPair

@@ -8,12 +8,11 @@ import tiny
 import torch
 
 from motionecho.config import EchoConfig
-from motionecho.denoiser import Answer
 from motionecho.echo import generate
 from motionecho.errors import BadSample
 from motionecho.inversion import Motion, invert
 from motionecho.models.pair import ModelPair
-from motionecho.schedules import Flow, Schedule, trailing, uniform
+from motionecho.schedules import Answer, Flow, Schedule, trailing, uniform
 from motionecho.trace import Trace
 
 PROMPTS = ["one", "three", "seventeen words"]

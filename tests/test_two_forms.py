@@ -18,10 +18,10 @@ from motionecho.denoiser import (
     Denoiser,
     Energy,
     Look,
+    Noise,
     Probe,
     Tap,
     Target,
-    clean,
     eager_look,
     observe,
     probing,
@@ -31,7 +31,7 @@ from motionecho.guidance.motionclone import Top1Attention
 from motionecho.guidance.steering import Update, stack
 from motionecho.guidance.strategy import Carried
 from motionecho.inversion import Motion
-from motionecho.schedules import Flow, Grid, Level, Schedule, renoise, uniform
+from motionecho.schedules import Discrete, Flow, Grid, Level, Schedule, clean, listed, renoise, uniform
 from motionecho.trace import StepTrace
 
 TAP = Tap("maps")
@@ -40,26 +40,59 @@ SHAPE = (3, 4, 2, 2)  # latents c, f, h, w
 
 @dataclass(frozen=True)
 class Circle:
-    """A variance-preserving schedule with a flow's ratio of noise to signal at every time."""
+    """The variance-preserving schedule with a flow's ratio of noise to signal at every time."""
 
-    top: float = 940.0
+    flow: Flow
+
+    @property
+    def top(self) -> float:
+        return self.flow.top
 
     def at(self, t: float) -> Level:
-        length = ((1 - t / 1000) ** 2 + (t / 1000) ** 2) ** 0.5
-        return Level(t, (1 - t / 1000) / length, t / 1000 / length)
+        level = self.flow.at(t)
+        return Level(t, level.alpha / length(level), level.sigma / length(level))
 
-    def nearest(self, t: float) -> float:
-        return t
+    def pace(self, t: float) -> float:
+        return self.flow.pace(t)
+
+    def time(self, pace: float) -> float:
+        return self.flow.time(pace)
+
+    def start(self, noise: Tensor, at: Level) -> Tensor:
+        level = self.flow.at(float(at.t))
+        return self.flow.start(noise, level) / length(level)
 
 
 @dataclass(frozen=True)
-class ShortFlow(Flow):
-    """A flow that begins where the circle does."""
+class Straight:
+    """The flow with a variance-preserving schedule's ratio of noise to signal at every time."""
 
-    top: float = 940.0
+    circle: Discrete
+
+    @property
+    def top(self) -> float:
+        return self.circle.top
 
     def at(self, t: float) -> Level:
-        return Level(t, 1 - t / 1000, t / 1000)
+        level = self.circle.at(t)
+        total = level.alpha + level.sigma
+        return Level(t, level.alpha / total, level.sigma / total)
+
+    def pace(self, t: float) -> float:
+        return self.circle.pace(t)
+
+    def time(self, pace: float) -> float:
+        return self.circle.time(pace)
+
+    def start(self, noise: Tensor, at: Level) -> Tensor:
+        return self.circle.start(noise, at) * length(at)
+
+
+FLOW, DISCRETE = Flow(3.0), tiny.SCHEDULE
+FORMS: dict[str, tuple[Schedule, Schedule, Grid]] = {  # on the circle, straight, and the student's times
+    "flow": (Circle(FLOW), FLOW, listed(940.0, 860.0, 640.0, 400.0, 170.0)),
+    "discrete": (DISCRETE, Straight(DISCRETE), uniform(DISCRETE)),
+}
 
 
 def length(at: Level) -> float:
@@ -92,11 +125,12 @@ class Form:
     network: Network
     answer: Literal["eps", "flow"]
     grid: Grid
-    noise: Literal["fresh", "predicted"] = "fresh"
+    noise: Noise = "fresh"
     layers: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"motionclone": (TAP.layer,)})
     transformers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     over_time: tuple[str, ...] = ()
     passes: int = 1
+    attends_time = True
     answers: list[Tensor] = field(default_factory=list)
 
     def x0(self, z: Tensor, at: Level, text: Tensor, probe: Probe | None = None) -> Tensor:
@@ -125,14 +159,14 @@ class Form:
 def walked(
     answer: Literal["eps", "flow"],
     schedule: Schedule,
-    noise: Literal["fresh", "predicted"],
+    grid: Grid,
     config: EchoConfig,
 ) -> tuple[list[Tensor], list[list[StepTrace]]]:
     """Every clean video that student and teacher answered on the way, the result last, and the trace."""
     draw = torch.Generator().manual_seed(2)
     z_T, z0 = torch.randn(2, 2, *SHAPE, generator=draw, dtype=torch.float64)
     text, null = torch.randn(2, 2, 5, 3, generator=draw, dtype=torch.float64) * 0.3
-    student, teacher = (Form(Network(seed), answer, uniform(schedule), noise) for seed in (1, 2))
+    student, teacher = (Form(Network(seed), answer, grid) for seed in (1, 2))
     energy, at = Top1Attention((TAP.layer,), 400.0), schedule.at(400.0)
 
     def carried(form: Form) -> Carried:
@@ -140,25 +174,27 @@ def walked(
         probes = (observe(form, noised[k : k + 1], at, null[:1], [TAP]) for k in (0, 1))
         return Carried({400.0: stack([energy.target(probe) for probe in probes])})
 
-    pair, top = replace(tiny.pair(student, teacher), schedule=schedule), length(schedule.at(schedule.top))
-    motion = Motion(z_T * top, carried(student), carried(teacher), config.reference, pair.spec.name)
+    pair = replace(tiny.pair(student, teacher), schedule=schedule)
+    motion = Motion(z_T, carried(student), carried(teacher), config.reference, pair.spec.name)
     lines: list[list[StepTrace]] = []
     result = echo(pair, motion, text, null, [1, 2], config, lines.append)
     return [*student.answers, *teacher.answers, result], lines
 
 
-@pytest.mark.parametrize("update", ["x0", "direction"])
-@pytest.mark.parametrize("noise", ["fresh", "predicted"])
-def test_the_sampler_walks_the_same_way(update: Update, noise: Literal["fresh", "predicted"]) -> None:
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("update", ["x0", "direction", "velocity"])
+@pytest.mark.parametrize("noise", ["fresh", "predicted", "mixed"])
+def test_the_sampler_walks_the_same_way(update: Update, noise: Noise, form: str) -> None:
     config = EchoConfig.of(
-        steps=5, noise_blend=1, guided_fraction=0.8, student_strength=0.3, teacher_strength=0.2,
-        teacher_weight=0.4,
-        student_update=update, teacher_update=update, teacher_grid="interval", teacher_max_steps=3,
-        teacher_guidance_scale=2, threshold_unit="first_loss", activation_threshold=0.2,
-        truncation_threshold=0.1, renoise="predicted" if noise == "predicted" else "fresh",
+        steps=5, noise_blend=0.3, guided_fraction=0.8, student_strength=3, teacher_strength=2,
+        teacher_weight=0.4, student_update=update, teacher_update=update, student_noise=noise,
+        teacher_grid="interval", teacher_max_steps=3, teacher_guidance_scale=2, threshold_unit="first_loss",
+        activation_threshold=0.2, truncation_threshold=0.1,
+        renoise="predicted" if noise == "predicted" else "fresh",
     )  # fmt: skip
-    circle, its_lines = walked("eps", Circle(), noise, config)
-    flow, lines = walked("flow", ShortFlow(), noise, config)
+    on_circle, straight, grid = FORMS[form]
+    circle, its_lines = walked("eps", on_circle, grid, config)
+    flow, lines = walked("flow", straight, grid, config)
     assert len(circle) == len(flow) > 20
     for one, other in zip(circle, flow, strict=True):
         assert (one - other).abs().max() / one.abs().max() < 1e-10
@@ -169,13 +205,11 @@ def test_the_sampler_walks_the_same_way(update: Update, noise: Literal["fresh", 
             assert line.loss == (other_line.loss and pytest.approx(other_line.loss, rel=1e-10))
 
 
-def test_guidance_matters_to_the_path() -> None:
+@pytest.mark.parametrize("update", ["x0", "direction", "velocity"])
+def test_guidance_matters_to_the_path(update: Update) -> None:
     """What the two forms agree on is no accident of a guidance that does nothing."""
-    config = EchoConfig.of(
-        steps=5, noise_blend=1, activation="never", student_strength=0.3, guided_fraction=1
-    )
+    config = EchoConfig.of(steps=5, activation="never", guided_fraction=1, student_update=update)
     guided, plain = (
-        walked("eps", Circle(), "predicted", config.updated({"student_strength": eta}))[0][-1]
-        for eta in (0.3, 0)
+        walked("eps", *FORMS["flow"][::2], config.updated({"student_strength": eta}))[0][-1] for eta in (3, 0)
     )
     assert (guided - plain).abs().max() / plain.abs().max() > 1e-3

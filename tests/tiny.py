@@ -7,12 +7,12 @@ import torch
 from diffusers import AutoencoderKL, UNetMotionModel
 
 from motionecho.config import EchoConfig
-from motionecho.denoiser import Answer, Denoiser
+from motionecho.denoiser import Denoiser
 from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.codec import FramewiseCodec
 from motionecho.models.pair import ModelPair, Role
 from motionecho.models.registry import pair_spec
-from motionecho.schedules import Discrete, Grid, Schedule, consistency, uniform
+from motionecho.schedules import Answer, Discrete, Grid, Schedule, consistency, uniform
 
 FRAMES, SIZE, WIDTH = 4, 16, 16
 LAYERS = tuple(f"up_blocks.0.motion_modules.{k}.transformer_blocks.0.attn1" for k in (0, 1))

@@ -44,7 +44,7 @@ Row = Mapping[str, Any]
 TABLE: dict[str, Row] = {
     "student": {"preset": "student"},
     "+ motion guidance": {"preset": "guided-student", "noise_blend": 0},
-    "+ inverted noise": {"preset": "guided-student"},
+    "+ inverted noise": {"preset": "guided-student", "noise_blend": 0.03, "inversion_steps": 25},
     "+ teacher": {"preset": "teacher-always"},
     "+ adaptive": {},
     "paper's setting": {"preset": "paper"},
@@ -149,9 +149,13 @@ def settings_of(pair: ModelPair, row: Row) -> EchoConfig:
     """Return the config of a table row."""
     changes = dict(row)
     only, preset = changes.pop("teacher_only", None), changes.pop("preset", None)
-    if only is not None:  # the same total displacement over any number of steps
-        changes |= {"method": "teacher", "teacher_grid_steps": only, "teacher_strength": 1.25 / only}
-    return pair.spec.config(preset, changes)
+    if only is None:
+        return pair.spec.config(preset, changes)
+    walk = pair.spec.config(preset, changes | {"method": "teacher"})
+    strength = walk.guidance.teacher_strength
+    if walk.guidance.steer == "shift":  # the same total displacement over any number of steps
+        strength *= walk.teacher.teacher_grid_steps / only
+    return walk.updated({"teacher_grid_steps": only, "teacher_strength": strength})
 
 
 def measure(task: AblationSet, row: Row, seeds: int, tracked: Metric | None = None) -> list[dict[str, Any]]:

@@ -12,17 +12,33 @@ import numpy as np
 
 from motionecho.bench.ablation import Row
 from motionecho.bench.ablation_report import columns_line
+from motionecho.config import TRAINED
+from motionecho.models.spec import PairSpec
 
-WORDS = ("motionclone", "moft", "dmt", "motiondirector", "motioninversion", "vmc")
+WORDS = ("motionclone", "moft", "dmt", "ditflow", "flowmotion", *TRAINED)
 WAYS: dict[str, Row] = {
     "student": {"method": "guided-student"},
     "teacher alone": {"method": "teacher"},
     "MotionEcho always": {"activation": "always"},
     "MotionEcho adaptive": {"activation": "adaptive"},
 }
-STRATEGIES: dict[str, Row] = {
-    f"{word}, {way}": {"strategy": word} | dict(row) for word in WORDS for way, row in WAYS.items()
+FURTHER: dict[str, Row] = {
+    "student, inverted noise": {"method": "guided-student", "noise_blend": 0.03, "inversion_steps": 25},
+    **{f"teacher alone, {n} steps": {"teacher_only": n} for n in (10, 15, 25)},
 }
+
+
+def by_strategy(spec: PairSpec, further: bool) -> dict[str, Row]:
+    """Make the rows of every strategy of a pair; with `further`, of shorter walks of the teacher too."""
+    ways = WAYS | (FURTHER if further else {})
+    rows: dict[str, Row] = {
+        f"{word}, {way}": {"strategy": word} | dict(row)
+        for word in WORDS
+        if word not in spec.lacks
+        for way, row in ways.items()
+    }
+    plain: dict[str, Row] = {"student": {"method": "student"}} if further else {}
+    return plain | rows
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from motionecho.bench.clock import median_ms, timed
 from motionecho.bench.sampler import STEADY, clip_of, video
 from motionecho.config import ReferenceSettings
-from motionecho.denoiser import Denoiser, Energy, Probe, Seen, Target, clean, observe
+from motionecho.denoiser import Denoiser, Energy, Probe, Seen, Target, observe
 from motionecho.device import repeatable
 from motionecho.errors import UserError
 from motionecho.guidance import ditflow, moft
@@ -32,6 +32,7 @@ from motionecho.models.speed.causal_vae import fused_decoder
 from motionecho.models.speed.graphs import Recorded, Workspace
 from motionecho.models.speed.layout import kernels
 from motionecho.models.wan.denoiser import WanDenoiser
+from motionecho.schedules import clean
 
 Row = dict[str, Any]
 TIME = 600.0

@@ -1,5 +1,6 @@
 """`motionecho bench`: what things cost on this machine, measured by one command each."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -139,6 +140,45 @@ def _compare_wan(pair: str, placement: PlacementOptions, repeats: int, compiled:
     _put(about | {"repeats": repeats}, rows, json)
 
 
+@app.command()
+@flattened
+def blocks(
+    placement: PlacementOptions,
+    pair: PairOption = None,
+    clips: Annotated[int, typer.Option("--clips", min=1, help="Rendered clips that are looked at.")] = 8,
+    times: Annotated[
+        str, typer.Option("--times", metavar="T,T,...", help="Times at which they are, 0 to 1000.")
+    ] = "0,300,500,700",
+    json: JsonOption = False,
+) -> None:
+    """Measure which block of a transformer knows where things are, the one that guidance should read."""
+    wanted = _times(times)
+
+    from motionecho.bench.blocks import tracking
+
+    models, about = _loaded(SettingsOptions(pair=pair), placement)
+    rows = [asdict(row) for row in (*tracking(models, "teacher", wanted, clips),
+                                    *tracking(models, "student", wanted, clips))]  # fmt: skip
+    _put(about | {"clips": clips}, rows, json)
+
+
+@app.command()
+@flattened
+def inversion(
+    placement: PlacementOptions,
+    pair: PairOption = None,
+    clips: Annotated[int, typer.Option("--clips", min=1, help="Rendered clips that are inverted.")] = 4,
+    steps: Annotated[int, typer.Option("--steps", min=1, max=1000, help="Inversion steps.")] = 50,
+    json: JsonOption = False,
+) -> None:
+    """Measure how well a clip comes back from its inverted noise, by the same teacher in as many steps."""
+    from motionecho.bench.inversion import round_trip
+
+    models, about = _loaded(SettingsOptions(pair=pair), placement)
+    reference = models.spec.defaults.updated({"inversion_steps": steps}).reference
+    _put(about | {"steps": steps}, round_trip(models, reference, clips), json)
+
+
 def _loaded(options: SettingsOptions, placement: PlacementOptions) -> tuple["ModelPair", dict[str, Any]]:
     """Load the pair that the options name; return it and the facts to print with its figures."""
     from motionecho.cli.settings import resolve
@@ -177,6 +217,16 @@ def _numbers(steps: str) -> list[int]:
     if not numbers or min(numbers) < 1:
         raise UserError(f'--steps "{steps}" has to name at least one number of steps, each 1 or more')
     return numbers
+
+
+def _times(text: str) -> list[float]:
+    try:
+        times = [float(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        raise UserError(f'--times "{text}" has to be numbers, e.g. 0,300,500') from None
+    if not times or not all(0 <= t <= 1000 for t in times):
+        raise UserError(f'--times "{text}" has to name at least one time, each between 0 and 1000')
+    return times
 
 
 def _device(name: str) -> str:

@@ -1,13 +1,16 @@
 """`motionecho bench methods` and `ablation`: the paper's tables on the embedded pair."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from motionecho.cli.options import DeviceOption, JsonOption
 from motionecho.cli.printing import count, put, put_json, say
 from motionecho.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from motionecho.models.spec import PairSpec
 
 RANGES: dict[str, tuple[Any, ...]] = {
     "teacher_weight": (0.1, 0.3, 0.5, 1.0),  # Table 4: lambda
@@ -17,12 +20,14 @@ RANGES: dict[str, tuple[Any, ...]] = {
     "window": (1, 2, 3),  # W
     "teacher_max_steps": (1, 3, 5),  # N_max
 }
+EmbeddedOption = Annotated[str, typer.Option("--pair", help="The embedded pair: toy or toy-dit.")]
 PairsOption = Annotated[int, typer.Option("--pairs", min=2, help="Held-out pairs of clip and prompt.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Seeds a pair.")]
 OutOption = Annotated[str, typer.Option("--out", "-o", help="Folder for the table, CSV and plot.")]
 
 
 def methods(
+    pair: EmbeddedOption = "toy",
     pairs: PairsOption = 64,
     seeds: SeedsOption = 2,
     out: OutOption = "results/methods",
@@ -33,7 +38,11 @@ def methods(
         bool, typer.Option("--strategies", help="Every strategy on the student, the teacher, and both.")
     ] = False,
     curve: Annotated[
-        bool, typer.Option("--curve", help="Over 4, 8 and 16 steps, beside the teacher alone.")
+        bool,
+        typer.Option(
+            "--curve",
+            help="Over 4, 8 and 16 steps, beside the teacher alone; with --strategies, its shorter walks.",
+        ),
     ] = False,
     split: Annotated[str, typer.Option("--split", help="test, or validation, which tuning sees.")] = "test",
     tracked: Annotated[
@@ -48,13 +57,15 @@ def methods(
 
     if split not in SPLITS:
         raise UserError(f'unknown split "{split}"{nearest(split, SPLITS)}; use {" or ".join(SPLITS)}')
-    if (table is not None) + strategies + curve > 1:
-        raise UserError("--table, --strategies and --curve are three different tables: ask for one")
-    rows = dict(CURVE if curve else tables.STRATEGIES if strategies else TABLE)
-    name = "curve" if curve else "strategies" if strategies else "methods"
+    if table is not None and (strategies or curve):
+        raise UserError("--table is one of the paper's tables: leave out --strategies and --curve")
+    spec = _embedded(pair)
+    rows = dict(tables.by_strategy(spec, curve) if strategies else CURVE if curve else TABLE)
+    name = "strategies" if strategies else "curve" if curve else "methods"
     if table is not None:
         name, rows = f"table-{table}", tables.rows_of(table)
-    _run(name, rows, pairs, seeds, out, device, json, split, tracked)
+    rows = {row: its for row, its in rows.items() if its.get("preset", "student") in spec.presets}
+    _run(spec.name, name, rows, pairs, seeds, out, device, json, split, tracked)
 
 
 def ablation(
@@ -62,6 +73,7 @@ def ablation(
         list[str] | None,
         typer.Option("--sweep", help="A setting, by name or symbol; repeatable; default: all."),
     ] = None,
+    pair: EmbeddedOption = "toy",
     pairs: PairsOption = 64,
     seeds: SeedsOption = 2,
     out: OutOption = "results/ablation",
@@ -76,10 +88,21 @@ def ablation(
         if name not in RANGES:
             raise UserError(f'no sweep of "{name}"{nearest(name, RANGES)}; there are {", ".join(RANGES)}')
     rows = {f"{name} = {value:g}": {name: value} for name in names for value in RANGES[name]}
-    _run("ablation", rows, pairs, seeds, out, device, json)
+    _run(_embedded(pair).name, "ablation", rows, pairs, seeds, out, device, json)
+
+
+def _embedded(pair: str) -> "PairSpec":
+    """Return the spec of a pair that makes sprites, which alone are scored against ground truth."""
+    from motionecho.models.registry import PAIRS
+
+    known = [name for name, spec in PAIRS.items() if "toy_text" in spec.metrics]
+    if pair not in known:
+        raise UserError(f'no table of pair "{pair}"{nearest(pair, known)}; there are {", ".join(known)}')
+    return PAIRS[pair]
 
 
 def _run(
+    pair: str,
     name: str,
     rows: dict[str, Any],
     pairs: int,
@@ -99,9 +122,8 @@ def _run(
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    models = load_pair(
-        "toy", Placement(device=device or "auto", eager=True)
-    )  # shrinking batches replay little
+    # shrinking batches replay little
+    models = load_pair(pair, Placement(device=device or "auto", eager=True))
     say(f"{count(len(rows), 'row')} of {count(pairs, 'pair')} x {count(seeds, 'seed')} on {models.device}")
     usable, skipped = load_metrics(["motion_fidelity"] if tracked else [], str(models.device))
     say(*(f"{metric} is left out: {reason}" for metric, reason in skipped.items()))
@@ -114,7 +136,7 @@ def _run(
         samples += [{"row": row} | sample for sample in bench.measure(task, changes, seeds, *usable)]
         write_samples(folder / f"{name}.csv", samples)  # after every row: a run that is stopped leaves these
         say(f"{row}: done")
-    text = f"{pairs} {split} pairs, {seeds} seeds, on {models.device}\n\n{table(samples)}\n"
+    text = f"{pair}: {pairs} {split} pairs, {seeds} seeds, on {models.device}\n\n{table(samples)}\n"
     couples = {"curve": rivals, "strategies": lifts, "methods": steps_up}
     if name in couples:
         text += f"\n{contrasts(samples, couples[name](samples))}\n"

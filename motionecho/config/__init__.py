@@ -2,6 +2,7 @@
 
 from motionecho.config.groups import (
     FACTORED,
+    OF_TRANSFORMERS,
     STRATEGIES,
     TRAINED,
     ActivationSettings,
@@ -16,6 +17,7 @@ from motionecho.config.whole import PLACES, EchoConfig, Placement, RunSettings, 
 
 __all__ = [
     "FACTORED",
+    "OF_TRANSFORMERS",
     "PLACES",
     "STRATEGIES",
     "TRAINED",

@@ -25,6 +25,7 @@ STRATEGIES = {
     "flowmotion": "motionecho.guidance.flowmotion:strategy",
 }
 FACTORED = ("motiondirector", "vmc")  # those whose training ends in factors, which a file may hold
+OF_TRANSFORMERS = ("ditflow", "flowmotion")  # those that U-Nets have no layers or no strengths for
 TRAINED = ("motiondirector", "motioninversion", "vmc")  # those that train something on each reference
 
 
@@ -75,6 +76,11 @@ class StudentSettings:
     initial_noise: Annotated[Literal["blend", "low_frequencies"], stripped] = _setting(
         "blend", "the inverted reference is blended into the initial noise by g, or gives its low frequencies"
     )
+
+    @property
+    def begins_inverted(self) -> bool:
+        """Whether sampling begins with something of the inverted reference."""
+        return self.noise_blend > 0 or self.initial_noise == "low_frequencies"
 
     def steps_in(self, share: float) -> int:
         """Count the leading student steps that make up `share` of all; at least one unless it is 0."""

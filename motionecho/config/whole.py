@@ -69,7 +69,8 @@ class EchoConfig:
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy with `changes`, given as values or text, by name or by the paper's symbol.
 
-        Raises UserError on an unknown name, a value of the wrong type or out of range.
+        Raises UserError on an unknown name, a value of the wrong type or out of range, and where sampling
+        would begin with inverted noise that is not made.
         """
         if not isinstance(changes, Mapping):
             raise UserError(f"echo has to be a mapping of settings, not {changes!r}")
@@ -83,7 +84,13 @@ class EchoConfig:
                 changed[group] = replace(getattr(self, group), **values)
             except ValidationError as problem:
                 raise UserError(f"setting {strict.mistake(problem, type(getattr(self, group)))}") from None
-        return replace(self, **changed)
+        made = replace(self, **changed)
+        if made.student.begins_inverted and made.reference.inversion_steps == 0:
+            raise UserError(
+                "setting inversion_steps=0 makes no inverted noise that sampling could begin with: it needs "
+                f'noise_blend=0, not {made.student.noise_blend:g}, and initial_noise="blend"'
+            )
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Return all settings flat, as plain JSON values."""

@@ -37,10 +37,10 @@ def flow(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
 
 
 def strongest(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """Measure where attention is strongest: [b, f, h*w, f, 2] in whole patches, int8."""
-    where = places(queries)
+    """Measure where attention is strongest: [b, f, h*w, f, 2] in whole patches, int8 where they fit."""
+    where, kind = places(queries), torch.int8 if max(queries.shape[-2:]) <= 128 else torch.int16
     at = attended(queries, keys, temperature, lambda maps: maps.argmax(-1))
-    return (where[at] - where[:, None]).to(torch.int8)
+    return (where[at] - where[:, None]).to(kind)
 
 
 def loss(moved: Tensor, target: Tensor) -> Tensor:

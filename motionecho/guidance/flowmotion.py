@@ -4,7 +4,8 @@
     L = w |x0 - x0^ref|^2 + 5 |D(x0) - D(x0^ref)|^2         both means (HKUST-LongGroup 2026); w = 20
 
 x0^ref is what the network makes of the noised reference under the empty prompt; at `reference_timestep` 0 it
-is the reference itself. The first term copies appearance: lower w where the prompt suffers. Cost: a plain pass.
+is the reference itself. The first term copies appearance: lower w where the prompt suffers. It costs a plain
+pass.
 """
 
 from dataclasses import dataclass

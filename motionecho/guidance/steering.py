@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from motionecho.config import GuidanceSettings
-from motionecho.denoiser import Ask, Denoiser, Energy, Prediction, Target
+from motionecho.denoiser import CLEAN, Ask, Denoiser, Energy, Noise, Target
 from motionecho.device import to_cpu_later, to_device_of
 from motionecho.schedules import Level, eps_of
 
@@ -16,9 +16,31 @@ from motionecho.schedules import Level, eps_of
 # network times a power of two, which is exact, and so changes no bit in float32.
 LIFT = 2.0**14
 # The shift of a clean prediction grows with sigma / alpha, without end towards pure noise; public schedules
-# begin at 26 or less, so this cap acts on none of them.
+# begin at 26 or less, so this cap acts on none of them but those that begin at pure noise itself.
 STEEPEST = 100.0
+MIXTURE = 0.9  # share of the amplitude that mixed noise has of the predicted (TDM)
 Update = Literal["x0", "direction", "velocity"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One prediction of a batch of b samples, guided where it was asked for."""
+
+    x0: Tensor  # [b, c, f, h, w], guided (Eq. 3)
+    plain: Tensor  # the same unguided: where the teacher starts
+    eps: Tensor  # the noise it predicts, unguided, of the latent that it looked at in the end
+    nudge: Tensor | None  # added to whatever noise the next latent gets
+    turn: Tensor | None  # added to the noise it predicts alone
+    loss: Tensor | None  # [b] on the CPU, in the energy's unit
+    forwards: Tensor  # [b] passes that were spent, whole numbers on the CPU
+    backwards: Tensor
+
+    def noise(self, kind: Noise = "predicted", fresh: Tensor | None = None) -> Tensor:
+        """Return the noise of the next latent, bent by guidance; `fresh` is needed but for the predicted."""
+        eps = self.eps if self.turn is None else self.eps + self.turn
+        if fresh is not None and kind != "predicted":
+            eps = fresh if kind == "fresh" else MIXTURE * eps + (1 - MIXTURE**2) ** 0.5 * fresh
+        return eps if self.nudge is None else eps + self.nudge
 
 
 @dataclass(frozen=True)
@@ -69,8 +91,8 @@ class Shift:
 class Descend:
     """DMT's steering: `steps` of Adam on the latent at the rate of the strength, then a new prediction.
 
-    Each step is along the gradient of one look, of the conditional branch alone. A sample that is not guided
-    stays where it is, to the bit.
+    Each step is along the gradient of one look: of the conditional branch alone, or, where clean videos are
+    compared, of the one that is sampled. A sample that is not guided stays where it is, to the bit.
     """
 
     steps: int
@@ -87,7 +109,7 @@ class Descend:
         if not bool(wanted.any()):
             return first
         weights = to_device_of(z, wanted * LIFT)
-        branch, own = denoiser.conditional(text)
+        branch, own = (denoiser, text) if energy.taps == CLEAN else denoiser.conditional(text)
         moved = z.detach().clone()
         adam = torch.optim.Adam([moved], lr=ask.strength)
         passes = 0

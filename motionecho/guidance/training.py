@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from motionecho.config import ReferenceSettings
-from motionecho.denoiser import Denoiser, output_of
+from motionecho.denoiser import Denoiser
 from motionecho.errors import BadSample
 from motionecho.guidance import lora
 from motionecho.guidance.carrier import Adapter, SidePath, without_time
 from motionecho.noise import noise
-from motionecho.schedules import Level, Schedule, renoise
+from motionecho.schedules import Level, Schedule, output_of, renoise
 
 SKIPPED = 0.2  # share of steps without the spatial path
 WEIGHT_DECAY = 1e-2

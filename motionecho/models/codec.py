@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderKLWan
+from diffusers import AutoencoderKL, AutoencoderKLCogVideoX, AutoencoderKLWan
 from torch import Tensor, nn
 
 from motionecho.errors import BadSample
@@ -78,27 +78,38 @@ class FramewiseCodec:
 
 
 @dataclass(frozen=True)
+class LatentForm:
+    """What an autoencoder of video makes of a clip, and the mean and deviation of every channel."""
+
+    channels: int
+    stride: int  # frames that are one latent frame, but for the first, which is one alone
+    shrink: int  # pixels of a side
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class CausalCodec:
-    """A causal autoencoder of video (Wan's): 4k + 1 frames are k + 1 latent ones, (mode - mean) / std.
+    """A causal autoencoder of video: 4k + 1 frames are k + 1 latent ones, (mode - mean) / std.
 
     The encoder has to be in float32, for a reference's motion suffers from less; the decoder may be in any.
     """
 
-    vae: AutoencoderKLWan
+    vae: AutoencoderKLWan | AutoencoderKLCogVideoX
+    form: LatentForm
     spec: PairSpec
     device: torch.device
     using: Callable[[nn.Module], AbstractContextManager[object]] = nullcontext  # around every pass
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        spec, config = self.spec, self.vae.config
-        stride = 2 ** sum(config.temperal_downsample)
-        shrink = 2 ** len(config.temperal_downsample) * (config.patch_size or 1)
-        return config.z_dim, (spec.frames - 1) // stride + 1, spec.height // shrink, spec.width // shrink
+        spec, form = self.spec, self.form
+        frames = (spec.frames - 1) // form.stride + 1
+        return form.channels, frames, spec.height // form.shrink, spec.width // form.shrink
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.vae.post_quant_conv.weight.dtype
+        return next(self.vae.decoder.parameters()).dtype
 
     @torch.no_grad()
     def encode(self, frames: np.ndarray) -> Tensor:
@@ -126,12 +137,12 @@ class CausalCodec:
             try:
                 yield
             finally:
-                self.vae.clear_cache()
+                if isinstance(self.vae, AutoencoderKLWan):
+                    self.vae.clear_cache()
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and deviation of every channel, [c, 1, 1, 1]."""
-        config = self.vae.config
-        mean, std = (like.new_tensor(numbers) for numbers in (config.latents_mean, config.latents_std))
+        mean, std = (like.new_tensor(numbers) for numbers in (self.form.mean, self.form.std))
         return mean[:, None, None, None], std[:, None, None, None]
 
 

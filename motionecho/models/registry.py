@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from motionecho.config import Placement
 from motionecho.errors import UserError, nearest
 from motionecho.models.animatediff.settings import PAIRS as ANIMATEDIFF
+from motionecho.models.cogvideox.settings import PAIRS as COGVIDEOX
 from motionecho.models.spec import PairSpec
 from motionecho.models.toy.settings import PAIRS as TOY
 from motionecho.models.toy_dit.settings import PAIRS as TOY_DIT
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAIRS", "PairSpec", "check_pair", "load_pair", "pair_spec"]
 
-FAMILIES = (*TOY, *TOY_DIT, *VIDEOCRAFTER, *ANIMATEDIFF, *WAN)
+FAMILIES = (*TOY, *TOY_DIT, *VIDEOCRAFTER, *ANIMATEDIFF, *WAN, *COGVIDEOX)
 PAIRS: dict[str, PairSpec] = {spec.name: spec for spec in FAMILIES}
 
 

@@ -20,6 +20,7 @@ LATER: dict[str, Any] = {
     "restart": False, "channel_share": 0.04, "reference_prompt": "", "trainer": "teacher", "train_steps": 150,
     "train_rate": 5e-4, "spatial_rate": 5e-4, "spatial_path": "frame", "lora_rank": 32, "lora_layers": "all",
     "lora_dropout": 0.1, "motion_lora": "", "outlines": False, "control_scale": 1.0, "control_on": "teacher",
+    "temperature": 2.0, "appearance_weight": 20.0,
 }  # fmt: skip
 
 

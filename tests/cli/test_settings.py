@@ -81,9 +81,9 @@ def test_an_empty_config_file_changes_nothing(tmp_path: Path) -> None:
 
 OTHER_ECHO = {
     "background": "#804020",
-    "steps": 5, "student_noise": "predicted", "noise_blend": 1e-05, "layers": ["a.b", "c"],
+    "steps": 5, "student_noise": "mixed", "noise_blend": 1e-05, "layers": ["a.b", "c"],
     "reference_timestep": 123, "student_strength": 7.25, "teacher_strength": 1234.5, "gradient": "unit_rms",
-    "student_update": "direction", "teacher_update": "x0", "guided_fraction": 0.1 + 0.2, "warm_up": 1,
+    "student_update": "direction", "teacher_update": "velocity", "guided_fraction": 0.1 + 0.2, "warm_up": 1,
     "cool_down": 2, "teacher_weight": 0.7, "teacher_fraction": 0.4, "teacher_guidance_scale": 3.5,
     "teacher_grid": "interval", "teacher_grid_steps": 31, "renoise_position": 0.6, "renoise": "predicted",
     "endpoint_guidance": False, "activation": "always", "threshold_unit": "first_loss",
@@ -91,8 +91,8 @@ OTHER_ECHO = {
     "teacher_max_steps": 6, "inversion_steps": 17, "inversion_evaluate_at": "source", "method": "teacher",
     "initial_noise": "low_frequencies", "motion_strength": 0.5, "steer": "descent", "descent_steps": 4,
     "adapter_scale": 0.6, "adapter_on": "student", "embedding_mode": "none", "restart": True,
-    "channel_share": 0.2, "reference_prompt": "a car", "trainer": "each", "train_steps": 7,
-    "train_rate": 0.01,
+    "channel_share": 0.2, "temperature": 1.5, "appearance_weight": 3.5, "reference_prompt": "a car",
+    "trainer": "each", "train_steps": 7, "train_rate": 0.01,
     "spatial_rate": 0.02, "spatial_path": "still", "lora_rank": 3, "lora_layers": "qkv", "lora_dropout": 0.2,
     "motion_lora": "factors.safetensors", "outlines": True, "control_scale": 0.5, "control_on": "student",
 }  # fmt: skip

@@ -11,9 +11,12 @@ from motionecho.guidance.training import Draw, Recipe
 from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.videocrafter.denoiser import VideoCrafter
 from motionecho.models.videocrafter.unet import UNet, UNetConfig
-from motionecho.schedules import uniform
+from motionecho.models.wan.denoiser import WanDenoiser
+from motionecho.schedules import Flow, Schedule, uniform
+from tests.models.wan import public
 
 SCHEDULE, FRAMES, SIDE = tiny.SCHEDULE, 4, 8
+FLOW = Flow(3.0)
 TOKENS = 5
 LAYERS = {
     "dmt": ("up_blocks.0.resnets.1.conv2", "up_blocks.0.motion_modules.1", "up_blocks.0.upsamplers.0"),
@@ -41,6 +44,20 @@ def lvdm() -> VideoCrafter:
     return VideoCrafter(UNet(LVDM).eval().requires_grad_(False), layers={"motioninversion": (LVDM_BLOCK,)})
 
 
+def transformer() -> WanDenoiser:
+    """Wan's network with 3 blocks, which attends to all frames and places at once."""
+    return WanDenoiser(public.network(), uniform(FLOW), {})
+
+
+def video(seed: int, batch: int = 2) -> Tensor:
+    """Latents of a transformer: 3 frames of 4 x 8, 2 x 4 places."""
+    return drawn(seed, batch, public.TINY.channels, 3, 4, 8)
+
+
+def states(seed: int, batch: int = 2) -> Tensor:
+    return drawn(seed, batch, TOKENS, public.TINY.text)
+
+
 def latents(seed: int, batch: int = 2) -> Tensor:
     return drawn(seed, batch, 4, FRAMES, SIDE, SIDE)
 
@@ -57,10 +74,12 @@ def filled(adapter: Adapter, seed: int = 0) -> Adapter:
     }
 
 
-def targets(denoiser: Denoiser, z: Tensor, text: Tensor, energy: Energy) -> Target:
+def targets(
+    denoiser: Denoiser, z: Tensor, text: Tensor, energy: Energy, schedule: Schedule = SCHEDULE
+) -> Target:
     """What is kept of each of some references, seen as they are at time 400."""
     probes = (
-        observe(denoiser, z[k : k + 1], SCHEDULE.at(400), text[k : k + 1], energy.taps) for k in range(len(z))
+        observe(denoiser, z[k : k + 1], schedule.at(400), text[k : k + 1], energy.taps) for k in range(len(z))
     )
     return stack([energy.target(probe) for probe in probes])
 

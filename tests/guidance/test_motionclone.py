@@ -4,11 +4,11 @@ import pytest
 import tiny
 import torch
 
-from motionecho.denoiser import Answer, Ask, Denoiser, Prediction, Probe, Tap, observe
+from motionecho.denoiser import Ask, Denoiser, Probe, Tap, observe
 from motionecho.errors import UserError
 from motionecho.guidance.motionclone import LOSS_UNIT, Top1Attention
-from motionecho.guidance.steering import Shift, Update, rows, scaled, stack
-from motionecho.schedules import Discrete, Flow, Schedule, eps_of, renoise
+from motionecho.guidance.steering import Prediction, Shift, Update, rows, scaled, stack
+from motionecho.schedules import Answer, Discrete, Flow, Schedule, eps_of, renoise
 
 GUIDE = Top1Attention(tiny.LAYERS, 400.0)
 TAPS = GUIDE.taps

@@ -1,6 +1,5 @@
 """The sign rule on any denoiser: a small guided step lowers the motion loss, and its opposite raises it."""
 
-import torch
 from torch import Tensor
 
 from motionecho.denoiser import Ask, Denoiser, Energy, Target, observe
@@ -21,9 +20,8 @@ def loss_after(
     at, to = map(schedule.at, times)
     steer, sign = Shift(update, "unit_rms"), -1 if strength < 0 else 1
     seen = steer(denoiser, z, at, text, energy, target, Ask(watch=True, strength=abs(strength)))
-    nudge = torch.zeros_like(z) if seen.nudge is None else seen.nudge
-    x0 = seen.plain + sign * (seen.x0 - seen.plain)
-    onward = renoise(x0, eps_of(z, seen.plain, at) + sign * nudge, to)
+    x0, eps = seen.plain + sign * (seen.x0 - seen.plain), eps_of(z, seen.plain, at)
+    onward = renoise(x0, eps + sign * (seen.noise() - eps), to)
     return denoiser.look(onward, to, text, energy, target, gradient=False).loss.item()
 
 

@@ -17,17 +17,15 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from motionecho.denoiser import (
-    Answer,
     Eager,
     Kind,
     Noise,
     Probe,
     Tap,
-    clean,
-    layer_weight,
     probing,
 )
-from motionecho.schedules import Grid, Level, boundary
+from motionecho.models.weights.checkpoint import layer_weight
+from motionecho.schedules import Answer, Grid, Level, boundary, clean
 
 # what shows its output as features, beside the second convolution of a residual block
 FEATURED = (AnimateDiffTransformer3D, ResnetBlock2D, Upsample2D)

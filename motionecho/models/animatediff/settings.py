@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from motionecho.config import EchoConfig
+from motionecho.config import OF_TRANSFORMERS, EchoConfig
 from motionecho.models.spec import PairSpec
 from motionecho.models.strategies import METHODS, PUBLISHED, STRUCTURE
 from motionecho.models.weights.sources import Published
@@ -67,6 +67,7 @@ EIGHT = PairSpec(
     optional={"control": "structure"},
     prompt_end="motionecho.models.clip_words:lost",
     layers=LAYERS,
+    lacks=OF_TRANSFORMERS,
     strategies=PUBLISHED,
     methods=METHODS | {"structure": STRUCTURE},
     distilled_for=8,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from motionecho.denoiser import Answer, Denoiser, Energy, Look, Noise, Probe, Target
-from motionecho.schedules import Grid, Level
+from motionecho.denoiser import Denoiser, Energy, Look, Noise, Probe, Target
+from motionecho.schedules import Answer, Grid, Level
 
 
 @dataclass(frozen=True)

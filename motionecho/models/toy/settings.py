@@ -6,7 +6,7 @@ motion, while the guided teacher's endpoint, taken whole in the first half of th
 
 from pathlib import Path
 
-from motionecho.config import EchoConfig
+from motionecho.config import OF_TRANSFORMERS, EchoConfig
 from motionecho.models.spec import PairSpec
 
 DEFAULTS = EchoConfig.of(
@@ -114,6 +114,7 @@ PAIRS = (
         module="motionecho.models.toy.pair",
         files={name: WEIGHTS / f"{name}.safetensors" for name in ("vae", "text", "teacher", "student")},
         layers=LAYERS,
+        lacks=OF_TRANSFORMERS,
         strategies=STRATEGIES,
         methods=METHODS,
         defaults=DEFAULTS,

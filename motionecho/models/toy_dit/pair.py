@@ -10,7 +10,7 @@ from motionecho.denoiser import Denoiser
 from motionecho.models.pair import ModelPair
 from motionecho.models.spec import PairSpec
 from motionecho.models.toy.pair import Placed, assembled, networks_of
-from motionecho.models.toy_dit.nets import SCHEDULE, build_transformer
+from motionecho.models.toy_dit.nets import SCHEDULE, STUDENT, build_transformer
 from motionecho.models.wan.denoiser import WanDenoiser
 from motionecho.schedules import uniform
 
@@ -20,8 +20,10 @@ def load(spec: PairSpec, placement: Placement, dtype: str) -> ModelPair:
 
     def transformers(placed: Placed) -> tuple[Denoiser, Denoiser]:
         student, teacher = (placed(role, build_transformer()) for role in ("student", "teacher"))
-        grid = uniform(SCHEDULE)
-        return WanDenoiser(student, grid, spec.layers), WanDenoiser(teacher, grid, spec.layers)
+        return (
+            WanDenoiser(student, uniform(STUDENT), spec.layers),
+            WanDenoiser(teacher, uniform(SCHEDULE), spec.layers),
+        )
 
     return assembled(spec, placement, dtype, SCHEDULE, transformers)
 

@@ -7,12 +7,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from motionecho.denoiser import Answer, Eager, Probe, clean
+from motionecho.denoiser import Eager, Probe
 from motionecho.models.videocrafter.layers import SpatialTransformer, TemporalConv, TemporalTransformer
 from motionecho.models.videocrafter.settings import LAYERS
 from motionecho.models.videocrafter.signal import scale_embedding
 from motionecho.models.videocrafter.unet import UNet
-from motionecho.schedules import Discrete, Grid, Level, boundary, consistency, uniform
+from motionecho.schedules import Answer, Discrete, Grid, Level, boundary, clean, consistency, uniform
 
 SCHEDULE = Discrete.from_betas(0.00085, 0.012, "scaled_linear")
 TURBO_V2_GRID = consistency(200)  # T2V-Turbo-V2 was distilled on 200 DDIM steps

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from motionecho.config import EchoConfig
+from motionecho.config import OF_TRANSFORMERS, EchoConfig
 from motionecho.models.spec import PairSpec
 from motionecho.models.strategies import METHODS, PUBLISHED
 from motionecho.models.weights.sources import Published
@@ -45,6 +45,7 @@ TURBO_V2 = PairSpec(
     },
     prompt_end="motionecho.models.clip_words:lost",
     layers=LAYERS,
+    lacks=OF_TRANSFORMERS,
     strategies=PUBLISHED,
     methods=METHODS,
     defaults=DEFAULTS,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from motionecho.denoiser import Kind, Probe, layer_weight, probing
+from motionecho.denoiser import Kind, Probe, probing
 from motionecho.models.kernels import plain
 from motionecho.models.speed.layout import channels_last
 from motionecho.models.videocrafter.layers import (
@@ -30,7 +30,7 @@ from motionecho.models.videocrafter.layers import (
     conv_in_frames,
 )
 from motionecho.models.videocrafter.signal import Signal, sinusoid
-from motionecho.models.weights.checkpoint import GROUPS
+from motionecho.models.weights.checkpoint import GROUPS, layer_weight
 
 LATENT_CHANNELS = 4
 FEATURED = (ResBlock, TemporalTransformer, Upsample)

@@ -13,9 +13,10 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from motionecho.denoiser import Answer, Eager, Kind, Noise, Probe, Tap, clean, layer_weight, probing
+from motionecho.denoiser import Eager, Kind, Noise, Probe, Tap, probing
 from motionecho.models.kernels import plain
-from motionecho.schedules import Grid, Level
+from motionecho.models.weights.checkpoint import layer_weight
+from motionecho.schedules import Answer, Grid, Level, clean
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor
 
 from motionecho.errors import UserError
+from motionecho.models.codec import LatentForm
 from motionecho.models.wan.forms import FORMS, Form
 from motionecho.models.weights.checkpoint import Shapes, State, filled, require_match, shapes
 
@@ -132,6 +133,19 @@ def load_vae(
         return torch.float32 if dtype and name.startswith(("encoder.", "quant_conv.")) else dtype
 
     return filled(vae, {name: state[named(name)].to(device, kind(name)) for name in vae.state_dict()})
+
+
+def latent_form(vae: AutoencoderKLWan) -> LatentForm:
+    """Return what the autoencoder makes of clips."""
+    config = vae.config
+    halved = config.temperal_downsample
+    return LatentForm(
+        channels=config.z_dim,
+        stride=2 ** sum(halved),
+        shrink=2 ** len(halved) * (config.patch_size or 1),
+        mean=tuple(config.latents_mean),
+        std=tuple(config.latents_std),
+    )
 
 
 def empty_vae(config: Mapping[str, Any]) -> AutoencoderKLWan:

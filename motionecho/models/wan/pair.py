@@ -22,21 +22,33 @@ from motionecho.models.speed.causal_vae import fused_decoder
 from motionecho.models.speed.graphs import recorded
 from motionecho.models.speed.layout import kernels
 from motionecho.models.speed.offload import one_at_a_time
-from motionecho.models.texts import Encode, EncodedText
-from motionecho.models.wan import text
+from motionecho.models.t5.encoder import read_encoder
+from motionecho.models.t5.random_weights import spelled
+from motionecho.models.t5.text import TextStates
+from motionecho.models.texts import Encode
+from motionecho.models.transformer_pairs import kept_bytes
 from motionecho.models.wan.denoiser import WanDenoiser
 from motionecho.models.wan.forms import FORMS, Form, Setup, setup_of
 from motionecho.models.wan.fused import FusedWan
-from motionecho.models.wan.loading import empty_transformer, form_of, load_transformer, load_vae
-from motionecho.models.wan.lora import beside, is_lora, read_lora
-from motionecho.models.wan.random_weights import random_files, spelled
-from motionecho.models.wan.umt5 import load_umt5, read_umt5
+from motionecho.models.wan.loading import (
+    TRANSFORMER,
+    empty_transformer,
+    form_of,
+    latent_form,
+    load_transformer,
+    load_vae,
+    original_name,
+)
+from motionecho.models.wan.random_weights import random_files
+from motionecho.models.wan.text import READING
 from motionecho.models.weights.checkpoint import State, read, read_part
+from motionecho.models.weights.lora import beside, is_lora, read_student
 from motionecho.schedules import uniform
 
 Files = Mapping[str, State]  # of teacher, student, vae and text
 Tokens = Callable[[list[str]], Tensor]
 Using = Callable[[], AbstractContextManager[Any]]
+SPELLED = partial(spelled, tokens=READING.tokens)
 
 
 def load(spec: PairSpec, placement: Placement, dtype: str, setup: Setup | None = None) -> ModelPair:
@@ -47,28 +59,22 @@ def load(spec: PairSpec, placement: Placement, dtype: str, setup: Setup | None =
     device, setup = resolve_device(placement.device), setup or setup_of(spec.name)
     kind = resolve_dtype(dtype, torch.bfloat16 if device.type == "cuda" else torch.float32)
     if spec.is_random:
-        return assemble(spec, setup, random_files(setup, kind), spelled, placement, kind)
+        return assemble(spec, setup, random_files(setup, kind), SPELLED, placement, kind)
     paths = spec.pull()  # a missing file is named before anything is built
     if paths["teacher"] == paths["student"]:
         raise UserError(f"pair {spec.name}: {paths['student']} would be both teacher and student; "
                         "name the student's weights: --weights student=PLACE")  # fmt: skip
     parts: Files = {key: read_part(paths, key) for key in ("teacher", "vae")}
-    files = {**parts, "student": read_student(paths), "text": read_umt5(paths)}
-    return assemble(spec, setup, files, text.tokenizer_of(paths), placement, kind)
+    files = {**parts, "student": read_student(paths), "text": read_encoder(paths, READING.kind)}
+    return assemble(spec, setup, files, READING.tokenizer_of(paths), placement, kind)
 
 
 def load_text(spec: PairSpec, placement: Placement) -> Encode:
     """Load the text encoder alone; see models.texts."""
     if not spec.is_random:
-        return text.load_text(spec, placement)
+        return READING.load_text(spec, placement)
     state = random_files(setup_of(spec.name), torch.float32, only=("text",))["text"]
-    encoder = load_umt5(state, resolve_device(placement.device))
-
-    def encode(prompt: str) -> EncodedText:
-        row = text.row_of(spelled([prompt])[0])
-        return EncodedText(torch.tensor(row), text.states_of(encoder, row).cpu())
-
-    return encode
+    return READING.encode_by(SPELLED, state, resolve_device(placement.device))
 
 
 def networks(files: Mapping[str, Path], forms: tuple[Form, ...] = FORMS) -> dict[str, Callable[[], object]]:
@@ -79,14 +85,8 @@ def networks(files: Mapping[str, Path], forms: tuple[Form, ...] = FORMS) -> dict
         "teacher": lambda: load_transformer(teacher(), form()),
         "student": lambda: student_of(read_student(files), empty_transformer(form()), form()),
         "autoencoder": lambda: load_vae(read(files["vae"]), form().vae),
-        "text encoder": lambda: read_umt5(files),
+        "text encoder": lambda: read_encoder(files, READING.kind),
     }
-
-
-def read_student(files: Mapping[str, Path]) -> State:
-    """Read the tensors of a student's file, with all that it says of a LoRA."""
-    state = read_part(files, "student")
-    return read_lora(files["student"], state) if is_lora(state) else state
 
 
 def student_of(
@@ -98,7 +98,7 @@ def student_of(
 ) -> tuple[WanTransformer3DModel, Using]:
     """Load a student: its network, or the teacher's and what turns a pass of it into the student's."""
     if is_lora(state):
-        return teacher, beside(teacher, state).on
+        return teacher, beside(teacher, state, TRANSFORMER, original_name).on
     return load_transformer(state, form, dtype, device), nullcontext
 
 
@@ -110,10 +110,11 @@ def assemble(
     home = torch.device("cpu") if placement.offload else device
     ops = None if placement.offload else kernels(device, placement.eager)
     vae = load_vae(files["vae"], form.vae, dtype, home)
-    codec = CausalCodec(fused_decoder(vae, ops) if ops else vae, spec, home)
+    codec = CausalCodec(fused_decoder(vae, ops) if ops else vae, latent_form(vae), spec, home)
     network = load_transformer(files["teacher"], form, dtype, home)
     other, using = student_of(files["student"], network, form, dtype, home)
-    again = kept_bytes(spec, form, codec) > free_bytes(device) / 2
+    token = 32 * form.width + 2 * form.ffn  # measured of diffusers' blocks of the small model, at four sizes
+    again = kept_bytes(spec.layers, codec.shape, token) > free_bytes(device) / 2
 
     def built(role: Role, ops: ModuleType | None) -> Denoiser:
         build = partial(FusedWan, ops=ops) if ops else WanDenoiser
@@ -121,7 +122,7 @@ def assemble(
             return build(network, uniform(schedule), spec.layers, checkpointing=again)
         return build(other, setup.grid, spec.layers, setup.noise, using, checkpointing=again)
 
-    states = text.UMT5States(files["text"], device, at=device)
+    states = TextStates(READING, files["text"], device, at=device)
     pair = ModelPair(
         spec, schedule, built("student", ops), built("teacher", ops), codec, tokens=tokens, text=states,
         device=home, plain=partial(built, ops=None), remember=states.remember,
@@ -129,13 +130,3 @@ def assemble(
     if placement.offload:
         return one_at_a_time(pair, codec, device)
     return pair if placement.eager else recorded(pair, codec)
-
-
-def kept_bytes(spec: PairSpec, form: Form, codec: CausalCodec) -> int:
-    """Estimate what a gradient keeps of a pass to the layers that strategies read, all in bfloat16.
-
-    Measured of diffusers' blocks at four sizes: 66 kB of a token and a block of the small model.
-    """
-    _, frames, height, width = codec.shape
-    blocks = 1 + max(int(layer.split(".")[1]) for layers in spec.layers.values() for layer in layers)
-    return frames * (height // 2) * (width // 2) * blocks * (32 * form.width + 2 * form.ffn)

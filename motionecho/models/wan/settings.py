@@ -2,67 +2,19 @@
 
 from dataclasses import replace
 
-from motionecho.config import TRAINED, EchoConfig
+from motionecho.config import TRAINED
 from motionecho.models.sizes import Sizes
-from motionecho.models.spec import PairSpec, Settings
-from motionecho.models.strategies import METHODS
-from motionecho.models.weights.sources import INDEX, Published
-
-# nothing is published for these pairs but MOFT and DMT of transformers, which guide without inversion and
-# read the reference clean; strengths are per unit root mean square of the gradient
-DEFAULTS = EchoConfig.of(
-    strategy="moft",
-    steps=4,
-    noise_blend=0.0,
-    gradient="unit_rms",
-    student_strength=0.3,
-    student_update="direction",
-    teacher_strength=0.3,
-    teacher_update="direction",
-    teacher_guidance_scale=5.0,
-    teacher_grid="interval",
-    teacher_max_steps=3,
-    endpoint_guidance=False,
-    threshold_unit="first_loss",
-    activation_threshold=0.5,
-    truncation_threshold=0.3,
-    window=1,
-    reference_timestep=0.0,
-    inversion_steps=0,
+from motionecho.models.spec import PairSpec
+from motionecho.models.transformer_pairs import (
+    DEFAULTS,
+    EIGHT_STEPS,
+    FEW_STEPS,
+    OF_METHODS,
+    PRESETS,
+    of_strategies,
+    read_layers,
 )
-PRESETS: dict[str, dict[str, object]] = {
-    "student": {"activation": "never", "student_strength": 0.0},
-    "guided-student": {"activation": "never"},
-    "teacher-always": {"activation": "always"},
-}
-FEW_STEPS, EIGHT_STEPS = 0.02, 0.012  # rates of a descent: a student's step is as long as many of a teacher's
-DESCENT: dict[str, object] = {"steer": "descent", "descent_steps": 5, "teacher_strength": 0.002}
-WALKED: dict[str, object] = {"teacher_strength": 0.002}  # by the teacher alone, whose steps are many
-OF_METHODS: dict[str, dict[str, dict[str, object]]] = METHODS | {
-    "teacher": {
-        "": {"activation": "never", "teacher_strength": 0.02},
-        "dmt": WALKED,
-        "ditflow": WALKED,
-    }
-}
-
-
-def _strategies(student_rate: float) -> dict[str, Settings]:
-    descent = DESCENT | {"student_strength": student_rate}
-    return {"motionclone": {}, "moft": {}, "dmt": descent, "ditflow": descent, "flowmotion": {}}
-
-
-def _layers(block: int) -> dict[str, tuple[str, ...]]:
-    """Name what is read at half of the depth, where others have found motion in such networks."""
-    features, attention = (f"blocks.{block}",), (f"blocks.{block}.attn1",)
-    return {
-        "moft": features,
-        "dmt": features,
-        "motionclone": attention,
-        "ditflow": attention,
-        "flowmotion": (),
-    }
-
+from motionecho.models.weights.sources import INDEX, Published
 
 # in several files or one, in a folder of the whole or of its own, where the original has it too
 WHOLE = "diffusion_pytorch_model.safetensors"
@@ -100,11 +52,11 @@ RCM = PairSpec(
     module="motionecho.models.wan.pair",
     sizes=Sizes(stride=4, side=16),
     parts=_parts(Published("worstcoder/rcm-Wan", {"": ("rCM_Wan2.1_T2V_1.3B_480p.pt",)}, 2.8)),
-    layers=_layers(14),
+    layers=read_layers("blocks.14"),
     lacks=TRAINED,
     prompt_end="motionecho.models.wan.text:lost",
     text_stage=True,
-    strategies=_strategies(FEW_STEPS),
+    strategies=of_strategies(FEW_STEPS),
     methods=OF_METHODS,
     most_steps=4,
     defaults=DEFAULTS,
@@ -118,7 +70,7 @@ BLADE = replace(
     parts=_parts(
         Published("GYP666/VIDEO-BLADE", {"": ("BLADE_wanx_weight/pytorch_lora_weights.safetensors",)}, 0.2)
     ),
-    strategies=_strategies(EIGHT_STEPS),
+    strategies=of_strategies(EIGHT_STEPS),
     distilled_for=8,
     most_steps=None,
     defaults=DEFAULTS.updated({"steps": 8}),
@@ -163,7 +115,7 @@ LARGE = replace(
         Published("Wan-AI/Wan2.1-T2V-14B-Diffusers", {"": TRANSFORMER}, 57.2),
         replace(VAE, hub="Wan-AI/Wan2.1-T2V-14B-Diffusers"),
     ),
-    layers=_layers(19),
+    layers=read_layers("blocks.19"),
     distilled_for=4,
 )
 PAIRS = (RCM, BLADE, CAUSVID, FASTWAN, LARGE)

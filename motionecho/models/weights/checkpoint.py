@@ -1,7 +1,7 @@
 """Public checkpoints: read without executing them, and refused by tensor name where they do not fit."""
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -123,6 +123,14 @@ def filled(net: C, tensors: State) -> C:
     assert isinstance(net, nn.Module)
     net.load_state_dict(tensors, assign=True)
     return net.eval().requires_grad_(False)
+
+
+def layer_weight(layer: nn.Module | None, name: str, known: Collection[str]) -> Tensor:
+    """The weight of a linear layer, or of the 1x1 convolution that stands for one, as a view [out, in]."""
+    weight = getattr(layer, "weight", None)
+    if not isinstance(weight, Tensor) or weight.ndim < 2:
+        raise UserError(f'"{name}" is no linear layer of this model{nearest(name, known)}')
+    return weight.detach().flatten(1)
 
 
 def length_of(state: State, name: str, what: str) -> int:

@@ -10,11 +10,11 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
-from transformers import UMT5Config
 
+from motionecho.models.t5.encoder import UMT5, EncoderKind, public_shapes
 from motionecho.models.wan.forms import Form
-from motionecho.models.wan.loading import original_name, vae_original_name
-from motionecho.models.wan.umt5 import public_shapes
+from motionecho.models.wan.loading import TRANSFORMER, original_name, vae_original_name
+from motionecho.models.weights import lora as factors
 from motionecho.models.weights.checkpoint import shapes
 from motionecho.models.weights.random_weights import random_tensors
 
@@ -80,6 +80,10 @@ def lora(rank: int = 4, alpha: float | None = None, seed: int = 3, net: Any = No
     return state
 
 
+def beside(net: Any, state: dict[str, Tensor]) -> factors.SideBranch:
+    return factors.beside(net, state, TRANSFORMER, original_name)
+
+
 def original_lora(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same LoRA as its other makers name it."""
     named = {}
@@ -89,9 +93,9 @@ def original_lora(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-def text_encoder(width: int = TINY.text, seed: int = 21) -> dict[str, Tensor]:
-    config = UMT5Config(vocab_size=64, d_model=width, d_kv=16, d_ff=48, num_layers=2, num_heads=2)
-    return random_tensors(public_shapes(config), seed)
+def text_encoder(width: int = TINY.text, seed: int = 21, kind: EncoderKind = UMT5) -> dict[str, Tensor]:
+    config = kind.sized(vocab_size=64, d_model=width, d_kv=16, d_ff=48, num_layers=2, num_heads=2)
+    return random_tensors(public_shapes(kind, config), seed)
 
 
 def write_tokenizer(folder: Path) -> None:

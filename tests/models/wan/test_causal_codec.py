@@ -12,7 +12,7 @@ from motionecho.models.codec import CausalCodec
 from motionecho.models.kernels import plain
 from motionecho.models.registry import pair_spec
 from motionecho.models.speed.causal_vae import fused_decoder
-from motionecho.models.wan.loading import load_vae
+from motionecho.models.wan.loading import latent_form, load_vae
 from tests.models.wan import public
 
 CPU = torch.device("cpu")
@@ -22,7 +22,8 @@ def codec(
     frames: int = 9, config: dict[str, Any] = public.VAE, dtype: torch.dtype | None = None
 ) -> CausalCodec:
     spec = replace(pair_spec("wan2.1-1.3b"), frames=frames, height=32, width=64)
-    return CausalCodec(load_vae(public.autoencoder(config).state_dict(), config, dtype), spec, CPU)
+    vae = load_vae(public.autoencoder(config).state_dict(), config, dtype)
+    return CausalCodec(vae, latent_form(vae), spec, CPU)
 
 
 def clip(frames: int = 9) -> np.ndarray:

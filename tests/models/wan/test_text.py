@@ -18,9 +18,12 @@ from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 from motionecho.config import EchoConfig, Placement
 from motionecho.errors import UserError
 from motionecho.models.spec import PairSpec
+from motionecho.models.t5 import encoder as t5
+from motionecho.models.t5 import text
+from motionecho.models.t5.encoder import UMT5
+from motionecho.models.t5.text import TextStates
 from motionecho.models.texts import EncodedText
-from motionecho.models.wan import text as wan
-from motionecho.models.wan import umt5
+from motionecho.models.wan.text import READING
 from motionecho.models.weights.checkpoint import Misfit
 from motionecho.models.weights.sources import Published
 
@@ -53,7 +56,7 @@ def encoder() -> UMT5EncoderModel:
 
 @pytest.fixture(scope="module")
 def state(encoder: UMT5EncoderModel) -> dict[str, Tensor]:
-    return {name: t.clone() for name, t in encoder.state_dict().items() if name != umt5.TWIN}
+    return {name: t.clone() for name, t in encoder.state_dict().items() if name != t5.TWIN}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +106,10 @@ def published(folder: Path, encoder: UMT5EncoderModel, prompts: list[str]) -> Te
 def test_ids_and_states_are_those_of_the_published_pipeline(
     files: dict[str, Path], folder: Path, encoder: UMT5EncoderModel
 ) -> None:
-    tokens, states = wan.tokenizer_of(files), wan.UMT5States(umt5.read_umt5(files), CPU, dtype=torch.float32)
+    tokens, states = (
+        READING.tokenizer_of(files),
+        TextStates(READING, t5.read_encoder(files, UMT5), CPU, dtype=torch.float32),
+    )
     odd = ["  a &amp;amp; fox\n", "a <pad> fox", "b c " * 400]
     for length, prompt in PROMPTS.items():
         assert int((tokens([prompt]) != 0).sum()) == length
@@ -126,7 +132,7 @@ def test_an_encoder_in_wan_s_own_names_is_the_same(
     torch.save(named, tmp_path / "models_t5_umt5-xxl-enc-bf16.pth")
     save_file(named, tmp_path / "umt5-xxl-enc-bf16.safetensors")
     for path in tmp_path.iterdir():
-        read = umt5.read_umt5({"text": path})
+        read = t5.read_encoder({"text": path}, UMT5)
         assert read.keys() == state.keys()
         assert all(torch.equal(tensor, state[name]) for name, tensor in read.items())
 
@@ -140,34 +146,34 @@ def test_each_tensor_that_does_not_fit_is_named(state: dict[str, Tensor], tmp_pa
     del wrong[bias]
     save_file(wrong, tmp_path / "text.safetensors")
     with pytest.raises(Misfit, match="does not fit UMT5's encoder") as caught:
-        umt5.read_umt5({"text": tmp_path / "text.safetensors"})
+        t5.read_encoder({"text": tmp_path / "text.safetensors"}, UMT5)
     found = {(each.tensor, each.problem) for each in caught.value.mismatches}
     assert found == {
         (bias, "missing"), (wi, "wrong shape"), (norm.replace("norm", "form"), "unexpected")
     }  # fmt: skip
     save_file({"weight": torch.zeros(1)}, tmp_path / "text.safetensors")
     with pytest.raises(Misfit, match=r'tensor "encoder\.final_layer_norm\.weight" is missing') as caught:
-        umt5.read_umt5({"text": tmp_path / "text.safetensors"})
+        t5.read_encoder({"text": tmp_path / "text.safetensors"}, UMT5)
     assert len(caught.value.mismatches) > 200, "all of the published encoder's"
 
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """A note of every time that the encoder is loaded."""
-    found, real = list[object](), umt5.load_umt5
+    found, real = list[object](), t5.load_encoder
 
     def counted(*of: Any) -> UMT5EncoderModel:
         found.append(of)
         return real(*of)
 
-    monkeypatch.setattr(wan, "load_umt5", counted)
+    monkeypatch.setattr(text, "load_encoder", counted)
     return found
 
 
 def test_the_encoder_is_loaded_for_what_is_not_known(
     files: dict[str, Path], state: dict[str, Tensor], loads: list[object]
 ) -> None:
-    tokens, states = wan.tokenizer_of(files), wan.UMT5States(state, CPU)
+    tokens, states = READING.tokenizer_of(files), TextStates(READING, state, CPU)
     given = EncodedText(torch.tensor([5, 6, 1]), torch.full((3, 64), 2.0, dtype=torch.bfloat16))
     states.remember(given)
     nothing, known = torch.zeros(1, 512, dtype=torch.int64), torch.zeros(1, 512, dtype=torch.int64)
@@ -182,15 +188,15 @@ def test_the_encoder_is_loaded_for_what_is_not_known(
     assert torch.equal(first[0], first[2])
     assert torch.equal(states(tokens(["b"]))[0], first[1])
     assert len(loads) == 1, "a text is remembered"
-    assert torch.equal(wan.UMT5States(state, CPU)(tokens(["b"]))[0], first[1]), "whatever its neighbours"
+    assert torch.equal(TextStates(READING, state, CPU)(tokens(["b"]))[0], first[1]), "whatever its neighbours"
     assert torch.equal(first, first.bfloat16().float()), "so that a file in bfloat16 holds them whole"
 
 
 def test_what_is_remembered_has_a_bound(
     state: dict[str, Tensor], loads: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wan, "KEPT", 2)
-    states, ids = wan.UMT5States(state, CPU), torch.zeros(5, 512, dtype=torch.int64)
+    monkeypatch.setattr(text, "KEPT", 2)
+    states, ids = TextStates(READING, state, CPU), torch.zeros(5, 512, dtype=torch.int64)
     ids[:, 0] = torch.arange(5, 10)
     assert states(ids).abs().amax((1, 2)).min() > 0
     states(ids[3:])
@@ -200,8 +206,8 @@ def test_what_is_remembered_has_a_bound(
 
 
 def test_where_there_is_no_room_it_is_said(state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(umt5, "free_bytes", lambda device: 1e3)
-    states, ids = wan.UMT5States(state, CPU), torch.ones(1, 512, dtype=torch.int64)
+    monkeypatch.setattr(t5, "free_bytes", lambda device: 1e3)
+    states, ids = TextStates(READING, state, CPU), torch.ones(1, 512, dtype=torch.int64)
     with pytest.raises(UserError, match=r"needs \d+\.\d GB of memory and 0\.0 GB are free: free some"):
         states(ids)
 
@@ -209,11 +215,11 @@ def test_where_there_is_no_room_it_is_said(state: dict[str, Tensor], monkeypatch
 def test_the_end_of_a_long_prompt_is_told(spec: PairSpec) -> None:
     long = "b c " * 255 + "d fox a"
     asked = replace(spec, prompt_end="motionecho.models.wan.text:lost")
-    assert wan.lost(long, spec) == asked.lost_of(long) == "fox a"
-    assert wan.lost(PROMPTS[512], spec) == ""
-    assert wan.lost("a fox", spec) == ""
-    assert wan.lost(long, spec.at(("random",))) == ""
-    assert wan.lost(long, spec.at(("/nowhere",))) == "", "where it cannot be told"
+    assert READING.lost(long, spec) == asked.lost_of(long) == "fox a"
+    assert READING.lost(PROMPTS[512], spec) == ""
+    assert READING.lost("a fox", spec) == ""
+    assert READING.lost(long, spec.at(("random",))) == ""
+    assert READING.lost(long, spec.at(("/nowhere",))) == "", "where it cannot be told"
 
 
 @pytest.fixture
@@ -230,18 +236,18 @@ def spec(folder: Path, files: dict[str, Path]) -> PairSpec:
 
 def test_a_text_stage_loads_the_encoder_alone(spec: PairSpec, state: dict[str, Tensor]) -> None:
     """The network's weights are not even there."""
-    encode = wan.load_text(spec, Placement(device="cpu"))
+    encode = READING.load_text(spec, Placement(device="cpu"))
     made = encode("a fox")
     assert (made.ids.tolist()[-1], made.states.shape) == (1, (3, 64))
     assert made.states.dtype == torch.bfloat16
-    states, ids = wan.UMT5States(state, CPU), torch.zeros(1, 512, dtype=torch.int64)
+    states, ids = TextStates(READING, state, CPU), torch.zeros(1, 512, dtype=torch.int64)
     ids[0, :3] = made.ids
     assert torch.equal(states(ids)[0, :3], made.states.float())
 
 
 def test_a_tokenizer_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has to be in one folder"):
-        wan.tokenizer_of({"text": tmp_path})
+        READING.tokenizer_of({"text": tmp_path})
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(UserError, match="holds no tokenizer that can be read"):
-        wan.tokenizer_of({"tokenizer": tmp_path / "tokenizer.json"})
+        READING.tokenizer_of({"tokenizer": tmp_path / "tokenizer.json"})

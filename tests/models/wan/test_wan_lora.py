@@ -12,9 +12,10 @@ from torch import Tensor
 from motionecho.errors import UserError
 from motionecho.models.wan.forms import Form
 from motionecho.models.wan.loading import empty_transformer
-from motionecho.models.wan.lora import beside, is_lora, read_lora
 from motionecho.models.weights.checkpoint import Misfit, read
+from motionecho.models.weights.lora import is_lora, read_lora
 from tests.models.wan import public
+from tests.models.wan.public import beside
 
 GENERATOR = torch.Generator().manual_seed(0)
 Z, TEXT = (torch.randn(shape, generator=GENERATOR) for shape in ((1, 16, 3, 4, 6), (1, 7, 32)))

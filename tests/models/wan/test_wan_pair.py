@@ -18,7 +18,6 @@ from motionecho.models.registry import PAIRS, PairSpec, pair_spec
 from motionecho.models.speed.offload import Berthed
 from motionecho.models.wan import pair as wan
 from motionecho.models.wan.forms import Setup, setup_of
-from motionecho.models.wan.lora import beside
 from motionecho.models.weights.checkpoint import Misfit
 from tests.models.wan import public
 
@@ -84,7 +83,7 @@ def test_a_lora_student_shares_the_network_and_leaves_the_teacher_alone(folder: 
         assert not torch.allclose(teacher, student, atol=0.01)
         assert torch.equal(pair.teacher.x0(z, at, text), teacher)
         net = public.network(0)
-        with beside(net, public.lora()).on():
+        with public.beside(net, public.lora()).on():
             flow = net(z, torch.tensor([600.0]), text).sample
     torch.testing.assert_close(student, z - 0.6 * flow, rtol=1e-4, atol=1e-4)
 

@@ -2,11 +2,13 @@
 
 It stands on the autoencoder, text encoder and words of the embedded U-Net pair, which stay as they are. Every
 stage is boxed in seconds, and a run that reaches --wall saves its state and continues when the same command
-is given again. The shipped weights come from one GPU in three pieces of less than eight minutes, the second of
-which goes on from the teacher of the first with larger batches (a step takes no longer: it waits for the CPU):
+is given again. The shipped weights come from one GPU; the second piece goes on from the teacher of the first,
+with larger batches, as a step waits for the CPU:
 
-    python -m motionecho.models.toy_dit.training.train --out first --compile --student-seconds 0
-    python -m motionecho.models.toy_dit.training.train --out weights --compile --from first --batch 256 --rate 5e-4
+    TRAIN="python -m motionecho.models.toy_dit.training.train --compile"
+    $TRAIN --out first --student-seconds 1
+    $TRAIN --out weights --from first --batch 256 --rate 5e-4 --teacher-seconds 470 --student-seconds 1
+    rm weights/student.safetensors; $TRAIN --out weights --batch 192 --student-seconds 110
     python -m motionecho.models.toy_dit.training.train --out smoke --smoke   # on a CPU
 """
 

@@ -8,7 +8,7 @@ Nothing is merged: in bfloat16 that would not come off again. Small tensors that
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from motionecho.errors import UserError
-from motionecho.models.wan.loading import original_name
-from motionecho.models.weights.checkpoint import LISTED, Misfit, Mismatch, State
+from motionecho.models.weights.checkpoint import LISTED, Misfit, Mismatch, State, read_part
 
+Rename = Callable[[str], str]  # from diffusers' names to the original ones
 PREFIX = re.compile(r"^(model\.diffusion_model|diffusion_model|transformer|base_model\.model)\.")
 OF_FACTORS = ("up", "down", "alpha")
 ENDS = {
@@ -82,6 +82,12 @@ class SideBranch:
         return lambda: setattr(module, last, own)
 
 
+def read_student(files: Mapping[str, Path]) -> State:
+    """Read the tensors of a student's file, with all that it says of a LoRA."""
+    state = read_part(files, "student")
+    return read_lora(files["student"], state) if is_lora(state) else state
+
+
 def is_lora(state: State) -> bool:
     """Tell the file of a LoRA from that of a whole network."""
     return any(".lora_" in name for name in state)
@@ -113,13 +119,13 @@ def read_lora(path: Path, state: State) -> State:
     return alphas | dict(state)
 
 
-def beside(network: nn.Module, state: State) -> SideBranch:
+def beside(network: nn.Module, state: State, what: str, original_name: Rename = str) -> SideBranch:
     """Make the side branch of a LoRA's file, in diffusers' names or the original ones.
 
-    Without an alpha, it is the rank. Raises Misfit naming keys that have no place in the network, factors
-    without their other half, and tensors of another width.
+    `what` is the network in a user's words. Without an alpha, it is the rank. Raises Misfit naming keys that
+    have no place in the network, factors without their other half, and tensors of another width.
     """
-    layers, parameters = _by_all_names(network)
+    layers, parameters = _by_all_names(network, original_name)
     found: dict[str, dict[str, Tensor]] = {}
     whole: dict[str, Tensor] = {}
     homeless = []
@@ -132,8 +138,8 @@ def beside(network: nn.Module, state: State) -> SideBranch:
             whole[name] = tensor
         else:
             homeless.append(key)
-    _require_homes(state, homeless)
-    _require_shapes(network, found, whole)
+    _require_homes(state, homeless, what)
+    _require_shapes(network, found, whole, what)
     return SideBranch(
         network,
         {name: _factors(parts, network.get_parameter(f"{name}.weight")) for name, parts in found.items()},
@@ -141,7 +147,7 @@ def beside(network: nn.Module, state: State) -> SideBranch:
     )
 
 
-def _by_all_names(network: nn.Module) -> tuple[dict[str, str], dict[str, str]]:
+def _by_all_names(network: nn.Module, original_name: Rename) -> tuple[dict[str, str], dict[str, str]]:
     """Map what linear layers and parameters are called, by diffusers or originally, to their own names."""
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     layers = {name: name for name in linear} | {original_name(name): name for name in linear}
@@ -154,7 +160,7 @@ def _by_all_names(network: nn.Module) -> tuple[dict[str, str], dict[str, str]]:
     return layers, parameters
 
 
-def _require_homes(state: State, homeless: list[str]) -> None:
+def _require_homes(state: State, homeless: list[str], what: str) -> None:
     if not homeless:
         return
     more = len(homeless) - LISTED
@@ -162,13 +168,13 @@ def _require_homes(state: State, homeless: list[str]) -> None:
     pictured = any("_img" in key or "img_emb" in key for key in homeless)
     why = "it is of a model that makes videos of a picture" if pictured else "it is of another base"
     raise Misfit(
-        f"{len(homeless)} of the LoRA's {len(state)} keys have no place in Wan's transformer; {why}: {some}",
+        f"{len(homeless)} of the LoRA's {len(state)} keys have no place in {what}; {why}: {some}",
         [Mismatch(key, "unexpected", None, [*state[key].shape]) for key in homeless],
     )
 
 
 def _require_shapes(
-    network: nn.Module, found: dict[str, dict[str, Tensor]], whole: dict[str, Tensor]
+    network: nn.Module, found: dict[str, dict[str, Tensor]], whole: dict[str, Tensor], what: str
 ) -> None:
     """Raise Misfit where a half of factors is missing, or a tensor is not as wide as the network."""
     problems = []
@@ -187,7 +193,7 @@ def _require_shapes(
         first = problems[0]
         how = f"is {first.found}, not {first.expected}" if first.found else "is missing"
         raise Misfit(
-            f"{len(problems)} of the LoRA's tensors do not fit Wan's transformer, it may be made for one of "
+            f"{len(problems)} of the LoRA's tensors do not fit {what}, it may be made for one of "
             f"another size: {first.tensor} {how}",
             problems,
         )

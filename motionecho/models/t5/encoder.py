@@ -1,12 +1,14 @@
-"""UMT5's encoder out of its files: by the names of transformers, in several, or by Wan's own, in one."""
+"""Encoders of T5's kind out of their files, by the names of transformers or Wan's own."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import UMT5Config, UMT5EncoderModel
+from torch import Tensor, nn
+from transformers import T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
 
 from motionecho.device import free_bytes
 from motionecho.errors import UserError
@@ -24,7 +26,6 @@ from motionecho.models.weights.checkpoint import (
 )
 from motionecho.models.weights.sources import SUFFIXES
 
-WHAT = "UMT5's encoder"
 BUCKETS = 32  # of distances between words
 WIDTHS, WORDS, TWIN = "encoder.final_layer_norm.weight", "shared.weight", "encoder.embed_tokens.weight"
 UNUSED = ("spiece_model",)  # a tokenizer that some put into the file
@@ -33,9 +34,6 @@ WAY_OUT = (
     "free some of it, or make a batch, whose stage `text` can run on another machine "
     "(in its engine file, `stages: {text: {memory: 16GiB}}` or `{gpus: 1}`)"
 )
-PUBLISHED = {
-    "vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64,
-}  # fmt: skip
 # Wan's own names, and those of transformers
 TABLE = (
     (r"token_embedding\.weight", WORDS),
@@ -51,7 +49,31 @@ TABLE = (
 )  # fmt: skip
 
 
-def read_umt5(files: Mapping[str, Path]) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class EncoderKind:
+    """One kind of T5: what it is called, its classes, and the words that the published one of 4096 knows."""
+
+    what: str
+    config: type[Any]
+    model: type[Any]
+    words: int
+
+    @property
+    def published(self) -> Any:
+        return self.sized(
+            vocab_size=self.words, d_model=4096, d_kv=64, d_ff=10240, num_layers=24, num_heads=64
+        )
+
+    def sized(self, **sizes: int) -> Any:
+        """Make the config of an encoder of these sizes."""
+        return self.config(feed_forward_proj="gated-gelu", **sizes)
+
+
+UMT5 = EncoderKind("UMT5's encoder", UMT5Config, UMT5EncoderModel, 256384)  # places by layer
+T5 = EncoderKind("T5's encoder", T5Config, T5EncoderModel, 32128)  # places by the first layer alone
+
+
+def read_encoder(files: Mapping[str, Path], kind: EncoderKind) -> dict[str, Tensor]:
     """Map the encoder's tensors into memory, from the files under `text`, by the names of transformers.
 
     Raises Misfit naming tensors that are missing, unexpected or misshapen.
@@ -63,16 +85,18 @@ def read_umt5(files: Mapping[str, Path]) -> dict[str, Tensor]:
             state |= {renamed(name): tensor for name, tensor in read(path).items() if name not in UNUSED}
     twin = state.pop(TWIN, None)
     if twin is not None and twin.shape != state.get(WORDS, twin).shape:
-        raise Misfit(f'the checkpoint does not fit {WHAT}: tensor "{TWIN}" is not "{WORDS}"',
+        raise Misfit(f'the checkpoint does not fit {kind.what}: tensor "{TWIN}" is not "{WORDS}"',
                      [Mismatch(TWIN, "wrong shape", None, list(twin.shape))])  # fmt: skip
     if twin is not None:
         state.setdefault(WORDS, twin)
-    config = inferred(lambda: config_of(state), lambda: public_shapes(UMT5Config(**PUBLISHED)), state)
-    require_match(public_shapes(config), state, WHAT)
+    config = inferred(lambda: config_of(state, kind), lambda: public_shapes(kind, kind.published), state)
+    require_match(public_shapes(kind, config), state, kind.what)
     return state
 
 
-def load_umt5(state: State, at: torch.device, dtype: torch.dtype = torch.bfloat16) -> UMT5EncoderModel:
+def load_encoder(
+    state: State, kind: EncoderKind, at: torch.device, dtype: torch.dtype = torch.bfloat16
+) -> nn.Module:
     """Build the encoder on a device, or on the CPU where a card has no room for it.
 
     Raises UserError saying what it needs and what there is, where neither has.
@@ -84,7 +108,7 @@ def load_umt5(state: State, at: torch.device, dtype: torch.dtype = torch.bfloat1
         raise UserError(f"the text encoder needs {needs / GB:.1f} GB of memory and "
                         f"{free_bytes(at) / GB:.1f} GB are free: {WAY_OUT}")  # fmt: skip
     with torch.device("meta"):
-        encoder = UMT5EncoderModel(config_of(state))
+        encoder: nn.Module = kind.model(config_of(state, kind))
     placed = {name: tensor.to(at, dtype) for name, tensor in state.items()}
     return filled(encoder, placed | {TWIN: placed[WORDS]})
 
@@ -98,28 +122,28 @@ def renamed(name: str) -> str:
     return name
 
 
-def width_of(state: State) -> int:
+def width_of(state: State, kind: EncoderKind) -> int:
     """Return the width of the states."""
-    return length_of(state, WIDTHS, WHAT)
+    return length_of(state, WIDTHS, kind.what)
 
 
-def config_of(state: State) -> UMT5Config:
-    """Read the sizes off the tensors; raises Misfit where one of them is missing or none of a UMT5."""
-    width, first = width_of(state), "encoder.block.0.layer"
-    heads = ratio_of(state, f"{first}.0.SelfAttention.relative_attention_bias.weight", BUCKETS, WHAT)
+def config_of(state: State, kind: EncoderKind) -> Any:
+    """Read the sizes off the tensors; raises Misfit where one of them is missing or none of this kind."""
+    width, first, what = width_of(state, kind), "encoder.block.0.layer", kind.what
+    heads = ratio_of(state, f"{first}.0.SelfAttention.relative_attention_bias.weight", BUCKETS, what)
     layers = {name.split(".")[2] for name in state if name.startswith("encoder.block.")}
-    return UMT5Config(
-        vocab_size=ratio_of(state, WORDS, width, WHAT),
+    return kind.sized(
+        vocab_size=ratio_of(state, WORDS, width, what),
         d_model=width,
-        d_kv=ratio_of(state, f"{first}.0.SelfAttention.q.weight", width, WHAT) // heads,
-        d_ff=ratio_of(state, f"{first}.1.DenseReluDense.wi_0.weight", width, WHAT),
+        d_kv=ratio_of(state, f"{first}.0.SelfAttention.q.weight", width, what) // heads,
+        d_ff=ratio_of(state, f"{first}.1.DenseReluDense.wi_0.weight", width, what),
         num_layers=len(layers),
         num_heads=heads,
     )
 
 
-def public_shapes(config: UMT5Config) -> dict[str, torch.Size]:
+def public_shapes(kind: EncoderKind, config: Any) -> dict[str, torch.Size]:
     """Return names and shapes of the files' tensors, the words once."""
     with torch.device("meta"):
-        named = shapes(UMT5EncoderModel(config).state_dict())
+        named = shapes(kind.model(config).state_dict())
     return {name: shape for name, shape in named.items() if name != TWIN}

@@ -1,0 +1,1 @@
+"""CogVideoX: a transformer over video and text in one sequence, which answers v."""
