@@ -118,12 +118,14 @@ class _Bench:
         before = self.fast.checkpointing
         for again, how in KEPT.items():
             self.plain.checkpointing = self.fast.checkpointing = again
-            for way, denoiser in {"diffusers": self.plain, "fused": self.fast}.items():
+            ways: dict[str, Denoiser] = {"diffusers": self.plain, "fused": self.fast}
+            for way, denoiser in ways.items():
                 action = partial(self._gradient, denoiser, energy, target)
                 yield self.row(f"gradient, {name}", f"{way}, {how}", action, first)
-            for way, fast in ({"fused": self.fast} | self.recorded()).items():
-                action = partial(self._guided, fast, energy, target)
+            for way, denoiser in ({"fused": self.fast} | self.recorded()).items():
+                action = partial(self._guided, denoiser, energy, target)
                 yield self.row(f"guided pass, {name}", f"{way}, {how}", action, first)
+            del denoiser, action  # with what they have recorded
         self.plain.checkpointing = self.fast.checkpointing = before
 
     def _gradient(self, denoiser: Denoiser, energy: Energy, target: Target) -> Tensor:
