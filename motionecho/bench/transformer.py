@@ -2,13 +2,13 @@
 
 Of the teacher are measured: a pass, the gradient of a motion loss to the block that strategies read (kept, or
 with blocks computed again), attention by every kernel at hand, and decoding. How far apart results are is a
-norm relative to diffusers'. What does not fit on the card has no time.
+norm relative to diffusers'. What fails, as where a card has no room, has a note in the place of figures.
 """
 
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from motionecho.bench.clock import median_ms, timed
 from motionecho.bench.sampler import STEADY, clip_of, video
-from motionecho.config import ReferenceSettings
+from motionecho.config import EchoConfig, ReferenceSettings
 from motionecho.denoiser import Denoiser, Energy, Probe, Seen, Target, observe
 from motionecho.device import repeatable
 from motionecho.errors import UserError
@@ -38,6 +38,7 @@ Row = dict[str, Any]
 TIME = 600.0
 KEPT = {False: "kept", True: "again"}  # what lies within blocks, until the gradient wants it
 STEPS, TAUGHT_STEPS, TAUGHT = 4, 8, 2
+TILES = ((64, 64, 4, 3), (64, 64, 4, 2), (128, 64, 8, 2), (128, 64, 8, 3), (64, 128, 8, 2), (128, 128, 8, 2))
 
 
 def measure(pair: ModelPair, repeats: int = 5, compiled: bool = False) -> Iterator[Row]:
@@ -68,22 +69,23 @@ class _Bench:
         self.z, self.other = torch.randn(shape, generator=draw).to(self.device)
         self.at, self.text = pair.schedule.at(TIME), pair.encode_text(["a red star on a blue background"])
 
-    def row(
-        self, part: str, way: str, action: Callable[[], Tensor], against: list[Tensor] | None = None
-    ) -> Row:
+    def row(self, part: str, way: str, action: Callable[[], Any], against: list[Tensor] | None = None) -> Row:
         """Time an action, and compare its result with the first one that is put into `against`."""
-        cuda, figures = self.device.type == "cuda", dict[str, Any](ms=None, peak_gib=None, apart=None)
-        if cuda:
+        row: Row = dict.fromkeys(("part", "way", "ms", "peak_gib", "apart", "note"))
+        row |= {"part": part, "way": way}
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        with suppress(torch.OutOfMemoryError):
-            figures["ms"] = median_ms(action, self.device, self.repeats)
-            _, figures["peak_gib"], result = timed(action, self.device)
-            if against:
-                exact = against[0].float()
-                figures["apart"] = round(float((result.float() - exact).norm() / exact.norm()), 6)
-            elif against is not None:
-                against.append(result)
-        return {"part": part, "way": way, **figures}
+        try:
+            row["ms"] = median_ms(action, self.device, self.repeats)
+            _, row["peak_gib"], result = timed(action, self.device)
+        except Exception as problem:  # whatever it is, other ways shall have their figures
+            return row | {"note": f"{type(problem).__name__}: {problem}".splitlines()[0][:80]}
+        if against:
+            exact = against[0].float()
+            row["apart"] = round(float((result.float() - exact).norm() / exact.norm()), 6)
+        elif against is not None:
+            against.append(result)
+        return row
 
     def recorded(self) -> dict[str, Denoiser]:
         """Record the fused network anew, so that nothing that another part holds is counted."""
@@ -149,32 +151,37 @@ class _Bench:
         heads, width = net.config.num_attention_heads, net.config.attention_head_dim
         shape = (4, 1, grid[0] * (grid[1] // 2) * (grid[2] // 2), heads, width)
         *parts, slope = torch.randn(shape, device=self.device, dtype=torch.bfloat16)
-        leaves = [part.transpose(1, 2).requires_grad_() for part in parts]
+        leaves = [part.transpose(1, 2).detach().requires_grad_() for part in parts]
         forward, backward = list[Tensor](), list[Tensor]()
         for backend in (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION):
             with sdpa_kernel(backend):
                 name = backend.name.partition("_")[0].lower()
                 mix = partial(F.scaled_dot_product_attention, *leaves)
                 yield self.row("attention", name, mix, forward)
-                out = mix()
+                try:
+                    out = mix()
+                except RuntimeError:
+                    continue  # which its row has said
                 back = partial(self._back, out, leaves, slope.transpose(1, 2))
                 yield self.row("attention's gradient", name, back, backward)
                 if backend == SDPBackend.FLASH_ATTENTION:
                     with repeatable():
                         yield self.row("attention's gradient", f"{name}, ordered", back, backward)
-        out, lse = in_frame._with_lse(*parts)
+        mixing = cache(lambda: in_frame._with_lse(*parts))
         slopes = tuple(torch.empty_like(part) for part in parts)
 
-        def ours() -> Tensor:
-            in_frame._slopes(parts, out, lse, slope, slopes)
+        def ours(tile: tuple[int, int, int, int]) -> Tensor:
+            in_frame._slopes(parts, *mixing(), slope, slopes, tile)
             return slopes[0].transpose(1, 2)
 
         def mixed() -> Tensor:
             with repeatable():
-                return in_frame._library_slopes(parts, out, lse, slope)[0].transpose(1, 2)
+                return in_frame._library_slopes(parts, *mixing(), slope)[0].transpose(1, 2)
 
-        yield self.row("attention's gradient", "of cudnn's pass by flash, ordered", mixed, backward)
-        yield self.row("attention's gradient", "of cudnn's pass by ours, ordered", ours, backward)
+        yield self.row("attention's gradient", "flash of cudnn's pass, ordered", mixed, backward)
+        for tile in TILES:
+            words = " ".join(map(str, tile))
+            yield self.row("attention's gradient", f"ours, ordered, {words}", partial(ours, tile), backward)
 
     @staticmethod
     def _back(out: Tensor, leaves: list[Tensor], slope: Tensor) -> Tensor:
@@ -199,10 +206,11 @@ class _Bench:
             yield self.row("decode", way, partial(decoded, vae), first)
 
     def videos(self) -> Iterator[Row]:
-        """Measure whole videos of the pair as it is, from prompt to frames."""
+        """Measure whole videos of the pair as it is, from prompt to frames; fewer, for they take long."""
+        self.repeats = min(2, self.repeats)
         spec = self.pair.spec
         config = spec.defaults.updated(STEADY if spec.is_random else {})
-        motion = invert(self.pair, clip_of(self.pair), config)
+        motion = cache(lambda: invert(self.pair, clip_of(self.pair), config))
         few, more = (min(steps, spec.most_steps or steps) for steps in (STEPS, TAUGHT_STEPS))
         ways: dict[str, dict[str, Any]] = {
             f"{few} steps": {"steps": few, "activation": "never", "student_strength": 0.0},
@@ -210,9 +218,9 @@ class _Bench:
                 "steps": more, "activation": "always", "guided_fraction": TAUGHT / more,
             },
         }  # fmt: skip
+
+        def made(config: EchoConfig) -> None:
+            video(self.pair, motion(), config)
+
         for way, changes in ways.items():
-            run = partial(video, self.pair, motion, config.updated(changes))
-            video(self.pair, motion, config.updated(changes))
-            runs = [timed(run, self.device) for _ in range(min(2, self.repeats))]
-            seconds = min(run[0] for run in runs)
-            yield {"part": "video", "way": way, "ms": 1e3 * seconds, "peak_gib": runs[-1][1], "apart": None}
+            yield self.row("video", way, partial(made, config.updated(changes)))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 
 from motionecho.bench import sampler
 from motionecho.bench.transformer import measure
@@ -36,11 +37,22 @@ def test_every_part_has_its_rows_and_ways_agree(pair: ModelPair, monkeypatch: py
             both.setdefault(f"guided pass, {name}", []).append(f"fused, {how}")
     both["video"] = ["4 steps", "4 steps, 2 taught"]  # it takes no eight
     assert {(part, way) for part, ways in both.items() for way in ways} == rows.keys()
-    assert all(row["ms"] > 0 and row["peak_gib"] is None for row in rows.values())
+    assert all(row["ms"] > 0 and row["peak_gib"] is row["note"] is None for row in rows.values())
     compared = [row["apart"] for row in rows.values() if row["apart"] is not None]
     assert len(compared) == 12
     assert max(compared) < 1e-3
     assert rows["video", "4 steps, 2 taught"]["ms"] > rows["video", "4 steps"]["ms"]
+
+
+def test_a_way_that_fails_says_why_and_costs_the_others_nothing(
+    pair: ModelPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("no room for 3 GiB\nand more")
+
+    monkeypatch.setattr(plain, "gelu_linear", full)
+    rows = [row for row in measure(pair, repeats=1) if row["part"] in ("forward", "decode")]
+    assert [row["note"] for row in rows] == [None, "OutOfMemoryError: no room for 3 GiB", None]
 
 
 def test_it_is_for_wan_s_pairs_alone() -> None:

@@ -19,7 +19,9 @@ from motionecho.device import has_tma
 
 Ctx = Any  # what autograd keeps between forward and backward
 LOG2_E = tl.constexpr(1.4426950408889634)
-BLOCK = 64  # queries and keys at a time: within 5 % of the best of a dozen choices, at every size, on an H100
+# Rows that a program owns and those that it loops over at a time, warps and stages: within 5 % of the best of
+# a dozen choices, at every size, on an H100.
+TILE = (64, 64, 4, 3)
 WIDEST = 64  # channels of a head: twice as many want more shared memory than a small card has
 
 
@@ -226,7 +228,12 @@ def _library_slopes(parts: Sequence[Tensor], out: Tensor, lse: Tensor, d_out: Te
 
 
 def _slopes(
-    parts: Sequence[Tensor], out: Tensor, lse: Tensor, d_out: Tensor, slopes: Sequence[Tensor]
+    parts: Sequence[Tensor],
+    out: Tensor,
+    lse: Tensor,
+    d_out: Tensor,
+    slopes: Sequence[Tensor],
+    tile: tuple[int, int, int, int] = TILE,
 ) -> None:
     """Fill the gradients of queries, or of queries, keys and values, which `parts` are.
 
@@ -235,10 +242,11 @@ def _slopes(
     query, key, _ = parts
     n, queries, heads, width = query.shape
     keys, delta, d_out = key.shape[1], torch.empty_like(lse), d_out.contiguous()
-    sizes = (*query.stride()[:3], *key.stride()[:3], queries, keys, heads, width**-0.5, width, BLOCK, BLOCK)
-    how: Any = {"num_warps": 4, "num_stages": 3}
-    blocks = triton.cdiv(queries, BLOCK)
-    _query_slopes[(blocks, n * heads)](*parts, out, d_out, lse, delta, slopes[0], *sizes, **how)
+    sizes = (*query.stride()[:3], *key.stride()[:3], queries, keys, heads, width**-0.5, width)
+    own, other, warps, stages = tile
+    how: Any = {"num_warps": warps, "num_stages": stages}
+    blocks = triton.cdiv(queries, own)
+    _query_slopes[(blocks, n * heads)](*parts, out, d_out, lse, delta, slopes[0], *sizes, own, other, **how)
     if len(slopes) > 1:
-        blocks = triton.cdiv(keys, BLOCK)
-        _key_slopes[(blocks, n * heads)](*parts, d_out, lse, delta, *slopes[1:], *sizes, **how)
+        blocks = triton.cdiv(keys, own)
+        _key_slopes[(blocks, n * heads)](*parts, d_out, lse, delta, *slopes[1:], *sizes, other, own, **how)
