@@ -25,7 +25,7 @@ Places = tuple[int, int, int]  # frames, height and width in patches
 
 
 @dataclass(frozen=True)
-class Beside:
+class Joined:
     """What every block of a pass is given beside the tokens."""
 
     time: Tensor  # [b, c]
@@ -81,7 +81,7 @@ class CogVideoXDenoiser(Eager):
                     probe.show(output, _on_grid(tokens, places))
             return clean(self.answer, z, self._leave(tokens, its, places).float(), at)
 
-    def _enter(self, z: Tensor, at: Level, text: Tensor, places: Places) -> tuple[Tensor, Tensor, Beside]:
+    def _enter(self, z: Tensor, at: Level, text: Tensor, places: Places) -> tuple[Tensor, Tensor, Joined]:
         """Cut latents into tokens, and bring text and time to the network's width."""
         net, kind = self.network, self.network.patch_embed.proj.weight.dtype
         joined = net.patch_embed(text.to(kind), z.transpose(1, 2).to(kind))
@@ -90,9 +90,9 @@ class CogVideoXDenoiser(Eager):
         time = net.time_embedding(net.time_proj(t).to(kind))
         config = net.config
         trained = (config.sample_height // config.patch_size, config.sample_width // config.patch_size)
-        return tokens, words, Beside(time, _rotation(config.attention_head_dim, places, trained, z.device))
+        return tokens, words, Joined(time, _rotation(config.attention_head_dim, places, trained, z.device))
 
-    def _through(self, block: nn.Module, tokens: Tensor, words: Tensor, its: Beside) -> tuple[Tensor, Tensor]:
+    def _through(self, block: nn.Module, tokens: Tensor, words: Tensor, its: Joined) -> tuple[Tensor, Tensor]:
         inputs = (tokens, words, its.time, its.rotation)
         if self.checkpointing and torch.is_grad_enabled() and tokens.requires_grad:
             # computed again when the pass is over, and what was entered around it left
@@ -104,7 +104,7 @@ class CogVideoXDenoiser(Eager):
         out: tuple[Tensor, Tensor] = block(*inputs)
         return out
 
-    def _attended(self, block: Any, tokens: Tensor, words: Tensor, its: Beside) -> dict[Kind, Tensor]:
+    def _attended(self, block: Any, tokens: Tensor, words: Tensor, its: Joined) -> dict[Kind, Tensor]:
         """Compute queries and keys [b, n, c] of video in a block's attention, as it does itself."""
         attention = block.attn1
         normed = block.norm1(tokens, words, its.time)[0]
@@ -119,7 +119,7 @@ class CogVideoXDenoiser(Eager):
         heads, width = queries.shape[-2:]
         return {"queries": queries.flatten(2) / (heads * width**0.5), "keys": keys.flatten(2)}
 
-    def _leave(self, tokens: Tensor, its: Beside, places: Places) -> Tensor:
+    def _leave(self, tokens: Tensor, its: Joined, places: Places) -> Tensor:
         """Turn tokens into the network's output [b, c, f, h, w]."""
         net, patch = self.network, self.network.config.patch_size
         out = net.proj_out(net.norm_out(net.norm_final(tokens), temb=its.time))

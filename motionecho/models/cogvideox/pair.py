@@ -1,13 +1,10 @@
 """CogVideoX's pair, loaded: a teacher, and a student that is a LoRA beside it or a network of its own."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import CogVideoXTransformer3DModel
 from torch import Tensor
 
 from motionecho.config import Placement
@@ -35,12 +32,11 @@ from motionecho.models.t5.text import TextStates
 from motionecho.models.texts import Encode
 from motionecho.models.transformer_pairs import kept_bytes
 from motionecho.models.weights.checkpoint import State, read, read_part
-from motionecho.models.weights.lora import beside, is_lora, read_student
+from motionecho.models.weights.lora import read_student, student_of
 from motionecho.schedules import trailing
 
 Files = Mapping[str, State]  # of teacher, student, vae and text
 Tokens = Callable[[list[str]], Tensor]
-Using = Callable[[], AbstractContextManager[Any]]
 SPELLED = partial(spelled, tokens=READING.tokens)
 
 
@@ -58,9 +54,6 @@ def load(spec: PairSpec, placement: Placement, dtype: str, form: VideoForm = FIV
     if spec.is_random:
         return assemble(spec, form, random_files(form, kind), SPELLED, placement, kind)
     paths = spec.pull()  # a missing file is named before anything is built
-    if paths["teacher"] == paths["student"]:
-        raise UserError(f"pair {spec.name}: {paths['student']} would be both teacher and student; "
-                        "name the student's weights: --weights student=PLACE")  # fmt: skip
     parts: Files = {key: read_part(paths, key) for key in ("teacher", "vae")}
     files = {**parts, "student": read_student(paths), "text": read_encoder(paths, READING.kind)}
     return assemble(spec, form, files, READING.tokenizer_of(paths), placement, kind)
@@ -76,25 +69,13 @@ def load_text(spec: PairSpec, placement: Placement) -> Encode:
 
 def networks(files: Mapping[str, Path], form: VideoForm = FIVE_B) -> dict[str, Callable[[], object]]:
     """Map each network to what loads it from its file, on the CPU, or raises Misfit."""
+    whole = partial(load_transformer, form=form)
     return {
-        "teacher": lambda: load_transformer(read_part(files, "teacher"), form),
-        "student": lambda: student_of(read_student(files), empty_transformer(form), form),
+        "teacher": lambda: whole(read_part(files, "teacher")),
+        "student": lambda: student_of(read_student(files), empty_transformer(form), TRANSFORMER, whole),
         "autoencoder": lambda: load_vae(read(files["vae"]), form.vae),
         "text encoder": lambda: read_encoder(files, READING.kind),
     }
-
-
-def student_of(
-    state: State,
-    teacher: CogVideoXTransformer3DModel,
-    form: VideoForm,
-    dtype: torch.dtype | None = None,
-    device: torch.device | None = None,
-) -> tuple[CogVideoXTransformer3DModel, Using]:
-    """Load a student: its network, or the teacher's and what turns a pass of it into the student's."""
-    if is_lora(state):
-        return teacher, beside(teacher, state, TRANSFORMER).on
-    return load_transformer(state, form, dtype, device), nullcontext
 
 
 def assemble(
@@ -105,8 +86,9 @@ def assemble(
     home = torch.device("cpu") if placement.offload else device
     vae = load_vae(files["vae"], form.vae, dtype, home)
     codec = CausalCodec(vae, latent_form(vae), spec, home)
-    network = load_transformer(files["teacher"], form, dtype, home)
-    other, using = student_of(files["student"], network, form, dtype, home)
+    whole = partial(load_transformer, form=form, dtype=dtype, device=home)
+    network = whole(files["teacher"])
+    other, using = student_of(files["student"], network, TRANSFORMER, whole)
     again = kept_bytes(spec.layers, codec.shape, 70 * form.width) > free_bytes(device) / 2
     denoisers: dict[Role, Denoiser] = {
         "teacher": CogVideoXDenoiser(network, trailing, spec.layers, checkpointing=again),

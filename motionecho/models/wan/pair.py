@@ -1,20 +1,16 @@
 """Wan's pairs, loaded: a teacher, and a student of its own network or a LoRA beside the teacher's."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import torch
-from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from motionecho.config import Placement
 from motionecho.denoiser import Denoiser
 from motionecho.device import free_bytes, resolve_device, resolve_dtype
-from motionecho.errors import UserError
 from motionecho.models.codec import CausalCodec
 from motionecho.models.pair import ModelPair, Role
 from motionecho.models.spec import PairSpec
@@ -42,12 +38,11 @@ from motionecho.models.wan.loading import (
 from motionecho.models.wan.random_weights import random_files
 from motionecho.models.wan.text import READING
 from motionecho.models.weights.checkpoint import State, read, read_part
-from motionecho.models.weights.lora import beside, is_lora, read_student
+from motionecho.models.weights.lora import read_student, student_of
 from motionecho.schedules import uniform
 
 Files = Mapping[str, State]  # of teacher, student, vae and text
 Tokens = Callable[[list[str]], Tensor]
-Using = Callable[[], AbstractContextManager[Any]]
 SPELLED = partial(spelled, tokens=READING.tokens)
 
 
@@ -61,9 +56,6 @@ def load(spec: PairSpec, placement: Placement, dtype: str, setup: Setup | None =
     if spec.is_random:
         return assemble(spec, setup, random_files(setup, kind), SPELLED, placement, kind)
     paths = spec.pull()  # a missing file is named before anything is built
-    if paths["teacher"] == paths["student"]:
-        raise UserError(f"pair {spec.name}: {paths['student']} would be both teacher and student; "
-                        "name the student's weights: --weights student=PLACE")  # fmt: skip
     parts: Files = {key: read_part(paths, key) for key in ("teacher", "vae")}
     files = {**parts, "student": read_student(paths), "text": read_encoder(paths, READING.kind)}
     return assemble(spec, setup, files, READING.tokenizer_of(paths), placement, kind)
@@ -81,25 +73,18 @@ def networks(files: Mapping[str, Path], forms: tuple[Form, ...] = FORMS) -> dict
     """Map each network to what loads it from its file, on the CPU, or raises Misfit."""
     teacher = cache(lambda: read_part(files, "teacher"))
     form = cache(lambda: form_of(teacher(), forms))
+
+    def student() -> object:
+        empty = empty_transformer(form())
+        whole = partial(load_transformer, form=form())
+        return student_of(read_student(files), empty, TRANSFORMER, whole, original_name)
+
     return {
         "teacher": lambda: load_transformer(teacher(), form()),
-        "student": lambda: student_of(read_student(files), empty_transformer(form()), form()),
+        "student": student,
         "autoencoder": lambda: load_vae(read(files["vae"]), form().vae),
         "text encoder": lambda: read_encoder(files, READING.kind),
     }
-
-
-def student_of(
-    state: State,
-    teacher: WanTransformer3DModel,
-    form: Form,
-    dtype: torch.dtype | None = None,
-    device: torch.device | None = None,
-) -> tuple[WanTransformer3DModel, Using]:
-    """Load a student: its network, or the teacher's and what turns a pass of it into the student's."""
-    if is_lora(state):
-        return teacher, beside(teacher, state, TRANSFORMER, original_name).on
-    return load_transformer(state, form, dtype, device), nullcontext
 
 
 def assemble(
@@ -111,8 +96,9 @@ def assemble(
     ops = None if placement.offload else kernels(device, placement.eager)
     vae = load_vae(files["vae"], form.vae, dtype, home)
     codec = CausalCodec(fused_decoder(vae, ops) if ops else vae, latent_form(vae), spec, home)
-    network = load_transformer(files["teacher"], form, dtype, home)
-    other, using = student_of(files["student"], network, form, dtype, home)
+    whole = partial(load_transformer, form=form, dtype=dtype, device=home)
+    network = whole(files["teacher"])
+    other, using = student_of(files["student"], network, TRANSFORMER, whole, original_name)
     token = 32 * form.width + 2 * form.ffn  # measured of diffusers' blocks of the small model, at four sizes
     again = kept_bytes(spec.layers, codec.shape, token) > free_bytes(device) / 2
 

@@ -9,9 +9,10 @@ Nothing is merged: in bfloat16 that would not come off again. Small tensors that
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -20,7 +21,9 @@ from torch import Tensor, nn
 from motionecho.errors import UserError
 from motionecho.models.weights.checkpoint import LISTED, Misfit, Mismatch, State, read_part
 
+N = TypeVar("N", bound=nn.Module)
 Rename = Callable[[str], str]  # from diffusers' names to the original ones
+Using = Callable[[], AbstractContextManager[Any]]
 PREFIX = re.compile(r"^(model\.diffusion_model|diffusion_model|transformer|base_model\.model)\.")
 OF_FACTORS = ("up", "down", "alpha")
 ENDS = {
@@ -83,9 +86,29 @@ class SideBranch:
 
 
 def read_student(files: Mapping[str, Path]) -> State:
-    """Read the tensors of a student's file, with all that it says of a LoRA."""
+    """Read the tensors of a student's file, with all that it says of a LoRA.
+
+    Raises UserError where it is the teacher's own.
+    """
+    path = files["student"]
+    if path == files["teacher"]:
+        raise UserError(
+            f"{path} would be both teacher and student; name the student's weights: --weights student=PLACE"
+        )
     state = read_part(files, "student")
-    return read_lora(files["student"], state) if is_lora(state) else state
+    return read_lora(path, state) if is_lora(state) else state
+
+
+def student_of(
+    state: State, teacher: N, what: str, whole: Callable[[State], N], original_name: Rename = str
+) -> tuple[N, Using]:
+    """Return a student: its network, or the teacher's, and what turns a pass of it into the student's.
+
+    `whole` loads a network of its own; the rest as `beside`, and raises as these do.
+    """
+    if is_lora(state):
+        return teacher, beside(teacher, state, what, original_name).on
+    return whole(state), nullcontext
 
 
 def is_lora(state: State) -> bool:

@@ -12,12 +12,17 @@ from torch import Tensor
 
 from motionecho.denoiser import Kind, Probe, Seen, Tap, observe
 from motionecho.errors import UserError
+from motionecho.guidance.steering import Update
+from motionecho.guidance.strategy import strategy_of
 from motionecho.models.cogvideox import denoiser as cogvideox
 from motionecho.models.cogvideox.denoiser import CogVideoXDenoiser
 from motionecho.models.cogvideox.forms import schedule_of
+from motionecho.models.registry import pair_spec
+from motionecho.models.transformer_pairs import read_layers
 from motionecho.models.weights.lora import beside
 from motionecho.schedules import trailing
 from tests.models.cogvideox import public
+from tests.models.descent import loss_after, target_of
 
 CPU = torch.device("cpu")
 SCHEDULE = schedule_of()
@@ -25,6 +30,7 @@ NET = public.network()
 Z, TEXT = public.noise(2, 16, 3, 8, 12), public.noise(2, 7, 32, seed=1)  # 4 x 6 patches
 QUERIES, KEYS = (Tap("transformer_blocks.1.attn1", kind) for kind in ("queries", "keys"))
 FEATURES = Tap("transformer_blocks.1", "features")
+LAYERS = read_layers("transformer_blocks.1")
 
 
 def ours(net: Any = NET, **settings: Any) -> CogVideoXDenoiser:
@@ -135,6 +141,24 @@ def test_a_gradient_that_computes_again_is_the_same_and_still_the_lora_s() -> No
         assert torch.equal(*found)
         assert apart(found[0], ended(public.merged(public.lora()), taps, True)[0]) <= 1e-4
         assert apart(found[0], ended(net, taps, True)[0]) > 0.01
+
+
+@pytest.mark.parametrize("times", [(999, 874), (749, 624)])
+@pytest.mark.parametrize("update", ["x0", "direction", "velocity"])
+@pytest.mark.parametrize("strategy", ["moft", "ditflow"])
+def test_one_small_step_lowers_the_motion_loss(
+    strategy: str, update: Update, times: tuple[float, float]
+) -> None:
+    denoiser = CogVideoXDenoiser(NET, trailing, LAYERS)
+    changes = {"strategy": strategy, "channel_share": 0.5}
+    energy = strategy_of(denoiser, pair_spec("cogvideox-5b").config(changes=changes).reference).energy
+    target = target_of(denoiser, Z.flip(0)[:1], SCHEDULE.at(0), TEXT[:1], energy)
+
+    def after(strength: float) -> float:
+        return loss_after(strength, denoiser, SCHEDULE, Z[:1], times, TEXT[:1], energy, target, update)
+
+    small = 0.002 if update == "x0" else 0.02
+    assert after(small) < after(0.0) < after(-small)
 
 
 @pytest.mark.parametrize(("layer", "kind"), [("transformer_blocks.3", "features"), ("blocks.1", "features"),

@@ -1,10 +1,12 @@
 """diffusers' folders load strictly: one tensor off, and it is named; models of another kind are refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import CogVideoXPipeline
 from torch import Tensor
 
 from motionecho.errors import UserError
@@ -12,8 +14,8 @@ from motionecho.models.codec import CausalCodec
 from motionecho.models.cogvideox import loading
 from motionecho.models.cogvideox.forms import FIVE_B
 from motionecho.models.registry import pair_spec
-from motionecho.models.weights.checkpoint import Misfit
-from motionecho.models.weights.lora import beside
+from motionecho.models.weights.checkpoint import Misfit, read
+from motionecho.models.weights.lora import beside, read_student
 from motionecho.models.weights.random_weights import lora_shapes
 from tests.models.cogvideox import public
 
@@ -95,6 +97,16 @@ def test_a_key_of_a_lora_without_a_home_is_named(key: str) -> None:
     with pytest.raises(Misfit, match=rf"1 of the LoRA's {len(LORA) + 1} keys have no place .*: {key}$"):
         beside(net, LORA | {key: torch.zeros(4, 32)}, loading.TRANSFORMER)
     assert len(beside(net, LORA, loading.TRANSFORMER).factors) == 3 * 4
+
+
+def test_it_is_read_as_diffusers_writes_it(tmp_path: Path) -> None:
+    plain = {name.removeprefix("transformer."): tensor for name, tensor in LORA.items()}
+    CogVideoXPipeline.save_lora_weights(tmp_path, plain, transformer_lora_adapter_metadata={"lora_alpha": 8})
+    path = tmp_path / "pytorch_lora_weights.safetensors"
+    files = {"student": path, "teacher": tmp_path / "another"}
+    assert read(path).keys() == LORA.keys()
+    branch = beside(public.network(), read_student(files), loading.TRANSFORMER)
+    assert {factors.scale for factors in branch.factors.values()} == {2.0}
 
 
 def codec(frames: int = 9, dtype: torch.dtype | None = None) -> CausalCodec:

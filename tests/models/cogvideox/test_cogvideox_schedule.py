@@ -5,12 +5,11 @@ import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 
 from motionecho.adaptive import itinerary
-from motionecho.denoiser import clean, output_of
 from motionecho.guidance.steering import STEEPEST, steepness
 from motionecho.models.cogvideox.denoiser import CogVideoXDenoiser
 from motionecho.models.cogvideox.forms import schedule_of
 from motionecho.models.registry import pair_spec
-from motionecho.schedules import climb, eps_of, renoise, trailing
+from motionecho.schedules import clean, climb, eps_of, output_of, renoise, trailing
 from tests.models.cogvideox import public
 
 SCHEDULE = schedule_of()
