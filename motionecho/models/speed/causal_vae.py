@@ -25,10 +25,10 @@ def fused_decoder(vae: AutoencoderKLWan, ops: ModuleType) -> AutoencoderKLWan:
     """Rebuild the decoder on the kernels of `ops`; its weights keep their values and lose their names."""
     for module in list(vae.decoder.modules()):
         if isinstance(module, WanResidualBlock):
-            module.norm1, module.norm2 = NormSiLU(module.norm1, ops), NormSiLU(module.norm2, ops)
+            module.norm1, module.norm2 = RMSSiLU(module.norm1, ops), RMSSiLU(module.norm2, ops)
             module.nonlinearity = nn.Identity()
         elif isinstance(module, WanDecoder3d):
-            module.norm_out, module.nonlinearity = NormSiLU(module.norm_out, ops), nn.Identity()
+            module.norm_out, module.nonlinearity = RMSSiLU(module.norm_out, ops), nn.Identity()
         elif isinstance(module, WanResample) and module.mode.startswith("upsample"):
             module.resample = Doubled(module.resample[1], ops)
         for name, child in list(module.named_children()):
@@ -38,7 +38,7 @@ def fused_decoder(vae: AutoencoderKLWan, ops: ModuleType) -> AutoencoderKLWan:
     return vae
 
 
-class NormSiLU(nn.Module):
+class RMSSiLU(nn.Module):
     """The norm of a video's channels [b, c, f, h, w], and SiLU."""
 
     def __init__(self, norm: Any, ops: ModuleType):
