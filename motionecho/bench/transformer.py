@@ -32,6 +32,7 @@ from motionecho.models.speed.causal_vae import fused_decoder
 from motionecho.models.speed.graphs import Recorded, Workspace
 from motionecho.models.speed.layout import kernels
 from motionecho.models.wan.denoiser import WanDenoiser
+from motionecho.models.wan.fused import FusedWan
 from motionecho.schedules import clean
 
 Row = dict[str, Any]
@@ -64,6 +65,7 @@ class _Bench:
         self.pair, self.plain, self.repeats, self.device = pair, plain, repeats, pair.device
         fast: Any = pair.teacher.denoiser if isinstance(pair.teacher, Recorded) else pair.teacher
         self.fast: WanDenoiser = fast
+        self.ours = "fused" if isinstance(fast, FusedWan) else "plain"
         draw = torch.Generator().manual_seed(1)
         shape = (2, 1, *pair.codec.shape)
         self.z, self.other = torch.randn(shape, generator=draw).to(self.device)
@@ -109,7 +111,7 @@ class _Bench:
         if compiled:
             yield self.row("forward", "diffusers, compiled", partial(public, torch.compile(net)), first)
             torch.compiler.reset()
-        for way, denoiser in ({"fused": self.fast} | self.recorded()).items():
+        for way, denoiser in ({self.ours: self.fast} | self.recorded()).items():
             yield self.row("forward", way, partial(ours, denoiser), first)
 
     def gradient(self, name: str, strategy: Callable[..., Any]) -> Iterator[Row]:
@@ -120,11 +122,11 @@ class _Bench:
         before = self.fast.checkpointing
         for again, how in KEPT.items():
             self.plain.checkpointing = self.fast.checkpointing = again
-            ways: dict[str, Denoiser] = {"diffusers": self.plain, "fused": self.fast}
+            ways: dict[str, Denoiser] = {"diffusers": self.plain, self.ours: self.fast}
             for way, denoiser in ways.items():
                 action = partial(self._gradient, denoiser, energy, target)
                 yield self.row(f"gradient, {name}", f"{way}, {how}", action, first)
-            for way, denoiser in ({"fused": self.fast} | self.recorded()).items():
+            for way, denoiser in ({self.ours: self.fast} | self.recorded()).items():
                 action = partial(self._guided, denoiser, energy, target)
                 yield self.row(f"guided pass, {name}", f"{way}, {how}", action, first)
             del denoiser, action  # with what they have recorded
