@@ -39,7 +39,7 @@ Row = dict[str, Any]
 TIME = 600.0
 KEPT = {False: "kept", True: "again"}  # what lies within blocks, until the gradient wants it
 STEPS, TAUGHT_STEPS, TAUGHT = 4, 8, 2
-TILES = ((64, 64, 4, 3), (64, 64, 4, 2), (128, 64, 8, 2), (128, 64, 8, 3), (64, 128, 8, 2), (128, 128, 8, 2))
+TILES = ((64, 64, 4, 2), (128, 64, 8, 2), (128, 64, 8, 3), (128, 32, 8, 3), (64, 32, 4, 3), (64, 128, 8, 2))
 
 
 def measure(pair: ModelPair, repeats: int = 5, compiled: bool = False) -> Iterator[Row]:

@@ -72,11 +72,12 @@ class _RMSNorm(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         items, tokens, heads, width = x.shape
         y = x.new_empty(x.shape)
+        cols = triton.next_power_of_2(heads * width)
         tables = (weight if table is None else table for table in (cosines, sines))
         _rms_norm[(tokens, items)](
             x, x if dy is None else dy, weight, *tables, kept, y, tokens, x.stride(0), x.stride(1),
-            heads * width, eps, triton.next_power_of_2(heads * width), width, cosines is not None,
-            dy is not None,
+            heads * width, eps, cols, width, cosines is not None, dy is not None,
+            num_warps=4 if cols <= 4096 else 8,
         )  # fmt: skip
         return y
 

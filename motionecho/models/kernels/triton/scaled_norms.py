@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 Ctx = Any  # what autograd keeps between forward and backward
-ROWS = 2  # of whole tokens at a time, in four warps
+AT_ONCE = 4096  # channels of whole tokens that a program holds: 32 a thread, which registers have room for
 TILE = (8, 256)  # tokens and channels of a sum
 
 
@@ -69,11 +69,14 @@ def _launch(
 ) -> Tensor:  # fmt: skip
     """Run the kernel, backward where there is a slope dy; what it does not use is None."""
     y, (items, rows, channels) = torch.empty_like(x), x.shape
+    cols = triton.next_power_of_2(channels)
+    at_once = max(1, AT_ONCE // cols)
     stand_ins = (x if part is None else part for part in (more, dy, gate, scale, shift))
-    _scaled_norm[(triton.cdiv(rows, ROWS), items)](
+    _scaled_norm[(triton.cdiv(rows, at_once), items)](
         x, *stand_ins, kept, y, y if second is None else second, rows, channels,
         *(0 if part is None or part.ndim == 1 else part.stride(0) for part in (gate, scale, shift)), eps,
-        ROWS, triton.next_power_of_2(channels), more is not None, gate is not None, dy is not None,
+        at_once, cols, more is not None, gate is not None, dy is not None,
+        num_warps=4 if cols <= AT_ONCE else 8,
     )  # fmt: skip
     return y
 
