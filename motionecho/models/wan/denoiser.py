@@ -81,10 +81,15 @@ class WanDenoiser(Eager):
         """Cut latents into tokens, and bring time and text to the network's width."""
         net, kind = self.network, self.network.patch_embedding.weight.dtype
         latents = z.to(kind)
-        tokens = net.patch_embedding(latents).flatten(2).transpose(1, 2).contiguous()
         t = torch.as_tensor(at.t, dtype=torch.float32, device=z.device).expand(len(z))
         time, modulation, states, _ = net.condition_embedder(t, text.to(kind))
-        return tokens, Conditions(states, time, modulation.unflatten(1, (6, -1)), net.rope(latents))
+        its = Conditions(states, time, modulation.unflatten(1, (6, -1)), net.rope(latents))
+        return self._cut(latents), its
+
+    def _cut(self, latents: Tensor) -> Tensor:
+        """Cut latents [b, c, f, h, w] into tokens."""
+        tokens: Tensor = self.network.patch_embedding(latents)
+        return tokens.flatten(2).transpose(1, 2).contiguous()
 
     def _through(self, block: nn.Module, tokens: Tensor, its: Conditions) -> Tensor:
         inputs = (block, tokens, its.text, its.modulation, its.rotation)

@@ -47,6 +47,14 @@ class FusedWan(WanDenoiser):
                 self.merged[itself] = merged(itself.to_q, itself.to_k, itself.to_v)
                 self.merged[other] = merged(other.to_k, other.to_v)
 
+    def _cut(self, latents: Tensor) -> Tensor:
+        """Cut latents into tokens by a product: patches do not overlap."""
+        conv = self.network.patch_embedding
+        for axis, size in zip((4, 3, 2), reversed(conv.kernel_size), strict=True):
+            latents = latents.unflatten(axis, (-1, size))
+        patches = latents.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)  # [b, n, c pf ph pw]
+        return F.linear(patches, conv.weight.flatten(1), conv.bias)
+
     def _computed(
         self, block: Any, tokens: Tensor, text: Tensor, modulation: Tensor, rotation: tuple[Tensor, Tensor]
     ) -> Tensor:
