@@ -57,6 +57,22 @@ def test_mistakes_are_one_sentence(change: dict[str, object], sentence: str) -> 
         EchoConfig().updated(change)
 
 
+@pytest.mark.parametrize(
+    "change", [{"noise_blend": 0.01}, {"g": 1}, {"noise_blend": 0, "initial_noise": "low_frequencies"}]
+)
+def test_sampling_cannot_begin_with_inverted_noise_that_is_not_made(change: dict[str, object]) -> None:
+    sentence = r"^setting inversion_steps=0 makes no inverted noise .* needs noise_blend=0, not [\d.]+, and"
+    without = EchoConfig.of(inversion_steps=0, noise_blend=0)
+    with pytest.raises(UserError, match=sentence):
+        without.updated(change)
+    with pytest.raises(UserError, match=sentence):
+        EchoConfig.of(**change).updated({"inversion_steps": "0"})
+    with pytest.raises(UserError, match=sentence):
+        RunSettings.from_dict({"pair": "toy", "echo": change | {"inversion_steps": 0}})
+    assert without.updated(change | {"inversion_steps": 1}).student.begins_inverted
+    assert not without.student.begins_inverted
+
+
 def test_constructor_checks_too() -> None:
     with pytest.raises(UserError, match="out of range"):
         EchoConfig.of(teacher_weight=1.5)

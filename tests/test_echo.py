@@ -213,7 +213,7 @@ def test_paper_defaults_run(pair, motions) -> None:
 @pytest.mark.parametrize(
     ("answer", "schedule"), [("v", tiny.zero_snr()), ("flow", Flow())], ids=["zero-snr", "flow"]
 )
-@pytest.mark.parametrize("update", ["x0", "direction"])
+@pytest.mark.parametrize("update", ["x0", "direction", "velocity"])
 def test_a_run_that_begins_in_pure_noise_is_finite(answer: Answer, schedule: Schedule, update: str) -> None:
     """From the clip to the video, over times that are no whole numbers."""
     assert schedule.at(schedule.top).alpha == 0
@@ -224,6 +224,7 @@ def test_a_run_that_begins_in_pure_noise_is_finite(answer: Answer, schedule: Sch
     changes = {
         "activation": "always",
         "student_update": update,
+        "teacher_update": "velocity" if update == "velocity" else "direction",
         "guided_fraction": 1.0,
         "endpoint_guidance": True,
     }

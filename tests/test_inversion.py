@@ -15,8 +15,9 @@ from motionecho.config import resolve_name
 from motionecho.echo import generate
 from motionecho.errors import BadSample, Damaged, UserError
 from motionecho.guidance.strategy import Carried
-from motionecho.inversion import Motion, inversion, invert
+from motionecho.inversion import Motion, initial, inversion, invert
 from motionecho.make import Maker
+from motionecho.noise import batch_noise
 from motionecho.schedules import eps_of, renoise, uniform
 from motionecho.teacher import alone
 
@@ -73,6 +74,27 @@ def test_sampling_back_from_the_inverted_noise_returns_the_clip(pair) -> None:
             z = renoise(x0, eps_of(z, x0, at), schedule.at(t_next))
         error.append(((z - z0).norm() / z0.norm()).item())
     assert error[1] < 0.5 * error[0]
+
+
+def test_without_inversion_steps_there_is_no_inverted_noise_and_no_pass(pair, monkeypatch) -> None:
+    """Every pass of an inversion is for targets, one a network; sampling begins with fresh noise alone."""
+    passes: list[float] = []
+    for network in (pair.student, pair.teacher):
+        plain = network.x0
+
+        def counted(z, at, *rest, plain=plain):
+            passes.append(float(at.t))
+            return plain(z, at, *rest)
+
+        monkeypatch.setattr(network, "x0", counted)
+    config = tiny.CONFIG.updated({"inversion_steps": 0, "noise_blend": 0})
+    motion = invert(pair, FRAMES, config)
+    assert passes == [400.0, 400.0]
+    assert motion.z_T.shape == pair.codec.encode(FRAMES).shape
+    assert not motion.z_T.any()
+    assert [*inversion(pair.teacher, pair.schedule, motion.z_T[None], motion.z_T, config.reference)] == []
+    begun = initial(Motion.stack([motion], "cpu"), [3], config)
+    assert torch.equal(begun, batch_noise([3], "initial", 0, motion.z_T[None]))
 
 
 @pytest.fixture

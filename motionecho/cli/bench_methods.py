@@ -88,6 +88,9 @@ def ablation(
         if name not in RANGES:
             raise UserError(f'no sweep of "{name}"{nearest(name, RANGES)}; there are {", ".join(RANGES)}')
     rows = {f"{name} = {value:g}": {name: value} for name in names for value in RANGES[name]}
+    for row in rows.values():
+        if "noise_blend" in row:  # of pairs that begin without
+            row["inversion_steps"] = 25
     _run(_embedded(pair).name, "ablation", rows, pairs, seeds, out, device, json)
 
 

@@ -8,32 +8,12 @@ sampling begins with makes no difference here. Blocks are those whose attention 
 
 from pathlib import Path
 
-from motionecho.config import TRAINED, EchoConfig
+from motionecho.config import TRAINED
 from motionecho.models.spec import PairSpec
+from motionecho.models.toy.settings import DEFAULTS as UNET
 from motionecho.models.toy.settings import WEIGHTS as SHARED
 
-DEFAULTS = EchoConfig.of(
-    strategy="motionclone",
-    inversion_steps=0,
-    steps=4,
-    noise_blend=0.0,
-    gradient="unit_rms",
-    student_strength=0.0,
-    student_update="direction",
-    teacher_strength=0.45,
-    teacher_update="direction",
-    guided_fraction=0.5,
-    teacher_weight=1.0,
-    teacher_guidance_scale=2.5,
-    teacher_grid="interval",
-    teacher_max_steps=3,
-    renoise_position=0.95,
-    endpoint_guidance=False,
-    threshold_unit="first_loss",
-    activation_threshold=0.5,
-    truncation_threshold=0.3,
-    window=1,
-)
+DEFAULTS = UNET.updated({"steps": 4, "noise_blend": 0.0, "inversion_steps": 0, "teacher_strength": 0.45})
 GUIDED: dict[str, object] = {"activation": "never", "student_strength": 0.2, "guided_fraction": 1.0}
 PRESETS: dict[str, dict[str, object]] = {
     # the rows of the ablation, each adding one thing
