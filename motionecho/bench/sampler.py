@@ -41,7 +41,7 @@ def measure(
     the thresholds at which the teacher serves about half of its steps, found by a run in which it serves all.
     """
     config = pair.spec.defaults.updated((STEADY if pair.spec.is_random else {}) | (changes or {}))
-    clip = _clip(pair)
+    clip = clip_of(pair)
     timed(lambda: invert(pair, clip, config.updated({"inversion_steps": 1})), pair.device)
     seconds, peak, motion = timed(lambda: invert(pair, clip, config), pair.device)
     yield {
@@ -56,8 +56,8 @@ def measure(
             row = config.updated({"steps": number} | its | _own(config, mode))
             if mode == "adaptive":
                 row = row.updated(_halfway(pair, motion, row))
-            _video(pair, motion, row)
-            runs = [timed(partial(_video, pair, motion, row), pair.device) for _ in range(repeats)]
+            video(pair, motion, row)
+            runs = [timed(partial(video, pair, motion, row), pair.device) for _ in range(repeats)]
             trace = runs[-1][2]
             yield {
                 "steps": number,
@@ -84,7 +84,7 @@ def by_strategy(
     rows = {f"{word}, {name}": {"strategy": word, **row} for word in WORDS for name, row in ways.items()}
     if "structure" in pair.spec.methods:
         rows["structure"] = {"method": "structure"}
-    clip, seen, prepared = _clip(pair), None, dict[str, float | None]()
+    clip, seen, prepared = clip_of(pair), None, dict[str, float | None]()
     for name, row in rows.items():
         if row.get("strategy") in pair.spec.lacks:
             continue
@@ -94,8 +94,8 @@ def by_strategy(
         if short != seen:
             seen = short
             motion, prepared = _prepared(pair, clip, config, short)
-        _video(pair, motion, config)
-        runs = [timed(partial(_video, pair, motion, config), pair.device) for _ in range(repeats)]
+        video(pair, motion, config)
+        runs = [timed(partial(video, pair, motion, config), pair.device) for _ in range(repeats)]
         yield {
             "steps": steps,
             "mode": name,
@@ -124,7 +124,8 @@ def _prepared(
     return motion, {"training_s": round(whole, 1), "training_gib": peak}
 
 
-def _clip(pair: ModelPair) -> NDArray[np.uint8]:
+def clip_of(pair: ModelPair) -> NDArray[np.uint8]:
+    """Draw a clip of noise at the pair's size."""
     size = (pair.spec.frames, pair.spec.height, pair.spec.width, 3)
     return np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
 
@@ -134,13 +135,14 @@ def _own(config: EchoConfig, mode: str) -> dict[str, Any]:
     return {"student_strength": 0.1} if mode == "guided" and config.guidance.student_strength == 0 else {}
 
 
-def _video(pair: ModelPair, motion: Motion, config: EchoConfig) -> Trace:
+def video(pair: ModelPair, motion: Motion, config: EchoConfig) -> Trace:
+    """Make a video from prompt to frames; return how it came about."""
     return Maker(pair).make(motion, PROMPT, 0, config).trace
 
 
 def _halfway(pair: ModelPair, motion: Motion, config: EchoConfig) -> dict[str, float]:
     """Return thresholds between the losses of a run in which neither of them counts."""
-    trace = _video(pair, motion, config.updated({"activation_threshold": 0.0, "truncation_threshold": 0.0}))
+    trace = video(pair, motion, config.updated({"activation_threshold": 0.0, "truncation_threshold": 0.0}))
     served = [step for step in trace.steps if step.active]
     means = [step.window_mean for step in served if step.window_mean is not None]
     losses = [step.teacher_loss for step in served if step.teacher_loss is not None]

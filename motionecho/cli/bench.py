@@ -7,8 +7,6 @@ import typer
 
 from motionecho.cli.flatten import flattened
 from motionecho.cli.options import (
-    DeviceOption,
-    DtypeOption,
     JsonOption,
     PairOption,
     PlacementOptions,
@@ -48,6 +46,9 @@ def sampler(
 
     models, about = _loaded(SettingsOptions(pair=pair, changes=changes), placement)
     about |= {"repeats": repeats, "changes": changes or []}
+    if (most := models.spec.most_steps) and max(numbers) > most:
+        say(f"note: the student of pair {models.spec.name} takes at most {most} steps")
+        numbers = [number for number in numbers if number <= most] or [most]
     rows = []
     its = dict(parse_changes(changes or ()))
     measured = (
@@ -77,27 +78,41 @@ def vae(
 
 
 @app.command()
+@flattened
 def compare(
+    placement: PlacementOptions,
+    pair: Annotated[
+        str | None, typer.Option("--pair", help="One of Wan's pairs, beside diffusers' network.")
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Of such a pair also diffusers' network compiled.")
+    ] = False,
     reference: Annotated[
-        str, typer.Option("--reference", metavar="DIR", help="A checkout of Ji4chenLi/t2v-turbo.")
-    ],
+        str | None,
+        typer.Option("--reference", metavar="DIR", help="A checkout of Ji4chenLi/t2v-turbo."),
+    ] = None,
     small: Annotated[
         bool, typer.Option("--small", help="Tiny networks, to see that it runs.", show_default=False)
     ] = False,
     repeats: RepeatsOption = 10,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare VideoCrafter2's passes with the public code's: same random weights, same process."""
+    """Compare passes with the public code's: VideoCrafter2's (--reference) or a Wan pair's (--pair)."""
+    if (pair is None) == (reference is None):
+        raise UserError("name either --pair, one of Wan's, or --reference DIR, to compare VideoCrafter2")
+    if pair:
+        _compare_wan(pair, placement, repeats, compiled, json)
+        return
+
     import torch
 
     from motionecho.bench import compare as bench
     from motionecho.device import resolve_device, resolve_dtype
     from motionecho.runs.provenance import versions
 
-    place = resolve_device(device or "auto")
-    kind = resolve_dtype(dtype or "auto", torch.float16 if place.type == "cuda" else torch.float32)
+    assert reference is not None
+    place = resolve_device(placement.device or "auto")
+    kind = resolve_dtype(placement.dtype or "auto", torch.float16 if place.type == "cuda" else torch.float32)
     size = bench.SMALL if small else bench.Size()
     about = {
         "size": [size.frames, 8 * size.height, 8 * size.width],
@@ -112,6 +127,17 @@ def compare(
         rows.append(row)
         say(f"{row['part']}: {row['public_ms']} and {row['ours_ms']} ms")
     _put(about, rows, json)
+
+
+def _compare_wan(pair: str, placement: PlacementOptions, repeats: int, compiled: bool, json: bool) -> None:
+    from motionecho.bench import transformer as bench
+
+    models, about = _loaded(SettingsOptions(pair=pair), placement)
+    rows = []
+    for row in bench.measure(models, repeats, compiled):
+        rows.append(row)
+        say(f"{row['part']}, {row['way']}: {row['ms']} ms, {row['peak_gib']} GiB, {row['apart']} apart")
+    _put(about | {"repeats": repeats}, rows, json)
 
 
 @app.command()

@@ -7,9 +7,10 @@ Query frames are taken a few at a time, and their maps computed again for a grad
 video would not fit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,32 @@ class BetweenFrames(AtOneTime):
         return probe.seen[Tap(layer, "queries")], probe.seen[Tap(layer, "keys")]
 
 
+class _Product(torch.autograd.Function):
+    """A product [n, a, c] @ [n, c, b] on tensor cores, which read float32 to 10 bits; so its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, one: Tensor, other: Tensor) -> Tensor:
+        ctx.save_for_backward(one, other)
+        with _short_float32():
+            return one @ other
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
+        one, other = ctx.saved_tensors
+        with _short_float32():
+            return slope @ other.mT, one.mT @ slope
+
+
+@contextmanager
+def _short_float32() -> Iterator[None]:
+    matmul = torch.backends.cuda.matmul
+    before, matmul.allow_tf32 = matmul.allow_tf32, True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32 = before
+
+
 def attended(
     queries: Tensor, keys: Tensor, temperature: float, reduce: Callable[..., Tensor], *along: Tensor
 ) -> Tensor:
@@ -40,11 +67,13 @@ def attended(
     `reduce` is given maps [b, i, p, j, q] of some query frames i, and of what lies `along` [b, f, ...] the
     part of these frames; it goes over places q, to [b, i, p, j, ...]. Returns [b, f, h*w, f, ...].
     """
+    # a GPU's short float32 holds all that a tensor in half precision does, and is several times faster
+    product = _Product.apply if queries.dtype in (torch.bfloat16, torch.float16) else torch.matmul
     q, k = (x.float().flatten(3).transpose(2, 3) for x in (queries, keys))  # [b, f, h*w, c]
     frames, places = q.shape[1:3]
 
     def reduced(k: Tensor, some: Tensor, *along: Tensor) -> Tensor:
-        logits = some.flatten(1, 2) @ k.flatten(1, 2).mT  # [b, i p, j q]
+        logits = product(some.flatten(1, 2), k.flatten(1, 2).mT)  # [b, i p, j q]
         shape = (*some.shape[1:3], frames, places)
         maps = (temperature * logits).unflatten(2, shape[2:]).softmax(-1)
         return reduce(maps.unflatten(1, shape[:2]), *along)

@@ -37,6 +37,14 @@ def channels(motion: Tensor, share: float) -> Tensor:
     return direction.abs().topk(kept).indices.sort().values
 
 
+def picked(features: Tensor, channels: Tensor) -> Tensor:
+    """Take each sample's own channels [b, k] of features [b, f, c, h, w]: [b, f, k, h, w]."""
+    # not by `gather`: in one order its gradient copies from the host, which no graph records; a product with
+    # ones and zeros is as exact
+    ones = channels[..., None] == torch.arange(features.shape[2], device=channels.device)  # [b, k, c]
+    return (ones[:, None].to(features.dtype) @ features.flatten(3)).unflatten(3, features.shape[3:])
+
+
 def loss(motion: Tensor, target: Tensor) -> Tensor:
     """Compare motions on the same channels, both [b, f, k, h, w]: 1 - cosine over channels, averaged; [b]."""
     return 1 - F.cosine_similarity(motion, target.float(), dim=2, eps=1e-8).flatten(1).mean(1)
@@ -65,9 +73,8 @@ class MotionChannels(AtOneTime):
         """The loss of each sample, [b]."""
         each = []
         for tap in self.taps:
-            features, chosen = probe.seen[tap], target[f"{tap.layer}:channels"].long()
-            where = chosen[:, None, :, None, None].expand(-1, features.shape[1], -1, *features.shape[3:])
-            each.append(loss(motion_of(features.gather(2, where)), target[f"{tap.layer}:motion"]))
+            features = picked(probe.seen[tap], target[f"{tap.layer}:channels"])
+            each.append(loss(motion_of(features), target[f"{tap.layer}:motion"]))
         return reduce(add, each)
 
 

@@ -118,8 +118,8 @@ class CausalCodec:
         with self._pass():
             video = torch.from_numpy(frames.copy()).to(self.device).movedim(-1, 0).float()[None]
             mode = self.vae.encode(video / 127.5 - 1).latent_dist.mode()[0]
-            mean, std = self._statistics(mode)
-            return (mode - mean) / std
+        mean, std = self._statistics(mode)
+        return (mode - mean) / std
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> np.ndarray:

@@ -63,13 +63,11 @@ def read_layers(block: str) -> dict[str, tuple[str, ...]]:
     }
 
 
-def kept_bytes(
-    layers: Mapping[str, tuple[str, ...]], shape: tuple[int, int, int, int], width: int, ffn: int
-) -> int:
-    """Estimate what a gradient keeps of a pass to the layers that are read, all in bfloat16.
+def kept_bytes(layers: Mapping[str, tuple[str, ...]], shape: tuple[int, int, int, int], token: int) -> int:
+    """Estimate what a gradient keeps of a pass to the layers that are read.
 
-    Latents [c, f, h, w] are cut into patches of 1 x 2 x 2; widths are the network's and its feed-forward's.
+    Latents [c, f, h, w] are cut into patches of 1 x 2 x 2; `token` is what a block keeps of one, in bytes.
     """
     _, frames, height, wide = shape
     blocks = 1 + max(int(layer.split(".")[1]) for its in layers.values() for layer in its)
-    return frames * (height // 2) * (wide // 2) * blocks * (54 * width + 4 * ffn)
+    return frames * (height // 2) * (wide // 2) * blocks * token

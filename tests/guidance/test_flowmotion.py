@@ -30,7 +30,14 @@ def test_numbers_are_the_public_ones() -> None:
 
 
 def test_frames_are_compared_with_the_next_and_with_all_others() -> None:
-    assert flowmotion.couples(3) == ((0, 1, 0, 0, 1, 1, 2, 2), (1, 2, 1, 2, 0, 2, 0, 1))
+    x0, target = small.video(0), small.video(1)
+    frames = range(x0.shape[2])
+    couples = [(i, i + 1) for i in frames[:-1]] + [(i, j) for i in frames for j in frames if i != j]
+    moved, wanted = (
+        torch.stack([(x[:, :, i] - x[:, :, j]).abs() for i, j in couples], dim=1) for x in (x0, target)
+    )
+    expected = 5 * (moved - wanted).square().flatten(1).mean(1)
+    torch.testing.assert_close(flowmotion.loss(x0, target, 0.0), expected)
 
 
 def test_without_its_first_term_what_all_frames_share_does_not_count() -> None:

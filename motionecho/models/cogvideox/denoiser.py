@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from motionecho.denoiser import Eager, Kind, Noise, Probe, Tap, probing
-from motionecho.models.wan.denoiser import rotated
+from motionecho.models.kernels.plain import rotated
 from motionecho.models.weights.checkpoint import layer_weight
 from motionecho.schedules import Answer, Grid, Level, clean
 

@@ -89,7 +89,7 @@ def assemble(
     whole = partial(load_transformer, form=form, dtype=dtype, device=home)
     network = whole(files["teacher"])
     other, using = student_of(files["student"], network, TRANSFORMER, whole)
-    again = kept_bytes(spec.layers, codec.shape, form.width, 4 * form.width) > free_bytes(device) / 2
+    again = kept_bytes(spec.layers, codec.shape, 70 * form.width) > free_bytes(device) / 2
     denoisers: dict[Role, Denoiser] = {
         "teacher": CogVideoXDenoiser(network, trailing, spec.layers, checkpointing=again),
         # the solver that it was distilled with adds noise at every step, too, if not all of it anew

@@ -1,7 +1,8 @@
-"""The operations of the UNet's layers beside matrix products, in plain torch: videos x are [b, f, h, w, c].
+"""The operations of the networks' layers beside matrix products, in plain torch.
 
-`triton` has the same functions as fused kernels. Linear layers are called here as the modules that they are,
-so that what is trained beside them takes part.
+A U-Net's videos x are [b, f, h, w, c], a transformer's tokens [b, n, c]. `triton` has the same functions as
+fused kernels. Linear layers are called here as the modules that they are, so that what is trained beside them
+takes part.
 """
 
 from typing import Any
@@ -82,3 +83,60 @@ def weave(parts: Tensor, bias: Tensor) -> Tensor:
     even_odd = [[parts[:, a : h + a, b : w + b, a, b] for b in (0, 1)] for a in (0, 1)]
     rows = [torch.stack(pair, 3) for pair in even_odd]  # [n, h, w, 2, c] each
     return (torch.stack(rows, 2) + bias).reshape(n, 2 * h, 2 * w, c)
+
+
+def scaled_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
+    """Normalise tokens in float32 and return scale * that + shift, each [c] or of each video, [b, c]."""
+    normal = F.layer_norm(x.float(), x.shape[-1:], eps=eps)
+    return (normal * _of_videos(scale) + _of_videos(shift)).type_as(x)
+
+
+def add_scaled_norm(
+    x: Tensor, y: Tensor, gate: Tensor | None, scale: Tensor, shift: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Return x + gate * y, gate [b, c], and that normalised and scaled."""
+    total = x + y if gate is None else add_gated(x, y, gate)
+    return total, scaled_norm(total, scale, shift, eps)
+
+
+def add_gated(x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
+    """Return x + gate * y of tokens, gate [b, c]."""
+    return (x.float() + _of_videos(gate) * y.float()).type_as(x)
+
+
+def rms_norm(x: Tensor, norm: nn.RMSNorm, rotation: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Normalise x [b, n, heads, d] over all heads at once, and turn it by cosines and sines: `rotated`."""
+    y = norm(x.flatten(2)).unflatten(-1, x.shape[-2:])
+    return y if rotation is None else rotated(y, *rotation)
+
+
+def rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turn neighbouring pairs of x [b, n, heads, d] by the angles of their place; tables [1, n, 1, d]."""
+    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = cosines[..., 0::2], sines[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).type_as(x)
+
+
+def attend_apart(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Let tokens [b, n, heads, d] attend to others; all three may want a gradient."""
+    return attend_to(query, key, value)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """The GELU by its approximation with a tanh."""
+    return F.gelu(x, approximate="tanh")
+
+
+def gelu_linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    """Return gelu(layer(x))."""
+    return gelu(layer(x))
+
+
+def rms_silu(x: Tensor, gamma: Tensor) -> Tensor:
+    """Bring rows [..., c] to root mean square gamma [c], and return the SiLU of that; without a gradient."""
+    normal = F.normalize(x.float(), dim=-1) * x.shape[-1] ** 0.5
+    return F.silu(normal * gamma.float()).type_as(x)
+
+
+def _of_videos(x: Tensor) -> Tensor:
+    return x.float() if x.ndim == 1 else x.float()[:, None]

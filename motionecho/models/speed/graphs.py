@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from motionecho.denoiser import CLEAN, Energy, Look, Probe, Target, clean_look
 from motionecho.device import repeatable
-from motionecho.models.codec import FramewiseCodec
+from motionecho.models.codec import CausalCodec, FramewiseCodec
 from motionecho.models.pair import ModelPair
 from motionecho.models.speed.wrapped import Wrapped
 from motionecho.schedules import Level
@@ -52,6 +52,7 @@ class Workspace:
         with self.inside():
             for _ in range(WARM_UPS):
                 function()
+        torch.cuda.empty_cache()  # gradients are made on threads of their own, outside of the pool
 
     def record(self, function: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
         """Record a graph of what the function does; return it and the tensors that replays fill."""
@@ -173,7 +174,7 @@ class Recorded(Wrapped):
         return recording
 
 
-def recorded(pair: ModelPair, codec: FramewiseCodec) -> ModelPair:
+def recorded(pair: ModelPair, codec: FramewiseCodec | CausalCodec) -> ModelPair:
     """Record the passes of a pair on a GPU; return a pair elsewhere as it is."""
     if pair.device.type != "cuda":
         return pair

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from motionecho.denoiser import Eager, Kind, Noise, Probe, Tap, probing
+from motionecho.models.kernels import plain
 from motionecho.models.weights.checkpoint import layer_weight
 from motionecho.schedules import Answer, Grid, Level, clean
 
@@ -80,30 +81,45 @@ class WanDenoiser(Eager):
         """Cut latents into tokens, and bring time and text to the network's width."""
         net, kind = self.network, self.network.patch_embedding.weight.dtype
         latents = z.to(kind)
-        tokens = net.patch_embedding(latents).flatten(2).transpose(1, 2).contiguous()
         t = torch.as_tensor(at.t, dtype=torch.float32, device=z.device).expand(len(z))
         time, modulation, states, _ = net.condition_embedder(t, text.to(kind))
-        return tokens, Conditions(states, time, modulation.unflatten(1, (6, -1)), net.rope(latents))
+        its = Conditions(states, time, modulation.unflatten(1, (6, -1)), net.rope(latents))
+        return self._cut(latents), its
+
+    def _cut(self, latents: Tensor) -> Tensor:
+        """Cut latents [b, c, f, h, w] into tokens."""
+        tokens: Tensor = self.network.patch_embedding(latents)
+        return tokens.flatten(2).transpose(1, 2).contiguous()
 
     def _through(self, block: nn.Module, tokens: Tensor, its: Conditions) -> Tensor:
-        inputs = (tokens, its.text, its.modulation, its.rotation)
+        inputs = (block, tokens, its.text, its.modulation, its.rotation)
         if self.checkpointing and torch.is_grad_enabled() and tokens.requires_grad:
             # computed again when the pass is over, and what was entered around it left
             again: Tensor = checkpoint(
-                block, *inputs, use_reentrant=False, preserve_rng_state=False,
+                self._computed, *inputs, use_reentrant=False, preserve_rng_state=False,
                 context_fn=lambda: (nullcontext(), self.using()),
             )  # fmt: skip
             return again
-        out: Tensor = block(*inputs)
+        return self._computed(*inputs)
+
+    def _computed(
+        self, block: Any, tokens: Tensor, text: Tensor, modulation: Tensor, rotation: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Compute what a block makes of tokens [b, n, c]; see Conditions."""
+        out: Tensor = block(tokens, text, modulation, rotation)
         return out
+
+    def _modulated(self, norm: Any, tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """Normalise tokens, and scale and shift them by [b, c] of the time."""
+        return plain.scaled_norm(tokens, 1 + scale, shift, norm.eps)
 
     def _attended(self, block: Any, tokens: Tensor, its: Conditions) -> tuple[Tensor, Tensor]:
         """Compute queries and keys [b, n, c] of a block's attention over all tokens, as it does itself."""
-        shift, scale = (block.scale_shift_table + its.modulation.float())[:, :2].chunk(2, dim=1)
-        normed = (block.norm1(tokens.float()) * (1 + scale) + shift).type_as(tokens)
+        shift, scale = (block.scale_shift_table + its.modulation.float())[:, :2].unbind(1)
+        normed = self._modulated(block.norm1, tokens, scale, shift)
         attention = block.attn1
         queries, keys = (
-            rotated(norm(project(normed)).unflatten(-1, (attention.heads, -1)), *its.rotation)
+            plain.rms_norm(project(normed).unflatten(-1, (attention.heads, -1)), norm, its.rotation)
             for project, norm in (
                 (attention.to_q, attention.norm_q),
                 (attention.to_k, attention.norm_k),
@@ -115,8 +131,8 @@ class WanDenoiser(Eager):
     def _leave(self, tokens: Tensor, its: Conditions, grid: tuple[int, int, int]) -> Tensor:
         """Turn tokens into the network's output [b, c, f, h, w]."""
         net = self.network
-        shift, scale = (net.scale_shift_table + its.time[:, None]).chunk(2, dim=1)
-        out = net.proj_out((net.norm_out(tokens.float()) * (1 + scale) + shift).type_as(tokens))
+        shift, scale = (net.scale_shift_table + its.time[:, None]).unbind(1)
+        out = net.proj_out(self._modulated(net.norm_out, tokens, scale, shift))
         patches = out.unflatten(-1, (*net.config.patch_size, -1)).unflatten(1, grid)
         # [b, f', h', w', pf, ph, pw, c] to [b, c, f', pf, h', ph, w', pw]
         whole: Tensor = patches.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
@@ -127,13 +143,6 @@ class WanDenoiser(Eager):
 
     def weight(self, name: str) -> Tensor:
         return layer_weight(self._linear.get(name), name, self._linear)
-
-
-def rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Turn neighbouring pairs of x [b, n, heads, d] by the angles of their place; tables [1, n, 1, d]."""
-    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = cosines[..., 0::2], sines[..., 1::2]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).type_as(x)
 
 
 def _on_grid(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:

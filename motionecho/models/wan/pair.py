@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from motionecho.device import free_bytes, resolve_device, resolve_dtype
 from motionecho.models.codec import CausalCodec
 from motionecho.models.pair import ModelPair, Role
 from motionecho.models.spec import PairSpec
+from motionecho.models.speed.causal_vae import fused_decoder
+from motionecho.models.speed.graphs import recorded
+from motionecho.models.speed.layout import kernels
 from motionecho.models.speed.offload import one_at_a_time
 from motionecho.models.t5.encoder import read_encoder
 from motionecho.models.t5.random_weights import spelled
@@ -21,6 +25,7 @@ from motionecho.models.texts import Encode
 from motionecho.models.transformer_pairs import kept_bytes
 from motionecho.models.wan.denoiser import WanDenoiser
 from motionecho.models.wan.forms import FORMS, Form, Setup, setup_of
+from motionecho.models.wan.fused import FusedWan
 from motionecho.models.wan.loading import (
     TRANSFORMER,
     empty_transformer,
@@ -88,19 +93,26 @@ def assemble(
     """Build the pair of its files' tensors; raises Misfit naming those of one that does not fit."""
     device, form, schedule = resolve_device(placement.device), setup.form, setup.schedule
     home = torch.device("cpu") if placement.offload else device
+    ops = None if placement.offload else kernels(device, placement.eager)
     vae = load_vae(files["vae"], form.vae, dtype, home)
-    codec = CausalCodec(vae, latent_form(vae), spec, home)
+    codec = CausalCodec(fused_decoder(vae, ops) if ops else vae, latent_form(vae), spec, home)
     whole = partial(load_transformer, form=form, dtype=dtype, device=home)
     network = whole(files["teacher"])
     other, using = student_of(files["student"], network, TRANSFORMER, whole, original_name)
-    again = kept_bytes(spec.layers, codec.shape, form.width, form.ffn) > free_bytes(device) / 2
-    denoisers: dict[Role, Denoiser] = {
-        "teacher": WanDenoiser(network, uniform(schedule), spec.layers, checkpointing=again),
-        "student": WanDenoiser(other, setup.grid, spec.layers, setup.noise, using, checkpointing=again),
-    }
+    token = 32 * form.width + 2 * form.ffn  # measured of diffusers' blocks of the small model, at four sizes
+    again = kept_bytes(spec.layers, codec.shape, token) > free_bytes(device) / 2
+
+    def built(role: Role, ops: ModuleType | None) -> Denoiser:
+        build = partial(FusedWan, ops=ops) if ops else WanDenoiser
+        if role == "teacher":
+            return build(network, uniform(schedule), spec.layers, checkpointing=again)
+        return build(other, setup.grid, spec.layers, setup.noise, using, checkpointing=again)
+
     states = TextStates(READING, files["text"], device, at=device)
     pair = ModelPair(
-        spec, schedule, denoisers["student"], denoisers["teacher"], codec,
-        tokens=tokens, text=states, device=home, plain=denoisers.__getitem__, remember=states.remember,
+        spec, schedule, built("student", ops), built("teacher", ops), codec, tokens=tokens, text=states,
+        device=home, plain=partial(built, ops=None), remember=states.remember,
     )  # fmt: skip
-    return one_at_a_time(pair, codec, device) if placement.offload else pair
+    if placement.offload:
+        return one_at_a_time(pair, codec, device)
+    return pair if placement.eager else recorded(pair, codec)

@@ -47,7 +47,8 @@ class Factors:
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
         """Add to what a linear layer has made of its inputs, as a hook behind it."""
         x = inputs[0]
-        return torch.add(out, x @ self.down.to(x).mT @ self.up.to(x).mT, alpha=self.scale)
+        low, flat = x.flatten(0, -2) @ self.down.to(x).mT, out.flatten(0, -2)
+        return torch.addmm(flat, low, self.up.to(x).mT, alpha=self.scale).view_as(out)
 
 
 @dataclass

@@ -3,25 +3,34 @@
 import gc
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
 
 from motionecho.denoiser import Denoiser, Seen, observe
-from motionecho.guidance.motionclone import Top1Attention
+from motionecho.guidance.motionclone import Top1Attention, Top1Between
 from motionecho.guidance.steering import stack
 from motionecho.models.animatediff.motion_unet import MotionUNet
 from motionecho.models.animatediff.text import load_text as text_of_clip
+from motionecho.models.codec import CausalCodec
+from motionecho.models.kernels import plain
+from motionecho.models.registry import pair_spec
+from motionecho.models.speed.causal_vae import fused_decoder
 from motionecho.models.speed.graphs import Workspace
 from motionecho.models.toy.nets import WordEncoder
 from motionecho.models.videocrafter.denoiser import SCHEDULE, EmbeddedScales, VideoCrafter
 from motionecho.models.videocrafter.loading import load_unet
 from motionecho.models.videocrafter.text import load_text as text_of_openclip
-from motionecho.schedules import Discrete, Schedule, trailing
+from motionecho.models.wan.fused import FusedWan
+from motionecho.models.wan.loading import latent_form
+from motionecho.schedules import Discrete, Flow, Schedule, trailing, uniform
 from tests.models.animatediff import public as animatediff
 from tests.models.videocrafter import public as videocrafter
+from tests.models.wan import public as wan
 
 Pass = Callable[[], object]
 
@@ -61,6 +70,29 @@ def guided(denoiser: Denoiser, schedule: Schedule, words: int, width: int) -> Pa
     return passes
 
 
+def fused_wan() -> Pass:
+    z, text, energy = torch.randn(1, 16, 3, 4, 6), torch.randn(1, 7, 32), Top1Between(("blocks.1.attn1",), 0)
+    flow = Flow(3.0)
+    denoiser = FusedWan(wan.network(), uniform(flow), {}, checkpointing=True, ops=plain)
+
+    def passes() -> None:
+        denoiser.x0(z, flow.at(500.0), text)
+        probe = observe(denoiser, z, flow.at(400.0), text, energy.taps)
+        look = denoiser.look(z, flow.at(500.0), text, energy, stack([energy.target(probe)]))
+        assert look.gradient(torch.ones(1)).shape == z.shape
+
+    return passes
+
+
+def causal_decoder() -> Pass:
+    """Encode and decode as codecs do, who forget what the network carries along."""
+    vae = fused_decoder(wan.autoencoder(), plain)
+    spec = replace(pair_spec("wan2.1-1.3b"), frames=5, height=16, width=16)
+    codec = CausalCodec(vae, latent_form(vae), spec, torch.device("cpu"))
+    clip = np.zeros((5, 16, 16, 3), dtype=np.uint8)
+    return lambda: codec.decode(codec.encode(clip)[None])
+
+
 def openclip() -> Pass:
     encoder = text_of_openclip(videocrafter.text_state())
     return lambda: encoder(encoder.tokenizer(["a fox", ""]))
@@ -76,7 +108,7 @@ def words() -> Pass:
     return lambda: encoder(ids)
 
 
-@pytest.mark.parametrize("make", [motion_unet, lvdm, openclip, clip, words])
+@pytest.mark.parametrize("make", [motion_unet, lvdm, fused_wan, causal_decoder, openclip, clip, words])
 def test_a_pass_leaves_no_tensor_behind(make: Callable[[], Pass]) -> None:
     action = make()
     before = tensors()  # kept, so that no new one gets an old one's identity

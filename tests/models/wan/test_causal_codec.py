@@ -9,7 +9,9 @@ import torch
 
 from motionecho.errors import BadSample
 from motionecho.models.codec import CausalCodec
+from motionecho.models.kernels import plain
 from motionecho.models.registry import pair_spec
+from motionecho.models.speed.causal_vae import fused_decoder
 from motionecho.models.wan.loading import latent_form, load_vae
 from tests.models.wan import public
 
@@ -49,6 +51,21 @@ def test_it_encodes_and_decodes_as_diffusers_does(config: dict[str, Any], channe
     assert decoded.dtype == np.uint8
     assert np.abs(decoded[0].astype(int) - frames).max() <= 1
     assert not np.array_equal(decoded[0], decoded[1])
+
+
+@pytest.mark.parametrize("config", [public.VAE, public.VAE_2_2])
+def test_the_fused_decoder_decodes_as_diffusers_does(config: dict[str, Any]) -> None:
+    slow, fast = (codec(config=config) for _ in range(2))
+    z = torch.randn(1, *slow.shape, generator=torch.Generator().manual_seed(1))
+    expected = slow.decode(z).astype(int)
+    fused_decoder(fast.vae, plain)
+    assert fast.dtype == torch.float32
+    for _ in range(2):  # nothing is carried from one clip to the next
+        assert np.abs(fast.decode(z).astype(int) - expected).max() <= 1
+    with torch.no_grad():
+        wanted = slow.vae.decode(z).sample
+        torch.testing.assert_close(fast.vae.decode(z).sample, wanted, rtol=1e-4, atol=1e-4)
+    assert np.array_equal(fast.encode(clip()), slow.encode(clip()))
 
 
 @pytest.mark.parametrize(("frames", "latent"), [(1, 1), (5, 2), (13, 4)])

@@ -3,6 +3,7 @@
 Libraries' fast backward kernels add up in an order that changes from run to run, and their ordered one is
 slow. Here every sum has one owner: a first kernel owns queries and loops over keys, a second owns keys and
 loops over queries. What the softmax needs is recomputed from its log-sum-exp (Dao 2023, FlashAttention-2).
+Heads wider than ours take the library's ordered kernel, which reads the same log-sum-exp whoever wrote it.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ from motionecho.device import has_tma
 
 Ctx = Any  # what autograd keeps between forward and backward
 LOG2_E = tl.constexpr(1.4426950408889634)
-BLOCK = 64  # queries and keys at a time: within 5 % of the best of a dozen choices, at every size, on an H100
+# Rows that a program owns and those that it loops over at a time, warps and stages: within 5 % of the best of
+# a dozen choices, at every size, on an H100.
+TILE = (64, 64, 4, 3)
 WIDEST = 64  # channels of a head: twice as many want more shared memory than a small card has
 
 
@@ -115,6 +118,23 @@ class _ToOther(torch.autograd.Function):
         return d_query, None, None
 
 
+class _Apart(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Ctx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        out, lse = _with_lse(query, key, value)
+        ctx.save_for_backward(query, key, value, out, lse)
+        return out
+
+    @staticmethod
+    def backward(ctx: Ctx, d_out: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        *parts, out, lse = ctx.saved_tensors
+        if not _ours(parts[0]):
+            return _library_slopes(parts, out, lse, d_out)
+        slopes = tuple(torch.empty_like(part) for part in parts)
+        _slopes(parts, out, lse, d_out, slopes)
+        return slopes
+
+
 def attend(qkv: Tensor) -> Tensor:
     """Let tokens attend to each other as `plain.attend` does."""
     if not _steered(qkv):
@@ -128,6 +148,16 @@ def attend_to(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return _forward(query, key, value)
     parts = (query.contiguous(), key.contiguous(), value.contiguous())
     return _ToOther.apply(*parts) if _ours(query) else _library_s(*parts)
+
+
+def attend_apart(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Let tokens attend to others as `plain.attend_apart` does."""
+    parts = (query, key, value)
+    if not any(_steered(part) for part in parts):
+        return _forward(*parts)
+    if _ours(query):
+        return _Apart.apply(*(part.contiguous() for part in parts))
+    return _Apart.apply(*parts) if _flash_takes(query) else _library_s(*parts)
 
 
 def _steered(x: Tensor) -> bool:
@@ -181,8 +211,29 @@ def _cudnn_takes(x: Tensor) -> bool:
     return there and fits and has_tma(x.device)
 
 
+def _flash_takes(x: Tensor) -> bool:
+    there = torch.backends.cuda.is_flash_attention_available() and torch.backends.cuda.flash_sdp_enabled()
+    fits = x.dtype != torch.float32 and x.shape[-1] % 8 == 0 and x.shape[-1] <= 128
+    return there and fits and x.is_cuda and torch.cuda.get_device_capability(x.device)[0] >= 8
+
+
+def _library_slopes(parts: Sequence[Tensor], out: Tensor, lse: Tensor, d_out: Tensor) -> tuple[Tensor, ...]:
+    """Return the gradients of queries, keys and values; in order where `repeatable` asks for it."""
+    query, key, value, mixed, slope = (part.transpose(1, 2) for part in (*parts, out, d_out.contiguous()))
+    none = torch.empty(2, dtype=torch.uint64, device=out.device)  # the state of a dropout that there is not
+    found = torch.ops.aten._scaled_dot_product_flash_attention_backward(
+        slope, query, key, value, mixed, lse, None, None, query.shape[2], key.shape[2], 0.0, False, none, none
+    )
+    return tuple(part.transpose(1, 2) for part in found)
+
+
 def _slopes(
-    parts: Sequence[Tensor], out: Tensor, lse: Tensor, d_out: Tensor, slopes: Sequence[Tensor]
+    parts: Sequence[Tensor],
+    out: Tensor,
+    lse: Tensor,
+    d_out: Tensor,
+    slopes: Sequence[Tensor],
+    tile: tuple[int, int, int, int] = TILE,
 ) -> None:
     """Fill the gradients of queries, or of queries, keys and values, which `parts` are.
 
@@ -191,10 +242,11 @@ def _slopes(
     query, key, _ = parts
     n, queries, heads, width = query.shape
     keys, delta, d_out = key.shape[1], torch.empty_like(lse), d_out.contiguous()
-    sizes = (*query.stride()[:3], *key.stride()[:3], queries, keys, heads, width**-0.5, width, BLOCK, BLOCK)
-    how: Any = {"num_warps": 4, "num_stages": 3}
-    blocks = triton.cdiv(queries, BLOCK)
-    _query_slopes[(blocks, n * heads)](*parts, out, d_out, lse, delta, slopes[0], *sizes, **how)
+    sizes = (*query.stride()[:3], *key.stride()[:3], queries, keys, heads, width**-0.5, width)
+    own, other, warps, stages = tile
+    how: Any = {"num_warps": warps, "num_stages": stages}
+    blocks = triton.cdiv(queries, own)
+    _query_slopes[(blocks, n * heads)](*parts, out, d_out, lse, delta, slopes[0], *sizes, own, other, **how)
     if len(slopes) > 1:
-        blocks = triton.cdiv(keys, BLOCK)
-        _key_slopes[(blocks, n * heads)](*parts, d_out, lse, delta, *slopes[1:], *sizes, **how)
+        blocks = triton.cdiv(keys, own)
+        _key_slopes[(blocks, n * heads)](*parts, d_out, lse, delta, *slopes[1:], *sizes, other, own, **how)
