@@ -15,7 +15,8 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
 from motionecho.denoiser import Noise
-from motionecho.models.wan.denoiser import WanDenoiser
+from motionecho.models.blockwise import State
+from motionecho.models.wan.denoiser import Conditions, WanDenoiser
 from motionecho.schedules import Grid
 
 Merged = tuple[Tensor, Tensor]  # weight [outs, in] and bias [outs] of layers side by side
@@ -55,21 +56,18 @@ class FusedWan(WanDenoiser):
         patches = latents.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)  # [b, n, c pf ph pw]
         return F.linear(patches, conv.weight.flatten(1), conv.bias)
 
-    def _computed(
-        self, block: Any, tokens: Tensor, text: Tensor, modulation: Tensor, rotation: tuple[Tensor, Tensor]
-    ) -> Tensor:
-        ops, norm2, norm3 = self.ops, block.norm2, block.norm3
-        table = block.scale_shift_table + modulation.float()
+    def computed(self, block: Any, state: State, its: Conditions) -> State:
+        ops, norm2, norm3, (tokens,) = self.ops, block.norm2, block.norm3, state
+        table = block.scale_shift_table + its.modulation.float()
         shift, scale, gate, shift_3, scale_3, gate_3 = table.unbind(1)
         normal = self._modulated(block.norm1, tokens, scale, shift)
-        mixed = self._among(block.attn1, normal, rotation)
+        mixed = self._among(block.attn1, normal, its.rotation)
         tokens, normal = ops.add_scaled_norm(tokens, mixed, gate, norm2.weight, norm2.bias, norm2.eps)
-        told = self._of_text(block.attn2, normal, text)
+        told = self._of_text(block.attn2, normal, its.text)
         tokens, normal = ops.add_scaled_norm(tokens, told, None, 1 + scale_3, shift_3, norm3.eps)
         first, last = block.ffn.net[0].proj, block.ffn.net[2]
         wide = ops.gelu_linear(normal, first) if self.merged else ops.gelu(first(normal))
-        out: Tensor = ops.add_gated(tokens, last(wide), gate_3)
-        return out
+        return (ops.add_gated(tokens, last(wide), gate_3),)
 
     def _modulated(self, norm: Any, tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         normal: Tensor = self.ops.scaled_norm(tokens, 1 + scale, shift, norm.eps)
