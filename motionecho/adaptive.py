@@ -71,7 +71,7 @@ def teacher_times(
     else:
         steps, high = teacher.teacher_max_steps, schedule.pace(top)
         times = [schedule.time(high + (low - high) * k / steps) for k in range(steps)]
-    times = [s for s in dict.fromkeys(times) if s > t_next]
+    times = [s for s in dict.fromkeys(times) if s >= t_next + 1]
     return times or [max(top, t_next + 1)]
 
 

@@ -21,7 +21,7 @@ from motionecho.noise import batch_noise, blend
 from motionecho.runs.files import fetch
 from motionecho.runs.keys import differences
 from motionecho.runs.tensor_file import forms, read_tensors, write_tensors
-from motionecho.schedules import Level, Schedule, climb, eps_of, uniform
+from motionecho.schedules import Level, Schedule, climb, eps_of, output_of, uniform
 from motionecho.video.outlines import outlines
 
 ADAPTER = "adapter"  # beside the times in a tensor's name
@@ -181,7 +181,7 @@ def inverted(
 def inversion(
     teacher: Denoiser, schedule: Schedule, z0: Tensor, null: Tensor, reference: ReferenceSettings
 ) -> Iterator[tuple[Level, Tensor]]:
-    """Walk clean latents [b, c, f, h, w] up the teacher's DDIM path under the empty prompt, level by level.
+    """Walk clean latents [b, c, f, h, w] up the teacher's own path (DDIM or Euler) under the empty prompt.
 
     The last one is z_T, at the schedule's top. Without inversion steps there is none.
     """
@@ -189,6 +189,11 @@ def inversion(
     for t in reversed(uniform(schedule)(steps)) if steps else ():
         to = schedule.at(t)
         where = to if reference.inversion_evaluate_at == "target" or at.sigma == 0 else at
-        z = climb(z, eps_of(z, teacher.x0(z, where, null), where), at, to)
+        x0 = teacher.x0(z, where, null)
+        if teacher.answer == "flow":  # its velocity is what is held over the step, not the noise
+            eps = z + at.alpha * output_of("flow", x0, z, where)
+        else:
+            eps = eps_of(z, x0, where)
+        z = climb(z, eps, at, to)
         at = to
         yield at, z

@@ -14,7 +14,7 @@ from motionecho.denoiser import Ask, Eager, Noise, Probe, Tap, Target, probing
 from motionecho.echo import echo
 from motionecho.guidance.steering import Shift, Update
 from motionecho.guidance.strategy import AtOneTime, Carried
-from motionecho.inversion import Motion
+from motionecho.inversion import Motion, inversion
 from motionecho.models.wan.forms import SETUPS
 from motionecho.noise import batch_noise
 from motionecho.schedules import (
@@ -266,3 +266,17 @@ def test_from_pure_noise_to_a_last_step_that_is_the_prediction_itself() -> None:
     assert torch.equal(made, net.x0(net.began[-1], FLOW.at(500), TEXT))
     x0, eps = drawn(0, 2, *SHAPE), drawn(1, 2, *SHAPE)
     assert torch.equal(renoise(x0, eps, FLOW.at(0)), x0)
+
+
+@pytest.mark.parametrize("where", ["target", "source"])
+def test_inversion_walks_up_along_the_velocity(where: str) -> None:
+    """Euler upwards, z + (s' - s) v, with the velocity seen at the time gone to or come from."""
+    net, z0 = Small(uniform(FLOW)), drawn(5, 1, *SHAPE)
+    reference = EchoConfig.of(inversion_steps=4, inversion_evaluate_at=where).reference
+    z, at = z0, FLOW.at(0.0)
+    for to, seen in inversion(net, FLOW, z0, torch.zeros(1, 1, 1), reference):
+        asked = to if where == "target" or at.sigma == 0 else at
+        velocity = output_of("flow", net.x0(z, asked, torch.zeros(1, 1, 1)), z, asked)
+        z, at = z + (to.sigma - at.sigma) * velocity, to
+        torch.testing.assert_close(seen, z, rtol=1e-4, atol=1e-5)
+    assert at.t == FLOW.top

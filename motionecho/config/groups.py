@@ -203,7 +203,9 @@ class ReferenceSettings:
         "target", "timestep at which inversion evaluates the noise: the one it goes to, or comes from"
     )
     reference_timestep: Number = _setting(400.0, "time of the reference representation", "t_alpha", 0, 1000)
-    layers: Names = _setting((), "probed temporal attention layers; empty: the pair's own")
+    layers: Names = _setting(
+        (), "layers that are read: attention, or blocks of a transformer; empty: the pair's own"
+    )
     background: Color = _setting("black", "colour, by name or as #rrggbb, under what is transparent")
     temperature: Number = _setting(
         2.0, "factor on attention's logits between frames before they are compared (DiTFlow)", "tau", 0, 100

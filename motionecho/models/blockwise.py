@@ -5,7 +5,7 @@ Tokens of video are [b, n, c], n = f h' w' with w' fastest: latents in patches o
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +23,14 @@ class Blockwise(Eager):
     """A denoiser that attends to all frames and places at once; `layers` are those that each strategy reads.
 
     A block, `<stem>.K`, shows its output as features, and its attention, `<stem>.K.attn1`, the queries and
-    keys; of video alone. `using` is entered around every pass. With `checkpointing` a gradient keeps what lies
-    between blocks, and computes the rest again. A family says how a pass begins, goes through a block and ends.
+    keys; of video alone. `using` is entered around every pass. With `checkpointing` a gradient keeps what
+    lies between blocks, and computes the rest again. A family says how a pass begins, goes on and ends.
     """
 
     passes = 1
     attends_time = False
-    answer: ClassVar[Answer]
-    stem: ClassVar[str]  # the name of the network's list of blocks
+    answer: Answer
+    stem: str  # the name of the network's list of blocks
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Blockwise(Eager):
         raise NotImplementedError
 
     def attended(self, block: Any, state: State, its: Any) -> dict[Kind, Tensor]:
-        """Compute queries (scaled, see Kind) and keys [b, n, c] of video in a block's attention, as it does."""
+        """Compute queries (scaled, see Kind) and keys [b, n, c] of video in a block's attention."""
         raise NotImplementedError
 
     def leave(self, tokens: Tensor, its: Any, places: Places) -> Tensor:

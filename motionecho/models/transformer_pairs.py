@@ -6,17 +6,20 @@ from motionecho.config import EchoConfig
 from motionecho.models.spec import Settings
 from motionecho.models.strategies import METHODS
 
-# nothing is published for these pairs but MOFT and DMT of transformers, which guide without inversion and
-# read the reference clean; strengths are per unit root mean square of the gradient
+# MotionEcho's own settings for such pairs are not published. These are as the embedded one's, which were
+# measured: the student is not guided, since one that is and renoises as it predicts loses the prompt, and the
+# guided teacher's endpoint is taken whole. Strengths are per unit root mean square of the gradient.
 DEFAULTS = EchoConfig.of(
     strategy="moft",
     steps=4,
     noise_blend=0.0,
     gradient="unit_rms",
-    student_strength=0.3,
+    student_strength=0.0,
     student_update="direction",
     teacher_strength=0.3,
     teacher_update="direction",
+    teacher_weight=1.0,
+    renoise_position=0.95,
     teacher_guidance_scale=5.0,
     teacher_grid="interval",
     teacher_max_steps=3,
@@ -30,25 +33,33 @@ DEFAULTS = EchoConfig.of(
 )
 PRESETS: dict[str, dict[str, object]] = {
     "student": {"activation": "never", "student_strength": 0.0},
-    "guided-student": {"activation": "never"},
+    "guided-student": {"activation": "never", "student_strength": 0.3},
     "teacher-always": {"activation": "always"},
 }
 FEW_STEPS, EIGHT_STEPS = 0.02, 0.012  # rates of a descent: a student's step is as long as many of a teacher's
-DESCENT: dict[str, object] = {"steer": "descent", "descent_steps": 5, "teacher_strength": 0.002}
-WALKED: dict[str, object] = {"teacher_strength": 0.002}  # by the teacher alone, whose steps are many
-OF_METHODS: dict[str, dict[str, dict[str, object]]] = METHODS | {
-    "teacher": {
-        "": {"activation": "never", "teacher_strength": 0.02},
-        "dmt": WALKED,
-        "ditflow": WALKED,
+# .002 is DiTFlow's, of 50 steps: those within a student's step are about four times as long
+DESCENT: dict[str, object] = {"steer": "descent", "descent_steps": 5, "teacher_strength": 0.008}
+WALKED: dict[str, object] = {"teacher_strength": 0.002}
+STRATEGIES: dict[str, Settings] = {
+    "motionclone": {}, "moft": {}, "dmt": DESCENT, "ditflow": DESCENT, "flowmotion": {},
+}  # fmt: skip
+
+
+def of_methods(student_rate: float) -> dict[str, dict[str, dict[str, object]]]:
+    """Return the settings of each method; strategies that descend do so at this rate in a guided student."""
+    descent: dict[str, object] = {"student_strength": student_rate}
+    return METHODS | {
+        "guided-student": {
+            "": {"activation": "never", "student_strength": 0.3},
+            "dmt": descent,
+            "ditflow": descent,
+        },
+        "teacher": {
+            "": {"activation": "never", "teacher_strength": 0.02},
+            "dmt": WALKED,
+            "ditflow": WALKED,
+        },
     }
-}
-
-
-def of_strategies(student_rate: float) -> dict[str, Settings]:
-    """Return the settings of each strategy, of which some descend at this rate in the student."""
-    descent = DESCENT | {"student_strength": student_rate}
-    return {"motionclone": {}, "moft": {}, "dmt": descent, "ditflow": descent, "flowmotion": {}}
 
 
 def read_layers(block: str) -> dict[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""diffusers' CogVideoX as a denoiser: tokens of text go along beside those of video, and blocks attend to both."""
+"""diffusers' CogVideoX as a denoiser: tokens of text go along beside those of video in every block."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -6,9 +6,9 @@ from motionecho.models.spec import PairSpec
 from motionecho.models.transformer_pairs import (
     DEFAULTS,
     EIGHT_STEPS,
-    OF_METHODS,
     PRESETS,
-    of_strategies,
+    STRATEGIES,
+    of_methods,
     read_layers,
 )
 from motionecho.models.weights.sources import INDEX, Published
@@ -41,8 +41,8 @@ BLADE = PairSpec(
     lacks=TRAINED,
     prompt_end="motionecho.models.cogvideox.text:lost",
     text_stage=True,
-    strategies=of_strategies(EIGHT_STEPS),
-    methods=OF_METHODS,
+    strategies=STRATEGIES,
+    methods=of_methods(EIGHT_STEPS),
     distilled_for=8,
     defaults=DEFAULTS.updated({"steps": 8, "teacher_guidance_scale": 6.0}),
     presets=PRESETS,

@@ -4,4 +4,4 @@ from motionecho.models.t5.encoder import T5
 from motionecho.models.t5.text import Reading
 
 READING = Reading(T5, tokens=226, pads_count=True)  # its pipeline gives the encoder no mask
-lost, load_text = READING.lost, READING.load_text  # by these names a spec knows them
+lost = READING.lost  # by this name a spec knows it

@@ -9,9 +9,9 @@ from motionecho.models.transformer_pairs import (
     DEFAULTS,
     EIGHT_STEPS,
     FEW_STEPS,
-    OF_METHODS,
     PRESETS,
-    of_strategies,
+    STRATEGIES,
+    of_methods,
     read_layers,
 )
 from motionecho.models.weights.sources import INDEX, Published
@@ -56,8 +56,8 @@ RCM = PairSpec(
     lacks=TRAINED,
     prompt_end="motionecho.models.wan.text:lost",
     text_stage=True,
-    strategies=of_strategies(FEW_STEPS),
-    methods=OF_METHODS,
+    strategies=STRATEGIES,
+    methods=of_methods(FEW_STEPS),
     most_steps=4,
     defaults=DEFAULTS,
     presets=PRESETS,
@@ -70,7 +70,7 @@ BLADE = replace(
     parts=_parts(
         Published("GYP666/VIDEO-BLADE", {"": ("BLADE_wanx_weight/pytorch_lora_weights.safetensors",)}, 0.2)
     ),
-    strategies=of_strategies(EIGHT_STEPS),
+    methods=of_methods(EIGHT_STEPS),
     distilled_for=8,
     most_steps=None,
     defaults=DEFAULTS.updated({"steps": 8}),

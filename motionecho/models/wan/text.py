@@ -15,4 +15,4 @@ def clean(prompt: str) -> str:
 
 
 READING = Reading(UMT5, tokens=512, pads_count=False, clean=clean)
-lost, load_text = READING.lost, READING.load_text  # by these names a spec knows them
+lost = READING.lost  # by this name a spec knows it

@@ -152,6 +152,7 @@ def beside(network: nn.Module, state: State, what: str, original_name: Rename = 
     layers, parameters = _by_all_names(network, original_name)
     found: dict[str, dict[str, Tensor]] = {}
     whole: dict[str, Tensor] = {}
+    biases: dict[str, str] = {}  # of factors, which are scaled as they are, by layer
     homeless = []
     for key, tensor in state.items():
         match = KEY.fullmatch(PREFIX.sub("", key))
@@ -160,13 +161,18 @@ def beside(network: nn.Module, state: State, what: str, original_name: Rename = 
             found.setdefault(layers[module], {})[kind] = tensor
         elif kind not in OF_FACTORS and (name := parameters.get(f"{module}.{kind}")):
             whole[name] = tensor
+            if match and match["end"] == "lora_B.bias" and module in layers:
+                biases[layers[module]] = name
         else:
             homeless.append(key)
     _require_homes(state, homeless, what)
     _require_shapes(network, found, whole, what)
+    factors = {n: _factors(parts, network.get_parameter(f"{n}.weight")) for n, parts in found.items()}
+    for layer, name in biases.items():
+        whole[name] = whole[name] * (factors[layer].scale if layer in factors else 1.0)
     return SideBranch(
         network,
-        {name: _factors(parts, network.get_parameter(f"{name}.weight")) for name, parts in found.items()},
+        factors,
         {name: _added(network.get_parameter(name), tensor) for name, tensor in whole.items()},
     )
 

@@ -36,7 +36,7 @@ def merged(factors: dict[str, Tensor], scale: float) -> Any:
             layer.weight += scale * factors[key.replace("lora_A", "lora_B")] @ down
         elif key.endswith("lora_B.bias"):
             layer = net.get_submodule(key.removeprefix("transformer.").removesuffix(".lora_B.bias"))
-            layer.bias += factors[key]
+            layer.bias += scale * factors[key]
     return net
 
 
@@ -49,6 +49,15 @@ def test_it_adds_alpha_over_rank_times_its_factors(alpha: float | None) -> None:
         torch.testing.assert_close(answer(net), expected, rtol=1e-4, atol=1e-5)
     assert (expected - plain).abs().max() > 0.1
     assert torch.equal(answer(net), plain), "the teacher is as it was, to the bit"
+
+
+def test_a_bias_of_factors_is_scaled_as_they_are() -> None:
+    state, net = public.lora(rank=4, alpha=2.0), public.network()
+    layer = next(key for key in state if key.endswith("lora_B.weight"))
+    state[layer.replace("weight", "bias")] = torch.ones(len(state[layer]))
+    expected = answer(merged(state, 0.5))
+    with beside(net, state).on():
+        torch.testing.assert_close(answer(net), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_original_names_mean_what_diffusers_makes_of_them() -> None:

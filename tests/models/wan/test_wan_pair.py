@@ -59,7 +59,7 @@ def test_a_clip_becomes_a_video(name: str, folder: Path) -> None:
     pair = load(name, folder)
     latents, summary = made(pair)
     assert bool(torch.isfinite(latents).all())
-    assert summary["evaluations"]["student_guided"] == 2
+    assert summary["evaluations"]["student_guided"] == 0  # a student that is loses the prompt
     assert summary["evaluations"]["teacher_guided"] > 0
     video = pair.codec.decode(latents)
     assert (video.shape, video.dtype) == ((1, 9, 32, 64, 3), np.uint8)
