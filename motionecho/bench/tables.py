@@ -23,7 +23,7 @@ WAYS: dict[str, Row] = {
     "MotionEcho adaptive": {"activation": "adaptive"},
 }
 FURTHER: dict[str, Row] = {
-    "student, inverted noise": {"method": "guided-student", "noise_blend": 0.03, "inversion_steps": 25},
+    "student, inverted noise": {"method": "guided-student", "noise_blend": 0.03, "inversion_steps": 50},
     **{f"teacher alone, {n} steps": {"teacher_only": n} for n in (10, 15, 25)},
 }
 
