@@ -208,13 +208,17 @@ class ReferenceSettings:
     )
     background: Color = _setting("black", "colour, by name or as #rrggbb, under what is transparent")
     temperature: Number = _setting(
-        2.0, "factor on attention's logits between frames before they are compared (DiTFlow)", "tau", 0, 100
+        2.0,
+        "factor on attention's logits between frames before they are compared (DiTFlow)",
+        "tau",
+        0.01,
+        100,
     )
     appearance_weight: Number = _setting(
         20.0, "weight of the clean videos themselves beside that of their differences, 5 (FlowMotion)", "", 0
     )
     channel_share: Number = _setting(
-        0.04, "share of channels that carry motion most and are compared (MOFT)", "", 0, 1
+        0.04, "share of channels that carry motion most and are compared (MOFT)", "", 1e-4, 1
     )
     reference_prompt: Text = _setting("", "caption of the reference, by which a strategy trains on it")
     trainer: Annotated[Literal["teacher", "student", "each"], stripped] = _setting(

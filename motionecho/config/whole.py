@@ -72,6 +72,20 @@ class EchoConfig:
         Raises UserError on an unknown name, a value of the wrong type or out of range, and where sampling
         would begin with inverted noise that is not made.
         """
+        made = self._replaced(changes)
+        if made.student.begins_inverted and made.reference.inversion_steps == 0:
+            raise UserError(
+                "setting inversion_steps=0 makes no inverted noise that sampling could begin with: it needs "
+                f'noise_blend=0, not {made.student.noise_blend:g}, and initial_noise="blend"'
+            )
+        return made
+
+    @classmethod
+    def read(cls, name: str, value: Any) -> Any:
+        """Read the value of one setting by itself, whatever the others are; UserError as `updated`."""
+        return cls()._replaced({name: value}).to_dict()[resolve_name(name)]
+
+    def _replaced(self, changes: Mapping[str, Any]) -> Self:
         if not isinstance(changes, Mapping):
             raise UserError(f"echo has to be a mapping of settings, not {changes!r}")
         groups: dict[str, dict[str, Any]] = {}
@@ -84,13 +98,7 @@ class EchoConfig:
                 changed[group] = replace(getattr(self, group), **values)
             except ValidationError as problem:
                 raise UserError(f"setting {strict.mistake(problem, type(getattr(self, group)))}") from None
-        made = replace(self, **changed)
-        if made.student.begins_inverted and made.reference.inversion_steps == 0:
-            raise UserError(
-                "setting inversion_steps=0 makes no inverted noise that sampling could begin with: it needs "
-                f'noise_blend=0, not {made.student.noise_blend:g}, and initial_noise="blend"'
-            )
-        return made
+        return replace(self, **changed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all settings flat, as plain JSON values."""

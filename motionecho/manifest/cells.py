@@ -128,7 +128,7 @@ def seed(value: Any) -> int:
 
 def setting(name: str, value: Any) -> Any:
     try:
-        return EchoConfig().updated({name: value}).to_dict()[name]
+        return EchoConfig.read(name, value)
     except UserError as problem:
         raise BadCell(name, str(problem)) from problem
 

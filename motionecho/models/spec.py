@@ -227,6 +227,10 @@ class PairSpec:
         general, own = "", dict[str, str]()
         for text in self.weights_at:
             named = OVERRIDE.fullmatch(opened(text))
+            if opened(text).endswith("="):
+                raise UserError(
+                    f"--weights {text} names no place; write PART=PLACE, or a place for all parts"
+                )
             if named is None:
                 general = opened(text)
             elif named[1] not in self.parts:

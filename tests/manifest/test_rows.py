@@ -243,3 +243,13 @@ def test_the_public_benchmarks_are_manifests_of_distinct_samples() -> None:
         assert all(isinstance(row, Sample) for row in rows)
         assert (len(rows), len({row.reference for row in rows})) == (pairs, references)
         assert all(row.reference.startswith("https://raw.githubusercontent.com/") for row in rows)
+
+
+def test_a_setting_of_a_row_is_read_by_itself(tmp_path: Path) -> None:
+    """What it means beside the others is asked once all of them are known: 0 is some pairs' own default."""
+    row = one(tmp_path, inversion_steps=0)
+    assert isinstance(row, Sample)
+    assert row.overrides == {"inversion_steps": 0}
+    wrong = one(tmp_path, inversion_steps=-1)
+    assert isinstance(wrong, BadRow)
+    assert "inversion_steps=-1" in wrong.reason

@@ -58,7 +58,7 @@ def assembled(
         put = strictly(net, files[component]).to(home)  # diffusers warns of a cast, even of an empty one
         if place.type == "cpu" and all(weight.ndim < 5 for weight in put.parameters()):
             put = put.to(memory_format=torch.channels_last)  # a third faster there
-        return put if kind == torch.float32 else put.to(kind)
+        return put if kind == torch.float32 else nn.Module.to(put, kind)  # diffusers' own warns of it
 
     text = placed("text", WordEncoder())
 
