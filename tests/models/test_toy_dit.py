@@ -94,7 +94,7 @@ def test_more_inversion_steps_bring_a_clip_back_nearer(pair) -> None:
         reference = pair.spec.defaults.updated({"inversion_steps": steps}).reference
         return float(round_trip(pair, reference, clips=1)[0]["psnr"])
 
-    assert psnr(12) > psnr(3) + 1
+    assert psnr(8) > psnr(2) + 1
 
 
 def test_training_script_runs_from_start_to_end(tmp_path: Path) -> None:
