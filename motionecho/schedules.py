@@ -168,7 +168,7 @@ def trailing(n: int) -> list[float]:
 
 
 def unipc(shift: float) -> Grid:
-    """Make UniPC's grid of n times for flow matching, as diffusers has it since 0.37: no step ends near 0."""
+    """Make UniPC's grid of n times for flow matching, as diffusers 0.42 has it: no step ends near 0."""
     flow = Flow(shift)
 
     def times(n: int) -> list[float]:

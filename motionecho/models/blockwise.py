@@ -3,6 +3,7 @@
 Tokens of video are [b, n, c], n = f h' w' with w' fastest: latents in patches of 1 x p x p.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -19,7 +20,7 @@ Places = tuple[int, int, int]  # frames, height and width in patches
 State = tuple[Tensor, ...]  # what blocks hand on: the tokens of video, then those that go along beside them
 
 
-class Blockwise(Eager):
+class Blockwise(Eager, ABC):
     """A denoiser that attends to all frames and places at once; `layers` are those that each strategy reads.
 
     A block, `<stem>.K`, shows its output as features, and its attention, `<stem>.K.attn1`, the queries and
@@ -68,21 +69,25 @@ class Blockwise(Eager):
                     probe.show(output, _on_grid(state[0], places))
             return clean(self.answer, z, self.leave(state[0], its, places).float(), at)
 
+    @abstractmethod
     def enter(self, z: Tensor, at: Level, text: Tensor, places: Places) -> tuple[State, Any]:
         """Cut latents into tokens; return them with what every block is given beside them."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def computed(self, block: Any, state: State, its: Any) -> State:
         """Compute what a block makes of tokens."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def attended(self, block: Any, state: State, its: Any) -> dict[Kind, Tensor]:
         """Compute queries (scaled, see Kind) and keys [b, n, c] of video in a block's attention."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def leave(self, tokens: Tensor, its: Any, places: Places) -> Tensor:
         """Turn tokens of video into the network's output [b, c, f, h, w]."""
-        raise NotImplementedError
+        ...
 
     def _through(self, block: nn.Module, state: State, its: Any) -> State:
         if self.checkpointing and torch.is_grad_enabled() and state[0].requires_grad:

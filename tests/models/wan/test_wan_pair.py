@@ -65,6 +65,13 @@ def test_a_clip_becomes_a_video(name: str, folder: Path) -> None:
     assert (video.shape, video.dtype) == ((1, 9, 32, 64, 3), np.uint8)
 
 
+def test_a_student_is_guided_where_that_is_asked_for(folder: Path) -> None:
+    pair, alone = load("wan2.1-1.3b-blade", folder), {"method": "guided-student", "activation": "never"}
+    spent = made(pair, **alone)[1]["evaluations"]
+    assert spent["student_guided"] == 2
+    assert spent["teacher"] == spent["teacher_guided"] == 0
+
+
 @pytest.mark.parametrize("strategy", ["motionclone", "dmt", "ditflow", "flowmotion"])
 def test_other_strategies_run_and_those_that_train_are_not_had(strategy: str, folder: Path) -> None:
     pair = load("wan2.1-1.3b-blade", folder)
