@@ -9,13 +9,16 @@ import typer
 
 from motionecho.cli.flatten import flattened
 from motionecho.cli.options import GateOptions, JsonOption, PlacementOptions, SettingsOptions
+from motionecho.cli.phases import phases
 from motionecho.cli.printing import duration, put, put_json, say, table
 from motionecho.errors import BadSample, Unreachable, UserError
 from motionecho.runs.places import Place
+from motionecho.runs.waits import doing
 
 if TYPE_CHECKING:
     from motionecho.trace import Trace
 
+SUFFIXES = (".mp4", ".m4v")
 TRACE_COLUMNS = (
     "step", "t", "loss", "window_mean", "active", "teacher_steps", "truncated", "teacher_loss", "seconds"
 )  # fmt: skip
@@ -46,41 +49,52 @@ def generate(
     json: JsonOption = False,
 ) -> None:
     """Make one video that follows the motion of REF and shows PROMPT."""
-    from motionecho.cli.settings import resolve
+    with phases():  # what takes long to import comes within, and what can be refused before that
+        from motionecho.cli.settings import resolve
 
-    resolved = resolve(settings, placement, gate)
-    _check_out(out)
+        resolved = resolve(settings, placement, gate)
+        _check_out(out)
 
-    from motionecho.make import Maker, Stopwatch, read_reference
-    from motionecho.models.texts import encoded
-    from motionecho.video import Window
-    from pipelines.keying import kept_of
+        from motionecho.manifest.cells import LARGEST_SEED
+        from motionecho.models.references import read_reference
+        from motionecho.trace import Stopwatch
+        from motionecho.video import Window
+        from pipelines.keying import kept_of
 
-    chosen, spec, watch = resolved.settings, resolved.spec, Stopwatch()
-    spec.check_prompt(prompt)  # before minutes of work
-    with _as_usage():
-        background = chosen.echo.reference.background
-        kept_of(chosen.echo.reference)  # a file of factors is there
-        clip = read_reference(reference, spec, Window(start, duration_s, fps), chosen.fit, background)
-    say(*(f"note: {remark}" for remark in clip.remarks))
-    watch.lap("read")
-    texts = encoded(spec, chosen.placement, spec.texts(prompt, negative_prompt, chosen.echo.reference))
-    if texts:
-        watch.lap("encode")
-    maker = Maker(resolved.load(), chosen.fit, chosen.gate, chosen.placement.device)
-    _ = maker.judge  # a gate that cannot be judged is told before minutes of work
-    for text in texts:
-        assert maker.pair.remember  # as its spec has the stage
-        maker.pair.remember(text)
-    watch.lap("load")
-    motion = maker.motion(clip, chosen.echo)
-    watch.lap("invert")
-    made = maker.make(motion, prompt, seed, chosen.echo, negative_prompt, reference=lambda: clip)
+        chosen, spec, watch = resolved.settings, resolved.spec, Stopwatch()
+        if seed > LARGEST_SEED:
+            raise UserError(f"--seed {seed} is too large: it has to be a whole number from 0 to 2^63-1")
+        with _as_usage():
+            spec.check_prompt(prompt)
+            background = chosen.echo.reference.background
+            kept_of(chosen.echo.reference)  # a file of factors is there
+            clip = read_reference(reference, spec, Window(start, duration_s, fps), chosen.fit, background)
+        watch.lap("read")
+        resolved.fetch()
+        say(*(f"note: {remark}" for remark in clip.remarks))
+        doing("libraries")
+
+        from motionecho.make import Maker
+        from motionecho.models.texts import encoded
+
+        texts = encoded(spec, chosen.placement, spec.texts(prompt, negative_prompt, chosen.echo.reference))
+        if texts:
+            watch.lap("encode")
+        doing("weights")
+        maker = Maker(resolved.load(), chosen.fit, chosen.gate, chosen.placement.device)
+        _ = maker.judge  # a gate that cannot be judged is told before minutes of work
+        for text in texts:
+            assert maker.pair.remember  # as its spec has the stage
+            maker.pair.remember(text)
+        watch.lap("load")
+        motion = maker.motion(clip, chosen.echo)
+        watch.lap("invert")
+        made = maker.make(motion, prompt, seed, chosen.echo, negative_prompt, reference=lambda: clip)
+        watch.lap("generate")
+        made.write(out)
+        watch.lap("write")
     if made.tries:
         say(table(made.tries))
-    watch.lap("generate")
-    made.write(out)
-    watch.lap("write")
     _tell(made.trace, watch.laps)
     if json:
         put_json(
@@ -97,6 +111,10 @@ def _check_out(out: str) -> None:
     folder = Path(out).resolve().parent
     if Path(out).is_dir():
         raise UserError(f'"{out}" is a folder; name the video itself, e.g. -o {Path(out) / "out.mp4"}')
+    if Path(out).suffix.lower() not in SUFFIXES:
+        raise UserError(
+            f'"{out}" would hold an mp4 under another name: write -o {Path(out).with_suffix(".mp4")}'
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{Path(out).name}.try"

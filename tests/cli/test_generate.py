@@ -79,12 +79,20 @@ def test_an_out_that_cannot_be_written_is_told_before_the_work(
     assert str(tmp_path / out) in done.sentence()
 
 
-def test_a_word_that_the_pair_does_not_know_fails_the_sample(cli: Cli, clip: Path, tmp_path: Path) -> None:
-    done = cli("generate", clip, "a red dragon on a blue background", "-o", tmp_path / "v.mp4", *QUICK)
-    assert done.code == Exit.FAILED_SAMPLES
-    (sentence,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert '"dragon"' in sentence
-    assert not (tmp_path / "v.mp4").exists()
+def test_mistakes_of_the_command_are_told_before_any_model_is_loaded(
+    cli: Cli, clip: Path, tmp_path: Path
+) -> None:
+    out = ("-o", tmp_path / "v.mp4")
+    for words, said in (
+        (("a red photo on a blue background", *out), 'does not know the word "photo" of prompt'),
+        ((PROMPT, *out, "--seed", str(2**63)), "from 0 to 2^63-1"),
+        ((PROMPT, "-o", tmp_path / "v.txt"), f"write -o {tmp_path / 'v.mp4'}"),
+    ):
+        done = cli("generate", clip, *words)
+        assert done.code == Exit.USAGE
+        assert said in done.sentence()
+        assert "did you mean" not in done.err, "nothing near enough to be meant"
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_published_pair_from_a_folder_says_what_it_was_made_with(

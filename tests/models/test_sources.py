@@ -195,7 +195,7 @@ def test_an_index_stands_for_the_files_that_it_names(spec: PairSpec, tmp_path: P
     assert {key for key, its in there.weights().items() if its != before[key]} == {f"teacher/{SHARDS[1]}"}
     (folder / SHARDS[1]).unlink()
     with pytest.raises(
-        UserError, match=rf"teacher are missing at .*/{SHARDS[1]}; copy hf://org/teacher/model"
+        UserError, match=rf"missing at .*/{SHARDS[1]}; copy hf://org/teacher/{SHARDS[1]} there"
     ):
         there.paths()
 
