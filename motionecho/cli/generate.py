@@ -36,15 +36,22 @@ def generate(
     settings: SettingsOptions,
     gate: GateOptions,
     placement: PlacementOptions,
-    out: Annotated[str, typer.Option("--out", "-o", help="The video to write.")] = "out.mp4",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all noise.")] = 0,
-    negative_prompt: Annotated[str, typer.Option("--negative-prompt", help="What it does not show.")] = "",
-    start: Annotated[float, typer.Option("--start", help="Where in the clip to begin, seconds.")] = 0.0,
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="FILE.mp4", help="The video to write.")
+    ] = "out.mp4",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of all noise.")] = 0,
+    negative_prompt: Annotated[
+        str, typer.Option("--negative-prompt", metavar="TEXT", help="What it does not show.")
+    ] = "",
+    start: Annotated[
+        float, typer.Option("--start", metavar="S", help="Where in the clip to begin, seconds.")
+    ] = 0.0,
     duration_s: Annotated[
-        float | None, typer.Option("--duration", help="How much of the clip, seconds.")
+        float | None, typer.Option("--duration", metavar="S", help="How much of the clip, seconds.")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option("--fps", help="Frames per second to read; default: spread evenly.")
+        float | None,
+        typer.Option("--fps", metavar="N", help="Frames per second to read; default: spread evenly."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -94,7 +101,7 @@ def generate(
         made.write(out)
         watch.lap("write")
     if made.tries:
-        say(table(made.tries))
+        say(table(made.tries, talk=True))
     _tell(made.trace, watch.laps)
     if json:
         put_json(
@@ -136,7 +143,7 @@ def _as_usage() -> Iterator[None]:
 def _tell(trace: "Trace", laps: dict[str, float]) -> None:
     summary = trace.summary()
     counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in summary["evaluations"].items() if n)
-    say(table(trace.rows(), TRACE_COLUMNS))
+    say(table(trace.rows(), TRACE_COLUMNS, talk=True))
     say(
         f"teacher active in {summary['activated_steps']} of {summary['steps']} steps; evaluations: {counts} "
         f"({summary['forward_equivalents']} forward passes' worth)",

@@ -31,7 +31,7 @@ def list_(json: JsonOption = False) -> None:
     for row, spec in zip(described, PAIRS.values(), strict=True):
         row["size"] = f"{spec.frames} x {spec.height} x {spec.width}"
         row["ready"] = row["missing"] is None
-    put(table(described, ["name", "size", "fps", "gigabytes", "ready", "summary"], limit=100))
+    put(table(described, ["name", "size", "fps", "gigabytes", "ready", "summary"]))
 
 
 @app.command(no_args_is_help=True)
@@ -87,7 +87,7 @@ def pull(
     if json:
         put_json(pair=name, files=rows)
     else:
-        put(table(rows, ["file", "bytes", "sha256", "path"], limit=200))
+        put(table(rows, ["file", "bytes", "sha256", "path"]))
 
 
 @app.command(no_args_is_help=True)
@@ -107,7 +107,7 @@ def check(
     if json:
         put_json(pair=name, ok=not rows, networks=list(found), mismatches=rows)
     elif rows:
-        put(table(rows, limit=120))
+        put(table(rows))
     else:
         put(f"{name}: {', '.join(found)} fit")
     if rows:

@@ -98,7 +98,7 @@ def put_plan(work: "Work", manifest: str, url: str, cost: "Cost | None" = None, 
     if facts.unread:
         lines["not read"] = f"{len(facts.unread)}; row {facts.unread[0].row}: {facts.unread[0].reason}"
     lines |= {"note" + " " * n: note for n, note in enumerate(facts.notes)}
-    put(table([{"plan": name, "": text} for name, text in lines.items()], limit=200))
+    put(table([{"plan": name, "": text} for name, text in lines.items()]))
 
 
 def _cost(expected: "Forecast | None") -> str:

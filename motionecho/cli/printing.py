@@ -3,16 +3,20 @@
 Whatever is printed goes through here, and what a stranger wrote in it is shown as `visible` writes it.
 """
 
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from motionecho.report.visible import visible, visible_json
 
 SCHEMA_VERSION = 1
+ENDLESS = 1 << 20  # columns of a line that nobody looks at
 
 
 class Laid(str):
@@ -45,27 +49,35 @@ def put_json(**values: Any) -> None:
     put(visible_json(json.dumps(body, ensure_ascii=ascii, allow_nan=False, default=str)))
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, limit: int = 72) -> Laid:
-    """Lay rows out as aligned text, whatever the terminal's width; cells over `limit` characters are cut.
+def table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, talk: bool = False
+) -> Laid:
+    """Lay rows out as aligned text; nothing is cut.
 
-    Numbers are right-aligned. `columns` defaults to the first row's keys; no rows give an empty string.
+    On a terminal long cells go on in further lines, so that a row fits its width; elsewhere a row is a line.
+    `talk` is for stderr. `columns` defaults to the first row's keys; no rows give an empty string.
     """
     if not rows:
         return Laid()
     names = list(columns or rows[0])
-    cells = [[_cell(row.get(name), limit) for name in names] for row in rows]
-    numeric = [all(isinstance(row.get(n), int | float | None) for row in rows) for n in names]
-    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
-    lines = [[name.replace("_", " ") for name in names], *cells]
-    return Laid(
-        "\n".join(
-            "  ".join(
-                cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip(line, widths, numeric, strict=True)
-            ).rstrip()
-            for line in lines
+    laid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in names:
+        numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
+        widest = max(len(_cell(row.get(name))) for row in rows)
+        laid.add_column(
+            name.replace("_", " "),
+            justify="right" if numeric else "left",
+            min_width=widest if numeric else None,
+            overflow="fold",
         )
-    )
+    for row in rows:
+        laid.add_row(*(Text(_cell(row.get(name))) for name in names))
+    stream = sys.stderr if talk else sys.stdout
+    width = Console(file=stream).width if stream.isatty() else ENDLESS
+    drawn = Console(file=io.StringIO(), width=width, color_system=None)
+    with drawn.capture() as text:
+        drawn.print(laid)
+    return Laid("\n".join(line.rstrip() for line in text.get().rstrip("\n").split("\n")))
 
 
 def duration(seconds: float) -> str:
@@ -93,15 +105,14 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _cell(value: Any, limit: int) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = visible(str(value))
-    return text if len(text) <= limit else visible(text[: limit - 3] + "...")  # a joiner may end there
+    return visible(str(value))
 
 
 def _line(text: str) -> str:

@@ -1,0 +1,51 @@
+"""`motionecho metrics`: the figures that videos can be given, and what each asks for."""
+
+from typing import Any
+
+import typer
+
+from motionecho.cli.options import JsonOption
+from motionecho.cli.printing import put, put_json, table
+
+app = typer.Typer(help="What says how good a video is.", no_args_is_help=True)
+OF_SETS = {
+    "kid": "how far are all videos from all references, by Inception's features?",
+    "cmmd": "the same by CLIP's features",
+    "fid": "the same by Inception's, biased where videos are few",
+}
+FEATURES = "torch-fidelity, and its Inception file in MOTIONECHO_INCEPTION_WEIGHTS"
+
+
+@app.command("list")
+def list_(json: JsonOption = False) -> None:
+    """List the metrics for --metric, one a line: those of a video, then those of a whole set of videos."""
+    from motionecho.metrics import METRICS
+    from motionecho.metrics.registry import CLIP
+    from motionecho.metrics.sets import SETS
+
+    rows: list[dict[str, Any]] = [
+        {
+            "metric": spec.name,
+            "of": "a video",
+            "usual": spec.usual,
+            "says": spec.summary,
+            "needs": spec.needs,
+            "figures": ", ".join(spec.headlines),
+        }
+        for spec in METRICS.values()
+    ]
+    rows += [
+        {
+            "metric": name,
+            "of": "a set",
+            "usual": False,
+            "says": OF_SETS[name],
+            "needs": CLIP if features == "clip" else FEATURES,
+            "figures": name,
+        }
+        for name, features in SETS.items()
+    ]
+    if json:
+        put_json(metrics=rows)
+    else:
+        put(table(rows))
