@@ -138,8 +138,8 @@ def weights(spec: "PairSpec") -> Remark:
         first = next(iter(absent.values()))
         return Remark(
             "fail",
-            f"{spec.name}: not on this machine are {', '.join(absent)}, up to {spec.gigabytes(absent):.1f} GB "
-            f"({first.url})",
+            f"{spec.name}: not on this machine are {', '.join(absent)}, {spec.gigabytes(absent):.1f} GB at "
+            f"most ({first.url})",
             f"motionecho models pull {spec.name}, or --weights PLACE",
         )
     known = spec.known_weights()

@@ -10,7 +10,7 @@ import typer
 from motionecho.cli.exits import Exit
 from motionecho.cli.options import AddressOption, JsonOption, PairOption, WeightsOption
 from motionecho.cli.phases import phases
-from motionecho.cli.printing import count, put, put_json, say
+from motionecho.cli.printing import count, fitted, put, put_json, say
 from motionecho.errors import UserError
 from motionecho.runs.places import Place
 from motionecho.runs.urls import told
@@ -80,23 +80,9 @@ def doctor(
         )
     else:
         for name, its in found.items():
-            put(*_lines(f"{its['state']:<5}{name:<10} ", told(its["found"])))
+            put(*fitted(f"{its['state']:<5}{name:<10} ", told(its["found"])))
             if its["mend"]:
-                put(*_lines(f"{'':<5}{'':<10} ", f"mend: {told(its['mend'])}"))
+                put(*fitted(f"{'':<5}{'':<10} ", f"mend: {told(its['mend'])}"))
     said = [f"{states.count(state)} {state}" for state in ("fail", "warn") if state in states]
     say(f"{count(len(states), 'look')}: {', '.join(said) or 'all well'}")
     raise typer.Exit(code)
-
-
-def _lines(before: str, text: str) -> list[str]:
-    """Lay a text out behind its name; on a terminal in lines that fit, elsewhere in one."""
-    import sys
-    from textwrap import wrap
-
-    from rich.console import Console
-
-    if not sys.stdout.isatty():
-        return [before + text]
-    room = max(20, Console(file=sys.stdout).width - len(before) - 1)
-    lines = wrap(text, room, break_on_hyphens=False) or [""]
-    return [(before if number == 0 else " " * len(before)) + line for number, line in enumerate(lines)]

@@ -24,28 +24,17 @@ def list_(json: JsonOption = False) -> None:
     from motionecho.metrics.sets import SETS
 
     rows: list[dict[str, Any]] = [
-        {
-            "metric": spec.name,
-            "of": "a video",
-            "usual": spec.usual,
-            "says": spec.summary,
-            "needs": spec.needs,
-            "figures": ", ".join(spec.headlines),
-        }
+        {"metric": spec.name, "of": "a video", "usual": spec.usual, "figures": ", ".join(spec.headlines),
+         "says": spec.summary, "needs": spec.needs}
         for spec in METRICS.values()
-    ]
+    ]  # fmt: skip
     rows += [
-        {
-            "metric": name,
-            "of": "a set",
-            "usual": False,
-            "says": OF_SETS[name],
-            "needs": CLIP if features == "clip" else FEATURES,
-            "figures": name,
-        }
+        {"metric": name, "of": "a set", "usual": False, "figures": name,
+         "says": OF_SETS[name], "needs": CLIP if features == "clip" else FEATURES}
         for name, features in SETS.items()
-    ]
+    ]  # fmt: skip
     if json:
         put_json(metrics=rows)
-    else:
-        put(table(rows))
+        return
+    told = [row | {"says": f"{row['says']} (needs {row['needs']})"} for row in rows]
+    put(table(told, ["metric", "of", "usual", "figures", "says"]))

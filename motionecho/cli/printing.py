@@ -3,15 +3,14 @@
 Whatever is printed goes through here, and what a stranger wrote in it is shown as `visible` writes it.
 """
 
-import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from textwrap import wrap
+from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from motionecho.report.visible import visible, visible_json
 
@@ -52,32 +51,58 @@ def put_json(**values: Any) -> None:
 def table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, talk: bool = False
 ) -> Laid:
-    """Lay rows out as aligned text; nothing is cut.
+    """Lay rows out as aligned text; numbers are right-aligned and nothing is cut.
 
-    On a terminal long cells go on in further lines, so that a row fits its width; elsewhere a row is a line.
-    `talk` is for stderr. `columns` defaults to the first row's keys; no rows give an empty string.
+    A row is a line. On a terminal that is too narrow headings take several, and the last column, where it is
+    text, goes beneath its row. `talk` is for stderr. `columns` defaults to the first row's keys; no rows give
+    an empty string.
     """
     if not rows:
         return Laid()
     names = list(columns or rows[0])
-    laid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in names:
-        numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-        widest = max(len(_cell(row.get(name))) for row in rows)
-        laid.add_column(
-            name.replace("_", " "),
-            justify="right" if numeric else "left",
-            min_width=widest if numeric else None,
-            overflow="fold",
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    right = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
+    headings, below = [[name.replace("_", " ")] for name in names], list[str]()
+    room = _room(sys.stderr if talk else sys.stdout)
+    if sum(_widths(headings, cells)) + 2 * (len(names) - 1) > room:
+        headings = [name.split("_") for name in names]
+        if len(names) > 1 and not right[-1]:
+            below = [line.pop() for line in cells]
+            headings.pop()
+    widths = _widths(headings, cells)
+    tallest = max(map(len, headings))
+    stacked = [[""] * (tallest - len(heading)) + heading for heading in headings]
+    lines = []
+    for number, line in enumerate([*map(list, zip(*stacked, strict=True)), *cells]):
+        padded = (
+            " " * (width - cell_len(cell)) + cell if aside else cell + " " * (width - cell_len(cell))
+            for cell, width, aside in zip(line, widths, right, strict=False)
         )
-    for row in rows:
-        laid.add_row(*(Text(_cell(row.get(name))) for name in names))
-    stream = sys.stderr if talk else sys.stdout
-    width = Console(file=stream).width if stream.isatty() else ENDLESS
-    drawn = Console(file=io.StringIO(), width=width, color_system=None)
-    with drawn.capture() as text:
-        drawn.print(laid)
-    return Laid("\n".join(line.rstrip() for line in text.get().rstrip("\n").split("\n")))
+        lines.append("  ".join(padded).rstrip())
+        if below and number >= tallest:
+            lines += [f"    {part}" for part in _wrapped(below[number - tallest], room - 5)]
+    return Laid("\n".join(lines))
+
+
+def fitted(before: str, text: str) -> list[str]:
+    """Lay a text out behind what comes before it: on a terminal in lines that fit, elsewhere in one."""
+    lines = _wrapped(text, max(20, _room(sys.stdout) - len(before) - 1)) or [""]
+    return [(before if number == 0 else " " * len(before)) + line for number, line in enumerate(lines)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return wrap(text, width, break_on_hyphens=False, break_long_words=False)
+
+
+def _widths(headings: Sequence[Sequence[str]], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [
+        max(map(cell_len, [*heading, *(line[i] for line in cells)])) for i, heading in enumerate(headings)
+    ]
+
+
+def _room(stream: TextIO) -> int:
+    """Return the columns of a terminal; where nobody looks a line has no end."""
+    return Console(file=stream).width if stream.isatty() else ENDLESS
 
 
 def duration(seconds: float) -> str:

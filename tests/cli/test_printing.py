@@ -17,16 +17,15 @@ def test_table_aligns_numbers_right_and_cuts_nothing() -> None:
     assert table(rows).splitlines() == ["id    loss  note", f"a      1.5  {CAUSE * 4}", "bcd  210.2  -"]
 
 
-def test_on_a_terminal_a_table_fits_its_width_and_cuts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_that_is_too_narrow_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    rows = [{"id": "[a]", "window_mean": 1234.5, "note": CAUSE}, {"id": "b", "window_mean": None, "note": ""}]
+    rows = [{"id": "海", "window_mean": 1234.5, "note": CAUSE}, {"id": "b", "window_mean": None, "note": "x"}]
     lines = table(rows).splitlines()
+    assert lines[:3] == ["    window", "id    mean", "海    1234"]
+    assert " ".join(line.strip() for line in lines[3:-2]) == CAUSE
+    assert lines[-2:] == ["b        -", "    x"]
     assert max(map(len, lines)) <= 40 < len(CAUSE)
-    assert "1234" in lines[1] or "1234" in lines[2], "numbers stay whole"
-    assert lines[-1].split() == ["b", "-"]
-    folded = " ".join(" ".join(line[16:].split()) for line in lines[1:-1])
-    assert all(word in folded for word in CAUSE.split())
 
 
 def test_table_keeps_a_row_on_a_line() -> None:

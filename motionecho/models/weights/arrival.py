@@ -40,6 +40,7 @@ def hub_bar(name: str) -> Any:
         def __init__(self, *args: Any, **more: Any) -> None:
             more.pop("name", None)
             super().__init__(*args, **more | {"file": io.StringIO(), "disable": False})
+            self.update(0)
 
         def update(self, n: float | None = 1) -> bool | None:
             drawn = super().update(n)
@@ -60,13 +61,11 @@ def announce(pair: str, absent: Mapping[str, "WeightFile"], gigabytes: float) ->
             f"pair {pair}: not on this machine are {', '.join(on_hub)}, and the hub cannot be reached: "
             f"{problem}; fetch them where it can, or name a folder that has them with --weights"
         )
-    origins, folders = (
-        list(dict.fromkeys(places))
-        for places in ((f.origin for f in absent.values()), (f.kept_in for f in absent.values()))
-    )
-    said(f"fetching   {', '.join(absent)} of pair {pair}, up to {gigabytes:.1f} GB")
-    for before, places in (("from", origins), ("to", [f"{place} ({free(place)} free)" for place in folders])):
-        said(f"{before:<10} {', '.join(places)}")
+    said(f"fetching   {', '.join(absent)} of pair {pair}, {gigabytes:.1f} GB at most")
+    for origin in dict.fromkeys(file.origin for file in absent.values()):
+        said(f"from       {origin}")
+    for folder in dict.fromkeys(file.kept_in for file in absent.values()):
+        said(f"to         {folder} ({free(folder)} free)")
     said("stop       Ctrl-C; the same command again goes on where it was")
 
 
