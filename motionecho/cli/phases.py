@@ -33,6 +33,7 @@ def phases(console: Console | None = None) -> Iterator[None]:
     if console.is_terminal and not console.is_dumb_terminal:
         live = Live(get_renderable=shown.line, console=console, refresh_per_second=8, transient=True)
         with live, watched(shown.update):
+            live.refresh()  # before anything that takes long is imported
             yield
     else:
         with watched(shown.tell):

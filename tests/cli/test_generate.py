@@ -23,6 +23,8 @@ def test_a_clip_and_a_prompt_become_a_video_that_says_where_it_comes_from(
     assert done.code == Exit.OK, done.err
     assert done.out == f"{out}\n"
     assert "window mean" in done.err
+    for phase in ("libraries", "weights", "inversion 0/2", "targets", "steps 0/2", "decode"):
+        assert f"] {phase}\n" in done.err
     assert "forward passes" in done.err
     info = probe(out)
     assert (info.frames, info.width, info.height) == (16, 64, 64)
