@@ -111,9 +111,10 @@ class Motion:
 
 
 @torch.no_grad()
-def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
+def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig, train: bool = True) -> Motion:
     """Distil the motion of a clip, uint8 [f, h, w, 3] at the pair's size and length (Sec. 4.1, App. B.2).
 
+    Without `train` it serves those samples alone that carry nothing of what is trained on a reference.
     Raises BadSample where the clip is of another size, or its latents become not finite.
     """
     reference, schedule = config.reference, pair.schedule
@@ -125,7 +126,7 @@ def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
     doing("targets")
     for role, denoiser in _networks(pair):
         carried[role] = strategy_of(denoiser, reference).prepare(denoiser, schedule, z0, null)
-    if reference.trains:
+    if reference.trains and train:
         caption = pair.encode_text([reference.reference_prompt])
         for role, adapter in adapters(pair, z0, caption, reference).items():
             one = {name: tensor[0].contiguous() for name, tensor in adapter.items()}

@@ -109,9 +109,9 @@ class Maker:
         """Read a reference, path or URL, at the pair's size and length; raises BadSample where it cannot."""
         return read_reference(uri, self.pair.spec, window, self.fit, background)
 
-    def motion(self, clip: Clip, config: EchoConfig | None = None) -> Motion:
-        """Invert a reference; settings default to the pair's own."""
-        return invert(self.pair, clip.frames, config or self.pair.spec.defaults)
+    def motion(self, clip: Clip, config: EchoConfig | None = None, train: bool = True) -> Motion:
+        """Invert a reference; settings default to the pair's own, and `train` is as in `invert`."""
+        return invert(self.pair, clip.frames, config or self.pair.spec.defaults, train)
 
     def make(
         self,

@@ -94,7 +94,7 @@ def generate(
             assert maker.pair.remember  # as its spec has the stage
             maker.pair.remember(text)
         watch.lap("load")
-        motion = maker.motion(clip, chosen.echo)
+        motion = maker.motion(clip, chosen.echo, train=chosen.echo.guidance.carried > 0)
         watch.lap("invert")
         made = maker.make(motion, prompt, seed, chosen.echo, negative_prompt, reference=lambda: clip)
         watch.lap("generate")

@@ -31,6 +31,14 @@ def test_a_clip_and_a_prompt_become_a_video_that_says_where_it_comes_from(
     assert PROMPT in str(read_provenance(out))
 
 
+def test_a_student_that_carries_nothing_has_nothing_trained(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    words = ("--strategy", "vmc", "--method", "student", *QUICK)
+    done = cli("generate", clip, PROMPT, "-o", tmp_path / "v.mp4", *words)
+    assert done.code == Exit.OK, done.err
+    assert "] steps 0/2\n" in done.err
+    assert "training" not in done.err
+
+
 def test_json_repeats_itself_but_for_the_seconds(cli: Cli, clip: Path, tmp_path: Path) -> None:
     bodies = [
         cli("generate", clip, PROMPT, "-o", tmp_path / "v.mp4", "--json", *QUICK).json for _ in range(2)
