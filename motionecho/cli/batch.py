@@ -84,6 +84,10 @@ def submit(
         start_over(url, effort.yes)
     pipeline.check(work, resolved.settings, url, execution)
     banner(work.plan, manifest, url, resolved.spec.name)
+    spec, elsewhere = resolved.spec, cluster.address not in (None, "local")
+    if elsewhere and spec.parts and not spec.is_random:
+        size = spec.gigabytes(spec.needed(resolved.settings.echo.sampling.method))
+        say(f"weights    a node that lacks them fetches up to {size:.1f} GB into a cache of its own")
     code = execute(work, manifest, resolved.settings, url, execution, effort.allow_failures, json)
     raise typer.Exit(code)
 

@@ -73,24 +73,10 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):  # which typer's own `main` passes over in silence
         say("interrupted")
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        if _is_read():
-            raise
-        return Exit.OK  # `| head` has what it wanted
     except Exception as problem:
         if debug:
             raise
         return _told(problem, rest)
-
-
-def _is_read() -> bool:
-    """Tell whether anybody reads stdout still; where not, nothing more is written there."""
-    try:
-        sys.stdout.flush()
-        return True
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
 
 
 def _told(problem: Exception, arguments: Sequence[str]) -> Exit:

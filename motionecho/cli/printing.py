@@ -4,11 +4,13 @@ Whatever is printed goes through here, and what a stranger wrote in it is shown 
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any, TextIO
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -36,9 +38,13 @@ def say(*lines: str) -> None:
 
 
 def put(*lines: str) -> None:
-    """Print lines of data to stdout, each on one line."""
-    for line in lines:
-        print(_line(line), flush=True)
+    """Print lines of data to stdout, each on one line; the command ends where nobody reads them any more."""
+    try:
+        for line in lines:
+            print(_line(line), flush=True)
+    except BrokenPipeError:  # `| head` has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None
 
 
 def put_json(**values: Any) -> None:
