@@ -235,9 +235,7 @@ def store(url: str) -> Remark:
     except Exception as problem:
         with suppress(Exception):
             folder.remove_all([name])
-        mend = (
-            "credentials come from the environment; they have to allow reading, writing, listing and deleting"
-        )
+        mend = "is the address right? Credentials come from the environment; they have to allow all of this"
         return Remark("fail", f"{folder.url} cannot be {step}: {problem or type(problem).__name__}", mend)
     if not once:
         return Remark(
@@ -256,7 +254,7 @@ def ray(address: str | None) -> Remark:
     try:
         its = started(address)
     except MotionEchoError as problem:
-        mend = f"the same Ray and Python there as here (Ray {known.get('ray')}, Python {known['python']})"
+        mend = f"a cluster has the same Ray and Python ({known.get('ray')} and {known['python']} here)"
         return Remark("fail", str(problem), mend if address else "see the lines tmpdir and shm")
     how = f"joined in {its['seconds']} s" if address else f"started in {its['seconds']} s and stopped"
     cores = sum(its["cores"])

@@ -8,6 +8,7 @@ import ray
 
 from pipelines.execution import Execution
 from pipelines.machines.ray_cluster import connected, node_cores
+from pipelines.machines.surroundings import knock
 
 
 def started(address: str | None) -> dict[str, Any]:
@@ -17,6 +18,7 @@ def started(address: str | None) -> dict[str, Any]:
     where Ray can be neither started nor joined.
     """
     began = time.monotonic()
+    knock(address or "local")
     with connected(Execution(address=address or "local")):
         seconds = round(time.monotonic() - began, 1)
         return {

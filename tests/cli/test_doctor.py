@@ -42,7 +42,7 @@ def test_what_is_missing_fails_with_what_mends_it(cli: Cli, tmp_path: Path) -> N
     assert found["weights"]["state"] == found["store"]["state"] == "fail"
     assert "teacher, student" in found["weights"]["found"]
     assert "models pull turbo-v2" in found["weights"]["mend"]
-    assert "credentials" in found["store"]["mend"]
+    assert "Credentials" in found["store"]["mend"]
     assert cli("doctor", "--pair", "tvrbo-v2").code == Exit.USAGE
     assert "takes jobs" in cli("doctor", "--address", "http://head:8265").sentence()
 
