@@ -28,11 +28,17 @@ from motionecho.cli import (
 )
 from motionecho.cli.printing import put
 
-ONE, MANY, FIGURES, AROUND = "One video", "Many videos", "How good they are", "What they are made with"
+PANELS = ONE, MANY, FIGURES, AROUND = (
+    "One video", "Many videos", "How good they are", "What they are made with",
+)  # fmt: skip
 
 
 class Commands(TyperGroup):
-    """A group of commands that says of a wrong one where it is, or which there are."""
+    """A group of commands, panel by panel, that says of a wrong one where it is, or which there are."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        panels = {name: getattr(its, "rich_help_panel", None) for name, its in self.commands.items()}
+        return sorted(panels, key=lambda name: PANELS.index(panels[name]) if panels[name] in PANELS else 0)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from motionecho.errors import MotionEchoError
+from motionecho.runs.places import Place
 from motionecho.runs.provenance import versions
 
 if TYPE_CHECKING:
@@ -246,12 +247,19 @@ def store(url: str) -> Remark:
 
 
 def ray(address: str | None) -> Remark:
+    from pipelines.execution import is_job_server
+
     try:
         from pipelines.machines.examined import started
     except ImportError as problem:
         return Remark("fail", f"Ray cannot be imported: {problem}", "pip install --force-reinstall ray")
     known = versions()
     try:
+        if address and is_job_server(address):
+            from pipelines.machines.jobs import connect
+
+            connect(address)
+            return Remark("ok", f"{Place(address)} takes jobs; Ray here is {known.get('ray')}")
         its = started(address)
     except MotionEchoError as problem:
         mend = f"a cluster has the same Ray and Python ({known.get('ray')} and {known['python']} here)"

@@ -11,7 +11,6 @@ from motionecho.cli.exits import Exit
 from motionecho.cli.options import AddressOption, JsonOption, PairOption, WeightsOption
 from motionecho.cli.phases import phases
 from motionecho.cli.printing import count, fitted, put, put_json, say
-from motionecho.errors import UserError
 from motionecho.runs.places import Place
 from motionecho.runs.urls import told
 from motionecho.runs.waits import doing
@@ -42,11 +41,8 @@ def doctor(
     from motionecho.cli import checkup
     from motionecho.cli.checkup import Remark
     from motionecho.models.registry import pair_spec
-    from pipelines.execution import is_job_server
 
     spec = pair_spec(pair or "toy", tuple(weights or ()))
-    if is_job_server(address):
-        raise UserError(f"{address} takes jobs and cannot be joined: name ray://HEAD:10001, or leave it out")
     looks: dict[str, Callable[[], Remark]] = {
         "python": checkup.python,
         "variables": checkup.variables,

@@ -18,6 +18,7 @@ from motionecho.runs.waits import Doing, watched
 
 PLAIN_EVERY_S = 10.0
 SHORTEST_S = 0.5  # of a phase that is worth naming once it is over
+STARTING = Doing("starting")
 BAR = 16  # columns that a bar has at least
 
 
@@ -46,7 +47,7 @@ class Phases:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console, self.clock = console, clock
         self.done: dict[str, float] = {}
-        self.now, self.began = Doing("starting"), clock()
+        self.now, self.began = STARTING, clock()
         self.start = self.spoke = self.at = self.began
         self.lock, self.spinner = threading.Lock(), Spinner("dots")
 
@@ -54,9 +55,9 @@ class Phases:
         """Take up what is being done; True where that is another phase than before."""
         with self.lock:  # downloads tell from threads of their own
             another, self.at = now.what != self.now.what, self.clock()
-            if another:
+            if another and self.now is not STARTING:
                 self.done[self.now.what] = self.done.get(self.now.what, 0.0) + self.at - self.began
-                self.began = self.at
+            self.began = self.at if another else self.began
             self.now = now
             return another
 

@@ -44,7 +44,8 @@ def test_what_is_missing_fails_with_what_mends_it(cli: Cli, tmp_path: Path) -> N
     assert "models pull turbo-v2" in found["weights"]["mend"]
     assert "Credentials" in found["store"]["mend"]
     assert cli("doctor", "--pair", "tvrbo-v2").code == Exit.USAGE
-    assert "takes jobs" in cli("doctor", "--address", "http://head:8265").sentence()
+    remark = checkup.ray("http://127.0.0.1:9")
+    assert (remark.state, "cannot reach a Ray job server" in remark.found) == ("fail", True)
 
 
 def test_a_store_without_conditional_writes_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
