@@ -36,7 +36,7 @@ class Carrier:
 def carrying(pair: ModelPair, motion: Motion, config: EchoConfig) -> Iterator[Carrier]:
     """Put the adapters of a batch of motions on both networks, or on those that settings name."""
     guidance, networks, beside = config.guidance, dict[Role, Denoiser](), list[SidePath]()
-    scale = guidance.adapter_scale * guidance.motion_strength
+    scale = guidance.carried
     with ExitStack() as stack:
         for role in ("student", "teacher"):
             networks[role] = getattr(pair, role)

@@ -23,7 +23,8 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f'unknown device "{name}"{nearest(name, ["cpu", "cuda", "auto"])}') from None
+        hint = nearest(name, ["cpu", "cuda", "auto"])
+        raise UserError(f'unknown device "{name}"{hint}; use auto, cpu, cuda or cuda:N') from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f'device "{name}" was asked for, but torch finds no CUDA device; use "cpu" or "auto"')
     return device

@@ -23,6 +23,7 @@ from motionecho.guidance.strategy import strategy_of
 from motionecho.inversion import Motion, initial
 from motionecho.models.pair import ModelPair
 from motionecho.noise import batch_noise
+from motionecho.runs.waits import counted
 from motionecho.schedules import renoise
 from motionecho.steplog import StepLog
 from motionecho.teacher import Teacher, alone, structured
@@ -103,7 +104,7 @@ def algorithm_1(
     z = pair.schedule.start(initial(motion, seeds, config), steps[0].at)
     x0 = z
     log = StepLog(z.device, on_step)
-    for step in steps:
+    for step in counted("steps", steps):
         # stage 1: the student's prediction, motion loss G and guidance by its gradient (Eq. 3)
         target = motion.student.targets[energy.time_for(float(step.at.t))]
         seen = steer(student, z, step.at, text, energy, target, step.ask)

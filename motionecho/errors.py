@@ -64,6 +64,9 @@ def misspelt(name: str, choices: Iterable[str]) -> str | None:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return ` (did you mean "x"?)` for the choice closest to `name`, or an empty string."""
-    close = get_close_matches(name, list(choices), n=1, cutoff=0.5)
-    return f' (did you mean "{close[0]}"?)' if close else ""
+    """Return ` (did you mean "x"?)` for a choice near enough to be meant by `name`, or an empty string."""
+    known = {choice.lower(): choice for choice in choices}
+    close = get_close_matches(
+        name.lower(), list(known), n=1, cutoff=0.65
+    )  # "toi" is "toy", "photo" not "out"
+    return f' (did you mean "{known[close[0]]}"?)' if close else ""

@@ -21,6 +21,7 @@ from motionecho.noise import batch_noise, blend
 from motionecho.runs.files import fetch
 from motionecho.runs.keys import differences
 from motionecho.runs.tensor_file import forms, read_tensors, write_tensors
+from motionecho.runs.waits import counted, doing
 from motionecho.schedules import Level, Schedule, climb, eps_of, output_of, uniform
 from motionecho.video.outlines import outlines
 
@@ -110,9 +111,10 @@ class Motion:
 
 
 @torch.no_grad()
-def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
+def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig, train: bool = True) -> Motion:
     """Distil the motion of a clip, uint8 [f, h, w, 3] at the pair's size and length (Sec. 4.1, App. B.2).
 
+    Without `train` it serves those samples alone that carry nothing of what is trained on a reference.
     Raises BadSample where the clip is of another size, or its latents become not finite.
     """
     reference, schedule = config.reference, pair.schedule
@@ -121,9 +123,10 @@ def invert(pair: ModelPair, frames: np.ndarray, config: EchoConfig) -> Motion:
     if not bool(torch.isfinite(z_T).all()):
         raise BadSample("the reference could not be inverted: its latents became not finite")
     carried: dict[Role, Carried] = {}
+    doing("targets")
     for role, denoiser in _networks(pair):
         carried[role] = strategy_of(denoiser, reference).prepare(denoiser, schedule, z0, null)
-    if reference.trains:
+    if reference.trains and train:
         caption = pair.encode_text([reference.reference_prompt])
         for role, adapter in adapters(pair, z0, caption, reference).items():
             one = {name: tensor[0].contiguous() for name, tensor in adapter.items()}
@@ -186,7 +189,7 @@ def inversion(
     The last one is z_T, at the schedule's top. Without inversion steps there is none.
     """
     z, at, steps = z0, schedule.at(0), reference.inversion_steps
-    for t in reversed(uniform(schedule)(steps)) if steps else ():
+    for t in counted("inversion", [*reversed(uniform(schedule)(steps))] if steps else []):
         to = schedule.at(t)
         where = to if reference.inversion_evaluate_at == "target" or at.sigma == 0 else at
         x0 = teacher.x0(z, where, null)

@@ -11,7 +11,6 @@ The way of a sample:
 import base64
 import hashlib
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,20 +23,19 @@ from torch import Tensor
 
 from motionecho.config import EchoConfig
 from motionecho.echo import generate
-from motionecho.errors import Changed, UserError
+from motionecho.errors import UserError
 from motionecho.gate import Gate
 from motionecho.inversion import Motion, invert
 from motionecho.metrics import Item, Metric, Scores
 from motionecho.models.pair import ModelPair
-from motionecho.models.spec import PairSpec
-from motionecho.runs.files import fetch
-from motionecho.runs.keys import digest, file_digest
+from motionecho.models.references import WHOLE, read_reference
+from motionecho.runs.keys import digest
 from motionecho.runs.provenance import provenance
-from motionecho.trace import StepTrace, Trace
-from motionecho.video import Clip, Window, read_clip, write_video
+from motionecho.runs.waits import doing
+from motionecho.trace import StepTrace, Stopwatch, Trace
+from motionecho.video import Clip, Window, write_video
 
 OnStep = Callable[[StepTrace], None]
-WHOLE = Window()
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,9 @@ class Maker:
         """Read a reference, path or URL, at the pair's size and length; raises BadSample where it cannot."""
         return read_reference(uri, self.pair.spec, window, self.fit, background)
 
-    def motion(self, clip: Clip, config: EchoConfig | None = None) -> Motion:
-        """Invert a reference; settings default to the pair's own."""
-        return invert(self.pair, clip.frames, config or self.pair.spec.defaults)
+    def motion(self, clip: Clip, config: EchoConfig | None = None, train: bool = True) -> Motion:
+        """Invert a reference; settings default to the pair's own, and `train` is as in `invert`."""
+        return invert(self.pair, clip.frames, config or self.pair.spec.defaults, train)
 
     def make(
         self,
@@ -138,6 +136,7 @@ class Maker:
                 self.pair, [motion], [prompt], [drawn], used, [negative_prompt], tell
             )
             watch.lap("sample")
+            doing("decode")
             frames = self.pair.codec.decode(latents)[0]
             watch.lap("decode")
             return Made(frames, spec.fps, latents[0], trace, prompt, drawn, used, spec.name, spec.is_random)
@@ -155,36 +154,3 @@ class Maker:
         made, tries = self.gate.best_of(once, figures, config, seed)
         watch.lap("gate")
         return replace(made, tries=tries, seconds=watch.laps)
-
-
-def read_reference(
-    uri: str,
-    spec: PairSpec,
-    window: Window = WHOLE,
-    fit: str = "crop",
-    background: str = "black",
-    sha256: str | None = None,
-) -> Clip:
-    """Read a clip, path or URL, at a pair's size and length, without the pair; the rest as `read_clip`.
-
-    Raises BadSample where it cannot be read, Unreachable where it cannot be had now, and Changed where its
-    bytes are no longer those of `sha256`.
-    """
-    with fetch(uri) as path:
-        if sha256 not in (None, file_digest(path)):
-            raise Changed(f'"{uri}" changed while the run went on; submit again')
-        size = spec.frames, spec.height, spec.width
-        return read_clip(path, *size, window, fit, name=uri, background=background)
-
-
-class Stopwatch:
-    """Seconds by name; a lap that comes again adds up."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self.mark = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name] = round(self.laps.get(name, 0.0) + now - self.mark, 4)
-        self.mark = now

@@ -19,6 +19,7 @@ from motionecho.inversion import Motion, initial
 from motionecho.models.pair import ModelPair
 from motionecho.models.speed.wrapped import Wrapped
 from motionecho.noise import batch_noise
+from motionecho.runs.waits import counted
 from motionecho.schedules import Level, eps_of, renoise, uniform
 from motionecho.trace import StepTrace
 
@@ -166,7 +167,7 @@ def alone(
         teacher = Teacher.bind(pair, carrier, motion, text, null, config)
         z = pair.schedule.start(initial(motion, seeds, config), pair.schedule.at(grid[0]))
         everyone, x0 = torch.arange(len(z)), z
-        for step, (t, t_next) in enumerate(pairwise([*grid, 0.0])):
+        for step, (t, t_next) in enumerate(counted("steps", [*pairwise([*grid, 0.0])])):
             at, to = pair.schedule.at(t), pair.schedule.at(t_next)
             guided = step < config.guidance.guided_fraction * len(grid)
             ask = teacher.ask(torch.zeros(len(z))) if guided else Ask()
@@ -215,7 +216,7 @@ def structured(
     grid = seeing.grid(steps)
     z = x0 = pair.schedule.start(initial(motion, seeds, config), pair.schedule.at(grid[0]))
     both = torch.cat([text, null])
-    for step, (t, t_next) in enumerate(pairwise([*grid, 0.0])):
+    for step, (t, t_next) in enumerate(counted("steps", [*pairwise([*grid, 0.0])])):
         at, lines = pair.schedule.at(t), [StepTrace(step, t, t_next) for _ in seeds]
         x0 = guided.x0(z, at, both)
         z = renoise(x0, eps_of(z, x0, at), pair.schedule.at(t_next))

@@ -1,5 +1,6 @@
 """Activation statistics of one sample: what every student step saw, decided and cost."""
 
+import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -69,3 +70,16 @@ class Trace:
             "forward_equivalents": self.forward_equivalents(),
             "seconds": round(sum(step.seconds for step in self.steps), 4),
         }
+
+
+class Stopwatch:
+    """Seconds by name; a lap that comes again adds up."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self.mark = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = round(self.laps.get(name, 0.0) + now - self.mark, 4)
+        self.mark = now

@@ -31,10 +31,21 @@ from pipelines.machines.ray_cluster import node_cores, pool_specs, text_pool
 from pipelines.machines.resources import PoolSpec, laid_over, read_execution
 from pipelines.plan import Plan, Work, plan_generation, texts_of
 from pipelines.sheet import publish_sheet
-from pipelines.submission import drive
+from pipelines.submission import drive, refuse
 from pipelines.tasks import Job
 
-__all__ = ["Execution", "Plan", "Progress", "Summary", "Work", "plan_generation", "read_execution", "run"]
+__all__ = [
+    "Execution",
+    "Plan",
+    "Progress",
+    "Summary",
+    "Work",
+    "check",
+    "identity",
+    "plan_generation",
+    "read_execution",
+    "run",
+]
 FACTORY = "pipelines.workers.stages:build"
 
 
@@ -65,6 +76,11 @@ def run(
 
     facts = {"weights_at": list(settings.placement.weights)}
     return drive(work, store, identity(settings), execution, loop, on_event, sheet, facts)
+
+
+def check(work: Work, settings: RunSettings, store_url: str, execution: Execution) -> None:
+    """Raise UserError where `run` could not begin, before anything is said of it."""
+    refuse(work, RunStore(store_url, motions=execution.motions), identity(settings), execution)
 
 
 def make_loop(

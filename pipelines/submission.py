@@ -42,9 +42,7 @@ def drive(
     began, before = time.monotonic(), work.plan
     about = {"created_at": now(), "manifest": digest(sorted(work.tasks)), "versions": versions()}
     about |= facts or {}
-    store.refuse_other(identity)
-    if work.todo and not ray.is_initialized():
-        surroundings.check(store, address_of(execution))
+    refuse(work, store, identity, execution)
 
     def wait(message: str) -> None:
         on_event(Progress(before.rows, before.done, before.failed_before, message=message))
@@ -100,6 +98,13 @@ def drive(
         sheet=report,
         failures=dict(tally.failures),
     )
+
+
+def refuse(work: Work, store: RunStore, identity: Mapping[str, Any], execution: Execution) -> None:
+    """Raise UserError where `drive` could not begin: the place holds another run, or a need is not met."""
+    store.refuse_other(identity)
+    if work.todo and not ray.is_initialized():
+        surroundings.check(store, address_of(execution))
 
 
 def _losing(loop: Loop, reporter: Reporter) -> Callable[[str], None]:

@@ -19,7 +19,7 @@ from motionecho.cli.options import (
     PlacementOptions,
     SettingsOptions,
 )
-from motionecho.cli.plan import put_plan
+from motionecho.cli.plan import put_plan, refusal
 from motionecho.cli.printing import count, say
 from motionecho.cli.running import banner, execute, read_cluster
 from motionecho.errors import UserError
@@ -77,11 +77,17 @@ def submit(
         index=Index() if effort.fresh else None,  # whatever version made what is there
     )
     if dry_run:
-        put_plan(work, manifest, url, json=json)
+        refused = None if effort.fresh else refusal(resolved.settings, url, cluster.motions)
+        put_plan(work, manifest, url, json=json, refused=refused)
         return
     if effort.fresh:  # once no mistake is left to be told
         start_over(url, effort.yes)
+    pipeline.check(work, resolved.settings, url, execution)
     banner(work.plan, manifest, url, resolved.spec.name)
+    spec, elsewhere = resolved.spec, cluster.address not in (None, "local")
+    if elsewhere and spec.parts and not spec.is_random:
+        size = spec.gigabytes(spec.needed(resolved.settings.echo.sampling.method))
+        say(f"weights    a node that lacks them fetches up to {size:.1f} GB into a cache of its own")
     code = execute(work, manifest, resolved.settings, url, execution, effort.allow_failures, json)
     raise typer.Exit(code)
 

@@ -13,8 +13,10 @@ from motionecho.cli.options import (
     SetOption,
     SettingsOptions,
 )
+from motionecho.cli.phases import phases
 from motionecho.cli.printing import put, put_json, say, table
 from motionecho.errors import UserError
+from motionecho.runs.waits import doing
 
 if TYPE_CHECKING:
     from motionecho.models.pair import ModelPair
@@ -41,10 +43,12 @@ def sampler(
     """Measure seconds and memory a video: plain, guided, with the teacher always, and adaptive."""
     numbers = _numbers(steps)
 
-    from motionecho.bench import sampler as bench
     from motionecho.cli.settings import parse_changes
 
     models, about = _loaded(SettingsOptions(pair=pair, changes=changes), placement)
+
+    from motionecho.bench import sampler as bench
+
     about |= {"repeats": repeats, "changes": changes or []}
     if (most := models.spec.most_steps) and max(numbers) > most:
         say(f"note: the student of pair {models.spec.name} takes at most {most} steps")
@@ -71,9 +75,10 @@ def vae(
     json: JsonOption = False,
 ) -> None:
     """Measure milliseconds and memory of encoding a reference and decoding a video."""
+    models, about = _loaded(SettingsOptions(pair=pair), placement)
+
     from motionecho.bench import vae as bench
 
-    models, about = _loaded(SettingsOptions(pair=pair), placement)
     _put(about | {"repeats": repeats}, bench.measure(models, repeats), json)
 
 
@@ -185,7 +190,10 @@ def _loaded(options: SettingsOptions, placement: PlacementOptions) -> tuple["Mod
     from motionecho.runs.provenance import versions
 
     resolved = resolve(options, placement)
-    settings, spec, models = resolved.settings, resolved.spec, resolved.load()
+    resolved.fetch()  # what is missing is told before torch is there
+    with phases():
+        doing("weights")
+        settings, spec, models = resolved.settings, resolved.spec, resolved.load()
     return models, {
         "pair": spec.name,
         "weights": "random" if spec.is_random else list(spec.weights_at) or "as published",

@@ -48,6 +48,7 @@ def calibrate(
         raise UserError(f'no row of "{manifest}" can run: see motionecho manifest validate {manifest}')
     echo = resolved.settings.echo
     unit = echo.activation.threshold_unit
+    resolved.fetch()
     say(f"{count(len(samples), 'sample')}, 5 settings each, unit of the thresholds: {unit}")
     points: list[Point] = []
     for point in curve(samples, echo, runner(resolved)):

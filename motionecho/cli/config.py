@@ -50,7 +50,7 @@ def show(
         | {"meaning": line["doc"] + (f" [{' | '.join(line['words'])}]" if line["words"] else "")}
         for line in EchoConfig.describe()
     ]
-    put(table(rows, limit=300))
+    put(table(rows))
 
 
 def _text(value: Any) -> str:

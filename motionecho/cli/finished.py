@@ -65,7 +65,7 @@ def collect(
     force: Annotated[bool, typer.Option("--force", help="Write over files of others there.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Gather a run: its videos as <id>.mp4 beside one results.parquet, or just the table.
+    """Gather a run: its videos as `<id>.mp4` beside one results.parquet, or just the table.
 
     A video that is not what its record says is left out, and the exit code is 3.
     """
@@ -117,6 +117,6 @@ def gc(
     if json:
         put_json(run=store.url, removed=yes, bytes=size, orphans=[asdict(orphan) for orphan in found])
     elif found:
-        put(table([asdict(orphan) for orphan in found], limit=160))
+        put(table([asdict(orphan) for orphan in found]))
     what = f"{count(len(found), 'orphan')}, {size / 2**20:.1f} MiB"
     say(f"{what} {'removed' if yes else '; --yes removes them' if found else ''}".replace(" ;", ";").strip())

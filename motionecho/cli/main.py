@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
+from typer.completion import shell_complete
 
 from motionecho.cli.exits import Exit
 from motionecho.cli.printing import say
@@ -19,7 +20,7 @@ from motionecho.report.visible import visible
 from motionecho.runs.urls import told
 from motionecho.runs.waits import heard
 
-DEBUG = "--debug"
+DEBUG, COMPLETE = "--debug", "_MOTIONECHO_COMPLETE"
 
 
 def main() -> None:
@@ -61,6 +62,8 @@ def run(arguments: Sequence[str]) -> int:
     debug = DEBUG in arguments
     rest = [argument for argument in arguments if argument != DEBUG]
     command = typer.main.get_command(app)
+    if asked := os.environ.get(COMPLETE):  # what the shell's Tab key runs
+        return shell_complete(command, {}, "motionecho", COMPLETE, asked)
     try:
         with heard(say), command.make_context("motionecho", list(rest)) as context:
             command.invoke(context)

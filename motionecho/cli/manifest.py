@@ -69,7 +69,7 @@ def validate(
                  problems=list(map(asdict, found.of("error"))),
                  warnings=list(map(asdict, found.of("warning"))))  # fmt: skip
     elif found.kept:
-        put(table(list(map(asdict, found.shown())), SHOWN, limit=160))
+        put(table(list(map(asdict, found.shown())), SHOWN))
     say(*found.more(), f"{count(len(rows), 'row')}, {found.verdict()}")
     if found.rows["error"]:
         raise typer.Exit(Exit.USAGE)

@@ -6,8 +6,10 @@ import typer
 
 from motionecho.cli.exits import Exit
 from motionecho.cli.options import JsonOption, WeightsOption
+from motionecho.cli.phases import phases
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.errors import UserError
+from motionecho.runs.waits import doing
 
 if TYPE_CHECKING:
     from motionecho.models.registry import PairSpec
@@ -29,9 +31,9 @@ def list_(json: JsonOption = False) -> None:
         put_json(models=described)
         return
     for row, spec in zip(described, PAIRS.values(), strict=True):
-        row["size"] = f"{spec.frames} x {spec.height} x {spec.width}"
+        row["size"] = f"{spec.frames}x{spec.height}x{spec.width}"  # as --pair takes it behind an @
         row["ready"] = row["missing"] is None
-    put(table(described, ["name", "size", "fps", "gigabytes", "ready", "summary"], limit=100))
+    put(table(described, ["name", "size", "fps", "gigabytes", "ready", "summary"]))
 
 
 @app.command(no_args_is_help=True)
@@ -76,18 +78,18 @@ def pull(
     if spec.is_random:
         raise UserError("random weights are made, not fetched")
     word = _checked(spec, method)
-    gigabytes = sum(part.gigabytes for part in spec.needed(word).values())
-    say(f"pair {name}: {gigabytes:.1f} GB in all; what is here stays")
+    with phases():
+        files = spec.pull(word)
+        doing("sha256")
+        hashes = spec.weights(word)
     rows = [
-        {"file": key, "bytes": path.stat().st_size, "path": str(path)}
-        for key, path in spec.pull(word).items()
+        {"file": key, "bytes": path.stat().st_size, "sha256": hashes[key], "path": str(path)}
+        for key, path in files.items()
     ]
-    for key, sha256 in spec.weights(word).items():
-        next(row for row in rows if row["file"] == key)["sha256"] = sha256
     if json:
         put_json(pair=name, files=rows)
     else:
-        put(table(rows, ["file", "bytes", "sha256", "path"], limit=200))
+        put(table(rows))
 
 
 @app.command(no_args_is_help=True)
@@ -98,7 +100,12 @@ def check(
     from motionecho.models.registry import check_pair, pair_spec
 
     spec = pair_spec(name, tuple(weights or ()))
-    found = check_pair(spec, _checked(spec, method))
+    word = _checked(spec, method)
+    with phases():
+        if not spec.is_random:
+            spec.paths(word)  # what is missing is told before torch is there
+            doing("tensors")
+        found = check_pair(spec, word)
     rows = [
         {"network": network, "problem": mismatch.problem, "tensor": mismatch.tensor,
          "expected": mismatch.expected, "found": mismatch.found}
@@ -107,7 +114,7 @@ def check(
     if json:
         put_json(pair=name, ok=not rows, networks=list(found), mismatches=rows)
     elif rows:
-        put(table(rows, limit=120))
+        put(table(rows))
     else:
         put(f"{name}: {', '.join(found)} fit")
     if rows:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from motionecho.cli import completion
+from motionecho.metrics import METRICS
 from motionecho.runs.places import Place
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
@@ -29,35 +31,65 @@ AgainOption = Annotated[
 OutOption = Annotated[
     str | None,
     typer.Option(
-        "--out", "-o", parser=Place, metavar="PLACE", help="Folder or URL of the run. [default: runs/<name>]"
+        "--out", "-o", parser=Place, metavar="PLACE", help="Folder or URL of the run. [default: runs/NAME]"
     ),
 ]
 MetricOption = Annotated[
-    list[str] | None, typer.Option("--metric", help="A metric to score with; repeatable; or none.")
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="METRIC",
+        autocompletion=completion.metrics,
+        help=f"A metric to score with, repeatable: {', '.join(METRICS)}, or none. `motionecho metrics list` "
+        "says what each is.",
+    ),
 ]
 PairOption = Annotated[
     str | None,
     typer.Option(
-        "--pair", envvar="MOTIONECHO_PAIR", help="Pair; see `motionecho models list`. [default: toy]"
+        "--pair",
+        metavar="PAIR",
+        autocompletion=completion.pairs,
+        envvar="MOTIONECHO_PAIR",
+        help="Pair; see `motionecho models list`. [default: toy]",
     ),
 ]
 PresetOption = Annotated[
-    str | None, typer.Option("--preset", help="Named settings; see `motionecho models show PAIR`.")
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        autocompletion=completion.presets,
+        help="Named settings; see `motionecho models show PAIR`.",
+    ),
 ]
 StrategyOption = Annotated[
     str | None,
-    typer.Option("--strategy", help="What of the motion is followed, and how. [default: motionclone]"),
+    typer.Option(
+        "--strategy",
+        metavar="WORD",
+        autocompletion=completion.strategies,
+        help="What of the motion is followed, and how; `motionecho models show PAIR` lists them. "
+        "[default: motionclone]",
+    ),
 ]
 MethodOption = Annotated[
     str | None,
     typer.Option(
         "--method",
+        metavar="WORD",
+        autocompletion=completion.methods,
         help="Who samples: motionecho, student, guided-student, teacher or structure. [default: motionecho]",
     ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, by name or symbol; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        autocompletion=completion.settings,
+        help="One setting, by name or symbol, repeatable; `motionecho config show` lists them.",
+    ),
 ]
 ConfigOption = Annotated[
     str | None,
@@ -70,13 +102,16 @@ ConfigOption = Annotated[
 ]
 FitOption = Annotated[
     str | None,
-    typer.Option("--fit", help="How a clip is brought to size: crop, resize or pad. [default: crop]"),
+    typer.Option(
+        "--fit", metavar="WORD", help="How a clip is brought to size: crop, resize or pad. [default: crop]"
+    ),
 ]
 DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N. [default: auto]")
+    str | None, typer.Option("--device", metavar="WORD", help="auto, cpu, cuda or cuda:N. [default: auto]")
 ]
 DtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help="auto, float32, bfloat16 or float16. [default: auto]")
+    str | None,
+    typer.Option("--dtype", metavar="WORD", help="auto, float32, bfloat16 or float16. [default: auto]"),
 ]
 WeightsOption = Annotated[
     list[str] | None,
@@ -99,12 +134,15 @@ AddressOption = Annotated[
     str | None,
     typer.Option(
         "--address",
+        metavar="ADDRESS",
         envvar=["MOTIONECHO_RAY_ADDRESS", "RAY_ADDRESS"],
         help="auto, local, ray://HEAD:10001, or a job server http://HEAD:8265. [default: this machine]",
     ),
 ]
-WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Actors that work.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N rows.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Actors that work.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N rows.")
+]
 AllowFailuresOption = Annotated[
     bool, typer.Option("--allow-failures", help="Exit with 0 although samples failed.")
 ]
@@ -131,12 +169,13 @@ class GateOptions:
         str | None,
         typer.Option(
             "--gate",
-            metavar="FIGURE>=NUMBER",
+            metavar="FIGURE>=N",
             help="Make results below it again, e.g. 'motion_fidelity>=0.5' (quoted, for the shell).",
         ),
     ] = None
     gate_tries: Annotated[
-        int | None, typer.Option("--gate-tries", min=1, help="Most tries at the gate. [default: 3]")
+        int | None,
+        typer.Option("--gate-tries", metavar="N", min=1, help="Most tries at the gate. [default: 3]"),
     ] = None
 
 
@@ -178,11 +217,14 @@ class ClusterOptions:
 class GuardOptions:
     """The guards of a run: how long an attempt may take, when failures are too many, who may work."""
 
-    deadline: Annotated[float, typer.Option("--deadline", min=1, help="Seconds an attempt may take.")] = (
-        1800.0
-    )
+    deadline: Annotated[
+        float, typer.Option("--deadline", metavar="S", min=1, help="Seconds an attempt may take.")
+    ] = 1800.0
     max_failure_rate: Annotated[
-        float, typer.Option("--max-failure-rate", min=0, max=1, help="Stop above it, after 50 samples.")
+        float,
+        typer.Option(
+            "--max-failure-rate", metavar="SHARE", min=0, max=1, help="Stop above it, after 50 samples."
+        ),
     ] = 0.05
     allow_failures: AllowFailuresOption = False
     canary: Annotated[
@@ -192,10 +234,13 @@ class GuardOptions:
 
 @dataclass(frozen=True)
 class EffortOptions(GuardOptions):
-    """The extent of one submission: which rows, under what guards, and what of a run before."""
+    """The extent of one submission: which rows, under what guards, what of a run before."""
 
     limit: LimitOption = None
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed samples again.")] = False
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Run failed samples again; `batch retry RUN` runs just these."),
+    ] = False
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over: delete the run at this place.")] = False
     yes: Annotated[bool, typer.Option("--yes", help="Confirm --fresh.")] = False
 

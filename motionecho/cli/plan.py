@@ -18,12 +18,13 @@ from motionecho.cli.options import (
     PlacementOptions,
     SettingsOptions,
 )
-from motionecho.cli.printing import count, put, put_json, say, size, table
+from motionecho.cli.printing import count, fitted, put, put_json, say, size
 from motionecho.cli.running import read_cluster
 from motionecho.errors import UserError
 from motionecho.runs.places import Place
 
 if TYPE_CHECKING:
+    from motionecho.config import RunSettings
     from pipelines.estimate import Cost, Forecast
     from pipelines.plan import Work
 
@@ -66,17 +67,40 @@ def plan(
     if pilot and work.todo:
         say(f"making {count(min(pilot, len(work.todo)), 'sample')} in a temporary place")
         cost = estimate.pilot(work, resolved.settings, url, read_cluster(cluster), pilot)
-    put_plan(work, manifest, url, cost, json)
+    put_plan(work, manifest, url, cost, json, refusal(resolved.settings, url, cluster.motions))
 
 
-def put_plan(work: "Work", manifest: str, url: str, cost: "Cost | None" = None, json: bool = False) -> None:
-    """Print a plan with its costs: those given, else those of the run's own records."""
+def refusal(settings: "RunSettings", url: str, motions: str | None) -> str | None:
+    """Return why a submit into the place would be refused, None where it would not."""
+    from motionecho.runs.store import RunStore
+    from pipelines.generate import identity
+
+    try:
+        RunStore(url, motions=motions).refuse_other(identity(settings))
+    except UserError as problem:
+        return str(problem)
+    return None
+
+
+def put_plan(
+    work: "Work",
+    manifest: str,
+    url: str,
+    cost: "Cost | None" = None,
+    json: bool = False,
+    refused: str | None = None,
+) -> None:
+    """Print a plan with its costs: those given, else those of the run's own records.
+
+    `refused` is why a submit would not begin.
+    """
     from pipelines import estimate
 
     cost = cost or estimate.of_run(url, index=work.index)
     expected = estimate.estimate(work, cost) if cost else None
     if json:
-        put_json(run=url, plan=asdict(work.plan), estimate=asdict(expected) if expected else None)
+        facts_of = asdict(expected) if expected else None
+        put_json(run=url, plan=asdict(work.plan), estimate=facts_of, refused=refused)
         return
     facts = work.plan
     lines = {
@@ -97,8 +121,11 @@ def put_plan(work: "Work", manifest: str, url: str, cost: "Cost | None" = None, 
         lines["bad rows"] = f"{len(facts.bad)}; row {facts.bad[0].row}: {facts.bad[0].reason}"
     if facts.unread:
         lines["not read"] = f"{len(facts.unread)}; row {facts.unread[0].row}: {facts.unread[0].reason}"
+    if refused:
+        lines["refused"] = refused
     lines |= {"note" + " " * n: note for n, note in enumerate(facts.notes)}
-    put(table([{"plan": name, "": text} for name, text in lines.items()], limit=200))
+    for name, text in lines.items():
+        put(*fitted(f"{name:<11}", text))
 
 
 def _cost(expected: "Forecast | None") -> str:

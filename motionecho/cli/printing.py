@@ -4,15 +4,20 @@ Whatever is printed goes through here, and what a stranger wrote in it is shown 
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from textwrap import wrap
+from typing import Any, TextIO
 
+import typer
+from rich.cells import cell_len
 from rich.console import Console
 
 from motionecho.report.visible import visible, visible_json
 
 SCHEMA_VERSION = 1
+ENDLESS = 1 << 20  # columns of a line that nobody looks at
 
 
 class Laid(str):
@@ -33,9 +38,13 @@ def say(*lines: str) -> None:
 
 
 def put(*lines: str) -> None:
-    """Print lines of data to stdout, each on one line."""
-    for line in lines:
-        print(_line(line), flush=True)
+    """Print lines of data to stdout, each on one line; the command ends where nobody reads them any more."""
+    try:
+        for line in lines:
+            print(_line(line), flush=True)
+    except BrokenPipeError:  # `| head` has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None
 
 
 def put_json(**values: Any) -> None:
@@ -45,27 +54,61 @@ def put_json(**values: Any) -> None:
     put(visible_json(json.dumps(body, ensure_ascii=ascii, allow_nan=False, default=str)))
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, limit: int = 72) -> Laid:
-    """Lay rows out as aligned text, whatever the terminal's width; cells over `limit` characters are cut.
+def table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, talk: bool = False
+) -> Laid:
+    """Lay rows out as aligned text; numbers are right-aligned and nothing is cut.
 
-    Numbers are right-aligned. `columns` defaults to the first row's keys; no rows give an empty string.
+    A row is a line. On a terminal that is too narrow headings take several, and the last column, where it is
+    text, goes beneath its row. `talk` is for stderr. `columns` defaults to the first row's keys; no rows give
+    an empty string.
     """
     if not rows:
         return Laid()
     names = list(columns or rows[0])
-    cells = [[_cell(row.get(name), limit) for name in names] for row in rows]
-    numeric = [all(isinstance(row.get(n), int | float | None) for row in rows) for n in names]
-    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
-    lines = [[name.replace("_", " ") for name in names], *cells]
-    return Laid(
-        "\n".join(
-            "  ".join(
-                cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip(line, widths, numeric, strict=True)
-            ).rstrip()
-            for line in lines
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    right = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
+    headings, below = [[name.replace("_", " ")] for name in names], list[str]()
+    room = _room(sys.stderr if talk else sys.stdout)
+    if sum(_widths(headings, cells)) + 2 * (len(names) - 1) > room:
+        headings = [name.split("_") for name in names]
+        if len(names) > 1 and not right[-1]:
+            below = [line.pop() for line in cells]
+            headings.pop()
+    widths = _widths(headings, cells)
+    tallest = max(map(len, headings))
+    stacked = [[""] * (tallest - len(heading)) + heading for heading in headings]
+    lines = []
+    for number, line in enumerate([*map(list, zip(*stacked, strict=True)), *cells]):
+        padded = (
+            " " * (width - cell_len(cell)) + cell if aside else cell + " " * (width - cell_len(cell))
+            for cell, width, aside in zip(line, widths, right, strict=False)
         )
-    )
+        lines.append("  ".join(padded).rstrip())
+        if below and number >= tallest:
+            lines += [f"    {part}" for part in _wrapped(below[number - tallest], room - 5)]
+    return Laid("\n".join(lines))
+
+
+def fitted(before: str, text: str) -> list[str]:
+    """Lay a text out behind what comes before it: on a terminal in lines that fit, elsewhere in one."""
+    lines = _wrapped(text, max(20, _room(sys.stdout) - len(before) - 1)) or [""]
+    return [(before if number == 0 else " " * len(before)) + line for number, line in enumerate(lines)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return wrap(text, width, break_on_hyphens=False, break_long_words=False)
+
+
+def _widths(headings: Sequence[Sequence[str]], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [
+        max(map(cell_len, [*heading, *(line[i] for line in cells)])) for i, heading in enumerate(headings)
+    ]
+
+
+def _room(stream: TextIO) -> int:
+    """Return the columns of a terminal; where nobody looks a line has no end."""
+    return Console(file=stream).width if stream.isatty() else ENDLESS
 
 
 def duration(seconds: float) -> str:
@@ -93,15 +136,14 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _cell(value: Any, limit: int) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = visible(str(value))
-    return text if len(text) <= limit else visible(text[: limit - 3] + "...")  # a joiner may end there
+    return visible(str(value))
 
 
 def _line(text: str) -> str:

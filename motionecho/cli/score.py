@@ -45,7 +45,7 @@ def score(
             "-o",
             parser=Place,
             metavar="PLACE",
-            help="Folder or URL of the scores. [default: RUN/scores, scores/<name>]",
+            help="Folder or URL of the scores. [default: RUN/scores, scores/NAME]",
         ),
     ] = None,
     metric: Annotated[

@@ -53,13 +53,16 @@ class Resolved:
     spec: PairSpec
     sources: dict[str, str]
 
+    def fetch(self) -> None:
+        """Bring the weights to this node that are not there; raises as PairSpec.pull."""
+        if not self.spec.is_random:
+            self.spec.pull(self.settings.echo.sampling.method)
+
     def load(self) -> "ModelPair":
-        """Load the pair as the settings place it."""
+        """Load the pair as the settings place it, fetching weights that are not here."""
         from motionecho.models.registry import load_pair
 
-        method = self.settings.echo.sampling.method
-        if method in self.spec.optional.values() and not self.spec.is_random:
-            self.spec.pull(method)  # what is read late is missed early
+        self.fetch()  # what is read late is missed early
         return load_pair(self.spec.name, self.settings.placement, self.settings.dtype)
 
 

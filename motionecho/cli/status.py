@@ -59,7 +59,7 @@ def failures(run: RunArgument, json: JsonOption = False) -> None:
         | {name: (facts["error"] or {}).get(name) for name in ("stage", "class", "message")}
         for facts in failed
     ]
-    put(table(rows, limit=160))
+    put(table(rows))
     scores = "scoring" in (store.run() or {}).get("identity", {})
     again = "score again with --retry-failed" if scores else f"motionecho batch retry {run}"
     say(f"{count(len(failed), 'failed sample')}; to try them again: {again}")

@@ -62,7 +62,7 @@ def verify(
             {"id": each.id or None, "file": each.file or None, "problem": f"{each.what}: {each.problem}"}
             for each in state.findings
         ]
-        put(table(rows, limit=400))
+        put(table(rows))
     say(*_ways_out(state, run, requeue))
     say(f"{count(state.files, 'file')} of {count(state.records, 'record')}: {_counts(state)}")
     raise typer.Exit(code)

@@ -128,6 +128,11 @@ class GuidanceSettings:
         "difference", "MotionInversion's values: of frame differences (objects), none (camera), as they are"
     )
 
+    @property
+    def carried(self) -> float:
+        """The factor on what was trained on the reference, in all; at 0 it need not be trained."""
+        return self.adapter_scale * self.motion_strength
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TeacherSettings:

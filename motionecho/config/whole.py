@@ -161,7 +161,8 @@ def resolve_name(name: str) -> str:
     key, known = name.strip().replace("-", "_"), _names()
     if key in known:
         return known[key]
-    raise UserError(f'unknown setting "{name}"{nearest(key, known)}')
+    hint = nearest(key, known) or "; `motionecho config show` lists them"
+    raise UserError(f'unknown setting "{name}"{hint}')
 
 
 @cache

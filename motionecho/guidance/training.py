@@ -19,6 +19,7 @@ from motionecho.errors import BadSample
 from motionecho.guidance import lora
 from motionecho.guidance.carrier import Adapter, SidePath, without_time
 from motionecho.noise import noise
+from motionecho.runs.waits import counted
 from motionecho.schedules import Level, Schedule, output_of, renoise
 
 SKIPPED = 0.2  # share of steps without the spatial path
@@ -56,7 +57,7 @@ class Recipe:
         half = next(denoiser.network.parameters()).dtype == torch.float16
         scaler = torch.amp.GradScaler(z0.device.type, init_scale=2.0**14, enabled=half)
         with torch.enable_grad(), torch.random.fork_rng(), _economical(denoiser.network):
-            for step in range(reference.train_steps):
+            for step in counted("training", range(reference.train_steps)):
                 draw = Draw.of(step, schedule, z0)
                 torch.manual_seed(step)  # of the dropout
                 looks = bool(aside) and draw.looks

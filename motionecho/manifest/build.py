@@ -121,7 +121,8 @@ def _canonical(path: str, required: Sequence[str], join: str | None = None) -> l
     names = column_names(path, columns, required)
     if join is not None:
         if join not in columns:
-            raise UserError(f'"{path}" has no column "{join}"{nearest(join, columns)}')
+            hint = nearest(join, columns) or f"; it has {', '.join(columns)}"
+            raise UserError(f'"{path}" has no column "{join}"{hint}')
         other = [column for column in names if names[column] == "reference" and column != join]
         if other:
             raise UserError(f'"{path}" names videos in "{other[0]}" too; leave --join out, or that column')

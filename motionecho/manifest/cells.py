@@ -20,6 +20,7 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 HALF = re.compile("[\ud800-\udfff]")
 UNSAID = ("nan", "null", "na", "n/a", "<na>")  # what other programs write into an empty cell
 EXACT = 2**53  # above it, not every whole number is a float
+LARGEST_SEED = 2**63 - 1
 
 
 class BadCell(BadSample):
@@ -121,7 +122,7 @@ def seed(value: Any) -> int:
         raise BadCell(
             "seed", f"seed={value!r} is a float, which is not exact above 2^53: write a whole number"
         )
-    if found is None or not 0 <= found < 2**63:
+    if found is None or not 0 <= found <= LARGEST_SEED:
         raise BadCell("seed", f"seed={value!r} is not a whole number from 0 to 2^63-1")
     return found
 

@@ -24,6 +24,7 @@ from motionecho.device import resolve_device
 from motionecho.errors import nearest
 from motionecho.metrics.protocol import Item, MetricUnavailable, Scores
 from motionecho.runs.keys import file_digest
+from motionecho.runs.waits import said
 
 BATCH = 64  # frames in one forward pass
 CHECKPOINTS = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
@@ -208,6 +209,10 @@ def _weights(options: ClipOptions, tag: dict[str, Any]) -> Path:
             f"the weights {options.model}/{name} are not on this machine and downloads are off: "
             f"set {ALLOW}=1, or {WEIGHTS} to a local checkpoint"
         )
+    said(
+        f"fetching   CLIP's weights {options.model}/{name} from {tag.get('hf_hub') or tag.get('url')} to the "
+        f"cache; Ctrl-C stops it, and a file in {WEIGHTS} makes it needless"
+    )
     try:
         return Path(open_clip.download_pretrained(tag))
     except Exception as problem:  # network, disk, hub: the reason differs, the consequence does not

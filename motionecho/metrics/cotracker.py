@@ -20,6 +20,7 @@ from motionecho.device import resolve_device
 from motionecho.metrics.protocol import MetricUnavailable
 from motionecho.metrics.tracklets import Tracks
 from motionecho.metrics.weights import local_weights
+from motionecho.runs.waits import said
 
 CHECKOUT = "MOTIONECHO_COTRACKER"
 WEIGHTS = "MOTIONECHO_COTRACKER_WEIGHTS"
@@ -82,6 +83,10 @@ def _predictor(place: str) -> Any:
             raise MetricUnavailable(
                 f"{place} would have to be downloaded: set {ALLOW}=1, or {CHECKOUT} to a checkout"
             )
+        said(
+            f"fetching   CoTracker3's code, https://github.com/{place}, to {torch.hub.get_dir()}; Ctrl-C "
+            f"stops it, and a checkout in {CHECKOUT} makes it needless"
+        )
         return torch.hub.load(place, ENTRY, pretrained=False, trust_repo=True)
     raise MetricUnavailable(f'{CHECKOUT}="{place}" is no checkout of CoTracker: there is no hubconf.py in it')
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TRACKER = "MOTIONECHO_TRACKER"
+CLIP = "CLIP: a checkpoint in MOTIONECHO_CLIP_WEIGHTS, or MOTIONECHO_ALLOW_DOWNLOAD=1"
 
 
 class Shared:
@@ -65,6 +66,8 @@ class MetricSpec:
     bookkeeping: tuple[str, ...] = ()  # figures, or what their names begin with, that only --json shows
     usual: bool = False  # taken where neither a person nor the pair names metrics
     gpu: Callable[[], bool] = lambda: False  # whether its network is too large for a CPU
+    summary: str = ""  # what it says of a video, in a line
+    needs: str = "nothing"  # weights and packages that the user brings
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", self.prefix or f"{self.name}_")
@@ -135,14 +138,25 @@ METRICS: dict[str, MetricSpec] = {
         MetricSpec(
             "sanity", "motionecho.metrics.sanity:Sanity", headlines=("sanity_flicker",),
             bookkeeping=("sanity_",), usual=True,
+            summary="is it black, flat, noise, still or flickering?",
         ),
         MetricSpec(
             "motion_fidelity", _motion_fidelity, prefix="mf_", headlines=("mf_traj",),
             bookkeeping=("mf_tracks_", "mf_kept_", "mf_frames"), usual=True, gpu=_tracker_is_a_network,
+            summary="does it move as its reference does?",
         ),
-        MetricSpec("text_alignment", _text_alignment, usual=True, gpu=_clip_is_large),
-        MetricSpec("temporal_consistency", _temporal_consistency, usual=True, gpu=_clip_is_large),
-        MetricSpec("toy_text", _toy_text, prefix="toy_", headlines=("toy_text", "toy_consistency")),
+        MetricSpec(
+            "text_alignment", _text_alignment, usual=True, gpu=_clip_is_large, needs=CLIP,
+            summary="do its frames show what the prompt says?",
+        ),
+        MetricSpec(
+            "temporal_consistency", _temporal_consistency, usual=True, gpu=_clip_is_large, needs=CLIP,
+            summary="do its frames show the same thing throughout?",
+        ),
+        MetricSpec(
+            "toy_text", _toy_text, prefix="toy_", headlines=("toy_text", "toy_consistency"),
+            summary="do shape, colour and background of an embedded pair's video fit its prompt?",
+        ),
     )
 }  # fmt: skip
 

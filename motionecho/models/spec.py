@@ -3,7 +3,7 @@
 import importlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +11,14 @@ from typing import Any, Self
 from motionecho.config import STRATEGIES, EchoConfig, ReferenceSettings, resolve_name
 from motionecho.errors import UserError, nearest
 from motionecho.models.sizes import Sizes
-from motionecho.models.weights.sources import Published, WeightFile, WeightPlace, file_sha256, known_sha256
+from motionecho.models.weights.arrival import announce
+from motionecho.models.weights.sources import (
+    Published,
+    WeightFile,
+    WeightPlace,
+    file_sha256,
+    known_sha256,
+)
 from motionecho.runs.places import Place, opened
 from motionecho.runs.urls import told
 
@@ -187,40 +194,68 @@ class PairSpec:
             best |= its
         return config.updated(best | dict(changes))
 
-    def _located(self, method: str, fetch: bool, only: tuple[str, ...] = ()) -> dict[str, Path]:
-        located, places = dict(self.files), self._places()
+    def absent(self, method: str = "", only: tuple[str, ...] = ()) -> dict[str, WeightFile]:
+        """Return which files of needed weights are not on this node, by key, as they are looked for first."""
+        found: dict[str, WeightFile] = {}
+        for key, sources in self._wanted(method, only):
+            here = next((source for source in sources if source.path()), None)
+            shards = here.shards() if here else []
+            found |= {f"{key}/{shard.url.name}": shard for shard in shards if shard.path() is None}
+            found |= {} if here else {key: sources[0]}
+        return found
+
+    def gigabytes(self, keys: Iterable[str]) -> float:
+        """Sum the published sizes of the parts that keys of weights are of, each whole."""
+        return sum(self.parts[part].gigabytes for part in {key.partition("/")[0] for key in keys})
+
+    def _wanted(self, method: str, only: tuple[str, ...]) -> Iterator[tuple[str, list[WeightFile]]]:
+        """Yield the key of every file of needed weights, and the places that it may be at."""
+        places = self._places()
         for part, published in self.needed(method).items():
-            if only and part not in only:
-                continue
-            place = places[part]
-            for what, key in published.keys(part).items():
-                sources = list(place.candidates(published, what))
-                source = next((source for source in sources if source.path()), None)
-                if source is None and fetch:
-                    source = next((source for source in sources if source.fetch()), None)
-                path = source.path() if source else None
-                if source is None or path is None:
-                    raise self._missing(part, what, key, sources[0], fetch)
-                located[key] = path
-                for shard in source.shards():
-                    path = shard.fetch() if fetch else shard.path()
-                    if path is None:
-                        raise self._missing(part, what, key, shard, fetch)
-                    located[f"{key}/{shard.url.name}"] = path
+            if not only or part in only:
+                for what, key in published.keys(part).items():
+                    yield key, [*places[part].candidates(published, what)]
+
+    def _located(self, method: str, fetch: bool, only: tuple[str, ...] = ()) -> dict[str, Path]:
+        located, absent = dict(self.files), self.absent(method, only)
+        lost = absent if not fetch else {key: file for key, file in absent.items() if not file.is_remote}
+        if lost:
+            raise self._missing(lost, fetch)
+        if absent:
+            announce(self.name, absent, self.gigabytes(absent))
+        for key, sources in self._wanted(method, only):
+            source = next((source for source in sources if source.path()), None)
+            if source is None and fetch:
+                source = next((source for source in sources if source.fetch()), None)
+            path = source.path() if source else None
+            if source is None or path is None:
+                raise self._missing({key: sources[0]}, fetch)
+            located[key] = path
+            for shard in source.shards():
+                path = shard.fetch() if fetch else shard.path()
+                if path is None:
+                    raise self._missing({key: shard}, fetch)
+                located[f"{key}/{shard.url.name}"] = path
         for key, path in self.files.items():
             if not path.is_file():
                 raise UserError(f"pair {self.name}: the weights of {key} are missing at {path}")
         return located
 
-    def _missing(self, part: str, what: str, key: str, source: WeightFile, fetch: bool) -> UserError:
+    def _missing(self, absent: Mapping[str, WeightFile], fetch: bool) -> UserError:
+        (key, source), *more = absent.items()
+        part = key.partition("/")[0]
         if source.is_remote and not fetch:
             alone = f" --method {self.optional[part]}" if part in self.optional else ""
             way_out = f" on this machine; fetch them with: motionecho models pull {self.name}{alone}"
         else:
             published = self.parts[part]
-            way_out = (f"; copy hf://{published.hub}/{published.files[what][0]} there, "
-                       "or name another place with --weights")  # fmt: skip
-        return UserError(f"pair {self.name}: the weights of {key} are missing at {source.url}{way_out}")
+            what = next(what for what, its in published.keys(part).items() if key.startswith(its))
+            name = published.files[what][0]
+            if key not in published.keys(part).values():  # one of those that an index names, beside it
+                name = f"{name.rpartition('/')[0]}/{source.url.name}".lstrip("/")
+            way_out = f"; copy hf://{published.hub}/{name} there, or name another place with --weights"
+        too = f" (missing, too: {', '.join(key for key, _ in more)})" if more else ""
+        return UserError(f"pair {self.name}: the weights of {key} are missing at {source.url}{way_out}{too}")
 
     def _places(self) -> dict[str, WeightPlace]:
         """Find a place for every part: its own where one is given, else the general one or the published."""

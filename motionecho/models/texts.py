@@ -13,6 +13,7 @@ from motionecho.config import Placement
 from motionecho.errors import Damaged
 from motionecho.models.spec import PairSpec
 from motionecho.runs.tensor_file import read_tensors, write_tensors
+from motionecho.runs.waits import counted
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def encoded(spec: PairSpec, placement: Placement, texts: Sequence[str]) -> list[
     if not texts:
         return []
     encode = load_text(spec, placement)
-    found = [encode(text) for text in texts]
+    found = [encode(text) for text in counted("texts", texts)]
     del encode
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # or the networks would find its place taken

@@ -164,6 +164,19 @@ class Folder:
 
         return self._patiently(create)
 
+    def refuses_twice(self, path: str) -> bool:
+        """Tell whether the store itself refuses to create a file that is there, as `create_once` needs it.
+
+        Where it does not, it writes over the file.
+        """
+        before, other = self.read(path), b"other"
+        with suppress(OSError, NotImplementedError, ValueError):
+            if self.is_local:
+                local.create(self._path(path), other)
+            else:
+                self.fs.pipe_file(path, other, mode="create")
+        return self.read(path) == before
+
     def _create_remotely(self, path: str, data: bytes) -> None:
         try:
             self.fs.pipe_file(path, data, mode="create")

@@ -19,11 +19,15 @@ KNOWN_HEAD = "ray/ray_current_cluster"  # below the folder for temporary files: 
 
 def check(store: RunStore, address: str) -> None:
     """Raise UserError where a run could not be carried out here, or nobody answers at Ray's `address`."""
-    temporary = _temporary()
-    _check_room(temporary, "set TMPDIR to a folder with more")
+    _check_room(_temporary(), "set TMPDIR to a folder with more")
     if store.folder.is_local:
         _check_room(store.url, "make room, or name another --out")
-    for host, port in _heads(address, temporary):
+    knock(address)
+
+
+def knock(address: str) -> None:
+    """Raise UserError where nobody answers at Ray's `address`; Ray itself takes minutes to say so."""
+    for host, port in _heads(address, _temporary()):
         try:
             with waiting(f"Ray at {address}"):
                 socket.create_connection((host, port), KNOCK_S).close()

@@ -16,14 +16,16 @@ from motionecho.cache import Recent
 from motionecho.config import RunSettings
 from motionecho.errors import BadSample, Damaged, NotThere
 from motionecho.inversion import Motion
-from motionecho.make import Maker, Stopwatch, read_reference
+from motionecho.make import Maker
 from motionecho.metrics import Item, Metric, load_metrics
+from motionecho.models.references import read_reference
 from motionecho.models.registry import load_pair, pair_spec
 from motionecho.models.texts import EncodedText, load_text
 from motionecho.runs.keys import score_key
 from motionecho.runs.notes import Blob
 from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
+from motionecho.trace import Stopwatch
 from motionecho.video import Clip, read_clip, write_video
 from pipelines.tasks import STAGES, Film, MakeSample, Task
 from pipelines.workers.canary import check

@@ -92,9 +92,12 @@ def test_a_run_from_submit_to_failures_and_again(cli: Cli, manifest: Path, tmp_p
     assert (again.json["committed"], again.json["already_done"]) == (0, 2)
     assert {record.key: record.committed_at for record in RunStore(str(run)).records()} == before
 
-    other = cli("batch", "submit", manifest, "--out", run, *QUICK, "--set", "steps=3")
+    others = ("--out", run, *QUICK, "--set", "steps=3")
+    other = cli("batch", "submit", manifest, *others)
     assert other.code == Exit.USAGE
-    assert "steps is 2 there and 3 now" in other.err
+    assert "steps is 2 there and 3 now" in other.sentence(), "nothing is announced that is refused"
+    assert "steps is 2 there and 3 now" in cli("batch", "plan", manifest, *others, "--json").json["refused"]
+    assert "refused    " in cli("batch", "submit", manifest, *others, "--dry-run").out
 
 
 def test_a_place_that_cannot_be_written_is_a_mistake_in_the_command(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from inspect import Parameter, signature
-from typing import Annotated
+from typing import Annotated, get_args
 
 import pytest
 import typer
@@ -14,6 +14,8 @@ Count = Annotated[int, typer.Option("--count", "-c", min=1, envvar="FLATTEN_COUN
 
 @dataclass(frozen=True)
 class Group:
+    """The numbers of a test, and its names."""
+
     count: Count = 2
     names: Annotated[list[str] | None, typer.Option("--name")] = None
 
@@ -31,7 +33,10 @@ def command(
 def test_the_parser_sees_every_field_with_its_type_and_default() -> None:
     parameters = signature(command).parameters
     assert [*parameters] == ["place", "count", "names", "loud"]
-    assert parameters["count"].annotation == Count
+    kind, option = get_args(parameters["count"].annotation)
+    assert (kind, option.envvar) == (int, "FLATTEN_COUNT")
+    assert option.rich_help_panel == "The numbers of a test, and its names"
+    assert get_args(Count)[1].rich_help_panel is None, "other commands have it outside of the group"
     assert [p.default for p in parameters.values()] == [Parameter.empty, 2, None, False]
     assert command.__doc__ == "Say what was parsed."
 

@@ -23,10 +23,20 @@ def test_a_clip_and_a_prompt_become_a_video_that_says_where_it_comes_from(
     assert done.code == Exit.OK, done.err
     assert done.out == f"{out}\n"
     assert "window mean" in done.err
+    for phase in ("libraries", "weights", "inversion 0/2", "targets", "steps 0/2", "decode"):
+        assert f"] {phase}\n" in done.err
     assert "forward passes" in done.err
     info = probe(out)
     assert (info.frames, info.width, info.height) == (16, 64, 64)
     assert PROMPT in str(read_provenance(out))
+
+
+def test_a_student_that_carries_nothing_has_nothing_trained(cli: Cli, clip: Path, tmp_path: Path) -> None:
+    words = ("--strategy", "vmc", "--method", "student", *QUICK)
+    done = cli("generate", clip, PROMPT, "-o", tmp_path / "v.mp4", *words)
+    assert done.code == Exit.OK, done.err
+    assert "] steps 0/2\n" in done.err
+    assert "training" not in done.err
 
 
 def test_json_repeats_itself_but_for_the_seconds(cli: Cli, clip: Path, tmp_path: Path) -> None:
@@ -79,12 +89,20 @@ def test_an_out_that_cannot_be_written_is_told_before_the_work(
     assert str(tmp_path / out) in done.sentence()
 
 
-def test_a_word_that_the_pair_does_not_know_fails_the_sample(cli: Cli, clip: Path, tmp_path: Path) -> None:
-    done = cli("generate", clip, "a red dragon on a blue background", "-o", tmp_path / "v.mp4", *QUICK)
-    assert done.code == Exit.FAILED_SAMPLES
-    (sentence,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert '"dragon"' in sentence
-    assert not (tmp_path / "v.mp4").exists()
+def test_mistakes_of_the_command_are_told_before_any_model_is_loaded(
+    cli: Cli, clip: Path, tmp_path: Path
+) -> None:
+    out = ("-o", tmp_path / "v.mp4")
+    for words, said in (
+        (("a red photo on a blue background", *out), 'does not know the word "photo" of prompt'),
+        ((PROMPT, *out, "--seed", str(2**63)), "from 0 to 2^63-1"),
+        ((PROMPT, "-o", tmp_path / "v.txt"), f"write -o {tmp_path / 'v.mp4'}"),
+    ):
+        done = cli("generate", clip, *words)
+        assert done.code == Exit.USAGE
+        assert said in done.sentence()
+        assert "did you mean" not in done.err, "nothing near enough to be meant"
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_published_pair_from_a_folder_says_what_it_was_made_with(

@@ -241,7 +241,7 @@ def test_what_libraries_say(other: Callable[[], Any], capsys: pytest.CaptureFixt
 def test_the_doors(capsys: pytest.CaptureFixture[str]) -> None:
     put(HOSTILE, "two")
     say(HOSTILE)
-    put(table([{"id": HOSTILE, "n": 1}, {"id": "x", "n": 22}], limit=400))
+    put(table([{"id": HOSTILE, "n": 1}, {"id": "x", "n": 22}]))
     put_json(value=HOSTILE)
     said = capsys.readouterr()
     width = len(SHOWN)

@@ -19,10 +19,39 @@ def test_version_and_help_go_to_stdout(cli: Cli) -> None:
     assert cli("batch", "submit", "--help").code == 0
 
 
+def test_help_is_short_too_uses_the_width_it_has_and_says_the_words(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = cli("batch", "submit", "-h").out
+    monkeypatch.setenv("COLUMNS", "160")
+    wide = cli("batch", "submit", "-h").out
+    assert len(wide.splitlines()) < len(narrow.splitlines())
+    for part in (
+        "The settings of a video, and how its reference is read",
+        "[default: toy]",
+        "toy_text, or none",
+    ):
+        assert part in wide
+
+
+def test_the_tab_key_offers_words(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    monkeypatch.setenv("_MOTIONECHO_COMPLETE", "complete_bash")
+    for words, offered in (
+        ("batch sub", "submit"), ("generate --pair toy-", "toy-dit"), ("batch plan --metric to", "toy_text"),
+        ("generate --method te", "teacher"), ("generate --set activation=a", "activation=always"),
+        ("generate --preset 8", "8-steps"), ("generate --strategy dm", "dmt"),
+    ):  # fmt: skip
+        monkeypatch.setenv("COMP_WORDS", f"motionecho {words}")
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+        assert offered in cli().out.split()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["sumbit"], "No such command"),
+        (["sumbit"], "There are generate, "),
+        (["submit", "m.csv"], "Did you mean 'motionecho batch submit'?"),
         (["batch", "submit", "m.parquet", "--wrokers", "2"], "--workers"),
         (["batch", "submit", "m.parquet", "--limit", "none"], "--limit"),
         (["generate", "only-a-reference.mp4"], "PROMPT"),

@@ -15,6 +15,7 @@ from motionecho.errors import UserError
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.models.weights import sources
 from motionecho.models.weights.sources import Published
+from motionecho.runs.waits import Doing, heard, watched
 
 PARTS = {
     "teacher": Published("org/teacher", {"": ("model.safetensors", "model.bin")}, 1.0),
@@ -109,6 +110,30 @@ def test_weights_behind_a_url_are_copied_once(spec: PairSpec, memory: str) -> No
     assert not list(sources.cache_folder("").rglob(".part-*"))
 
 
+def test_before_anything_is_fetched_it_is_said_what_from_where_to_where(
+    spec: PairSpec, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    seen: list[Doing] = []
+    with heard(lines.append), watched(seen.append):
+        spec.at((memory,)).pull()
+        spec.at((memory,)).pull()  # now that all is here
+    assert lines[0] == "fetching   teacher, base/unet, base/vae of pair pair, 2.0 GB at most"
+    assert lines[1] == "from       memory://weights/model.safetensors"
+    assert lines[-2].startswith(f"to         {sources.cache_folder('weights')} (")
+    assert lines[-1].startswith("stop       Ctrl-C")
+    assert sum("fetching" in line for line in lines) == 1
+    assert {doing.what for doing in seen} >= {"fetching a.safetensors"}
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody is there
+    lines.clear()
+    with heard(lines.append), pytest.raises(UserError) as refused:
+        spec.at().pull()
+    assert lines == []
+    assert "hf://org/teacher/model.safetensors" in str(refused.value)
+    assert "the hub cannot be reached: http://127.0.0.1:9" in str(refused.value)
+
+
 def test_a_login_or_a_signature_opens_weights_and_names_none(spec: PairSpec) -> None:
     def answer(method: str, path: str, login: str | None) -> Answer:
         name, _, query = path.partition("?")
@@ -195,7 +220,7 @@ def test_an_index_stands_for_the_files_that_it_names(spec: PairSpec, tmp_path: P
     assert {key for key, its in there.weights().items() if its != before[key]} == {f"teacher/{SHARDS[1]}"}
     (folder / SHARDS[1]).unlink()
     with pytest.raises(
-        UserError, match=rf"teacher are missing at .*/{SHARDS[1]}; copy hf://org/teacher/model"
+        UserError, match=rf"missing at .*/{SHARDS[1]}; copy hf://org/teacher/{SHARDS[1]} there"
     ):
         there.paths()
 

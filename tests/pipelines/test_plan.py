@@ -14,7 +14,7 @@ from served import Answer, Server, raw, served
 
 from motionecho.config import EchoConfig, RunSettings
 from motionecho.errors import Changed, Unreachable, UserError
-from motionecho.make import read_reference
+from motionecho.models.references import read_reference
 from motionecho.models.registry import pair_spec
 from motionecho.runs import files
 from motionecho.runs.keys import LATER, digest, file_digest, keyed

@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from motionecho.errors import NotThere, Unreachable, UserError
+from motionecho.models.weights.arrival import Arriving, hub_bar
 from motionecho.runs.local import replacing
 from motionecho.runs.places import Place, local_path, opened
 from motionecho.runs.urls import protocol_of
@@ -78,9 +79,31 @@ class WeightFile:
     def is_remote(self) -> bool:
         return protocol_of(self.url) != "file"
 
+    @property
+    def on_hub(self) -> bool:
+        return self.url.startswith(HUB)
+
+    @property
+    def origin(self) -> str:
+        """The repository or URL that it comes from, as it is shown."""
+        if self.on_hub:
+            from huggingface_hub import constants
+
+            return f"{constants.ENDPOINT}/{self._on_hub()[0]}"
+        return str(self.url)
+
+    @property
+    def kept_in(self) -> str:
+        """The folder of this node below which it is kept once it is fetched."""
+        if self.on_hub:
+            from huggingface_hub import constants
+
+            return str(constants.HF_HUB_CACHE)
+        return str(cache_folder("weights"))
+
     def path(self) -> Path | None:
         """Return where the file lies on this node, None where it does not; asks no network."""
-        if self.url.startswith(HUB):
+        if self.on_hub:
             from huggingface_hub import try_to_load_from_cache
 
             cached = try_to_load_from_cache(*self._on_hub())
@@ -95,7 +118,7 @@ class WeightFile:
         """
         if not self.is_remote or self.path():
             return self.path()
-        return self._from_hub() if self.url.startswith(HUB) else self._from_url()
+        return self._from_hub() if self.on_hub else self._from_url()
 
     def shards(self) -> list["WeightFile"]:
         """Return the files that this one names, where it is the index of one in several; they lie beside it.
@@ -126,7 +149,7 @@ class WeightFile:
 
         repository, file = self._on_hub()
         try:  # resumes what was cut short, and holds a lock while it runs
-            return Path(hf_hub_download(repository, file))
+            return Path(hf_hub_download(repository, file, tqdm_class=hub_bar(self.url.name)))
         except LocalEntryNotFoundError as problem:
             raise UserError(f"{self.url} is not on this machine and the hub cannot be reached") from problem
         except EntryNotFoundError:
@@ -149,7 +172,8 @@ class WeightFile:
             fault = partial(fault_of, self.url)
             try:
                 with replacing(path) as temporary:
-                    patiently(lambda: fs.get_file(remote, temporary), fault=fault)
+                    arriving = Arriving(self.url.name)
+                    patiently(lambda: fs.get_file(remote, temporary, callback=arriving), fault=fault)
             except NotThere:
                 return None
             except Unreachable as problem:
