@@ -1,7 +1,10 @@
 """Every way a sample or a run can fail, told apart by what should happen next."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+OWN = re.compile(r'"[^"]*"|\'[^\']*\'|\d[\d.x:/-]*')  # what is one row's own in a sentence
 
 
 class MotionEchoError(Exception):
@@ -67,3 +70,8 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ` (did you mean "x"?)` for the choice closest to `name`, or an empty string."""
     close = get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def kind_of(sentence: str) -> str:
+    """Return what a sentence has in common with those of other rows: without its names and numbers."""
+    return OWN.sub("...", sentence)

@@ -4,6 +4,7 @@ Whatever is printed goes through here, and what a stranger wrote in it is shown 
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from rich.console import Console
 from motionecho.report.visible import visible, visible_json
 
 SCHEMA_VERSION = 1
+WIDEST = 120  # columns beyond which lines are hard to read
 
 
 class Laid(str):
@@ -77,6 +79,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def width() -> int:
+    """Return the columns that text for people may take: those of the terminal, within reason."""
+    return max(40, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns))
 
 
 def size(number: float) -> str:

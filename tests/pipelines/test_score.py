@@ -17,16 +17,9 @@ from motionecho.runs.store import RunStore
 from motionecho.video import write_video
 from pipelines.execution import Execution, Summary
 from pipelines.scoring import stage
-from pipelines.scoring.run import (
-    ScoredSource,
-    Scoring,
-    default_place,
-    make_record,
-    plan_scoring,
-    read_source,
-    run,
-)
+from pipelines.scoring.run import Scoring, default_place, make_record, plan_scoring, run
 from pipelines.scoring.sets import score_sets
+from pipelines.scoring.source import ScoredSource, read_source
 from pipelines.scoring.stage import Scorer, read_features
 from pipelines.tasks import Job, Task
 
