@@ -9,7 +9,7 @@ from motionecho.cli.printing import count, width
 from motionecho.report.visible import visible
 
 if TYPE_CHECKING:
-    from motionecho.metrics.headline import Cause, Cost, GateResult, Headline
+    from motionecho.metrics.headline import Cause, GateResult, Headline, Spending
     from motionecho.metrics.stats import Estimate
     from motionecho.runs.state import State
 
@@ -79,11 +79,11 @@ def figures(head: "Headline") -> list[str]:
     return [*found, f"means over {of}; in brackets 95 % intervals"]
 
 
-def interval(estimate: "Estimate", digits: int = 3) -> str:
+def interval(estimate: "Estimate", digits: int = 3, unit: str = "") -> str:
     """Write a mean with its interval, where there is one."""
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.mean:.{digits}f}"
-    return f"{estimate.mean:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+        return f"{estimate.mean:.{digits}f}{unit}"
+    return f"{estimate.mean:.{digits}f}{unit} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
 
 
 def by_reason(metrics: Mapping[str, str]) -> dict[str, list[str]]:
@@ -100,15 +100,16 @@ def gate(result: "GateResult") -> str:
     if not result.missed:
         return f"{result.gate}: none of {of} missed it, in {result.tries} tries"
     missed = f"{result.missed} of {of} missed it after their last try"
-    return f"{result.gate}: {missed}, and have their best one ({result.tries} tries in all)"
+    return f"{result.gate}: {missed}; the best was kept ({result.tries} tries in all)"
 
 
-def cost(cost: "Cost") -> str:
+def cost(cost: "Spending") -> str:
     """Say what the videos cost altogether, and what one costs."""
-    hours = f"{cost.hours:.3g} {cost.unit} hours in all" if cost.hours is not None else ""
-    a_video = f"{interval(cost.seconds, 1)} s a video to sample and decode" if cost.seconds else ""
-    passes = f"{cost.forward_equivalents.mean:.4g} forward equivalents" if cost.forward_equivalents else ""
-    return ", ".join(filter(None, (hours, a_video, passes)))
+    hours = f"{cost.hours:.3g} {cost.unit} hours" if cost.hours is not None else ""
+    passes = f"{cost.forward_equivalents.mean:.3g} forward equivalents" if cost.forward_equivalents else ""
+    seconds = interval(cost.seconds, 1, " s") if cost.seconds else ""
+    a_video = ", ".join(filter(None, (seconds, passes)))
+    return "; ".join(filter(None, (hours, a_video and f"a video {a_video}")))
 
 
 def next_steps(state: "State", head: "Headline") -> list[str]:

@@ -54,7 +54,7 @@ class GateResult:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Spending:
     """The cost of the videos that are there, failed attempts left out.
 
     hours: of a GPU, or of workers where none computed on one; None where a record does not tell. seconds: of
@@ -98,7 +98,7 @@ class Headline:
     references: int
     unmeasured: Mapping[str, str]
     gate: GateResult | None
-    cost: Cost | None
+    cost: Spending | None
     latest: tuple[Latest, ...]
 
 
@@ -231,7 +231,7 @@ def _gate(store: RunStore, made: Sequence[Row]) -> GateResult | None:
     return GateResult(str(gate), len(judged), sum(not row.get(GATED) for row in judged), tries)
 
 
-def _cost(made: Sequence[Row], groups: Sequence[str]) -> Cost | None:
+def _cost(made: Sequence[Row], groups: Sequence[str]) -> Spending | None:
     if not made:
         return None
     spent = [_number(row, "worker_seconds") for row in made]
@@ -241,7 +241,7 @@ def _cost(made: Sequence[Row], groups: Sequence[str]) -> Cost | None:
     rows: list[Row] = [
         {"seconds": _sum(row, LAPS), "passes": _number(row, TRIED) or _number(row, PASSES)} for row in made
     ]
-    return Cost(
+    return Spending(
         hours=round(sum(told) / 3600, 4) if len(told) == len(made) else None,
         unit="GPU" if on_gpu else "worker",
         seconds=_over(rows, groups, "seconds"),

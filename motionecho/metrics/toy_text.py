@@ -33,7 +33,7 @@ class ToyText:
 
     @cached_property
     def device(self) -> str:
-        """The device of the judge; it brings torch in, which whoever asks for the version alone does without."""
+        """The device of the judge, which brings torch in: whoever asks for the version alone does without."""
         from motionecho.device import resolve_device
 
         return str(resolve_device(self.wanted))
