@@ -2,16 +2,18 @@
 
 import shlex
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from motionecho.cli.printing import count, width
+from motionecho.cli.resume import resume_command
 from motionecho.report.visible import visible
 
 if TYPE_CHECKING:
     from motionecho.metrics.headline import Cause, GateResult, Headline, Spending
     from motionecho.metrics.stats import Estimate
     from motionecho.runs.state import State
+    from motionecho.runs.store import RunStore
 
 LABEL = 11  # columns before what a line says
 CAUSES = 5  # causes of failure that are told apart
@@ -34,6 +36,11 @@ def labelled(label: str, *paragraphs: str) -> list[str]:
     wrapper = textwrap.TextWrapper(width() - LABEL, break_long_words=False, break_on_hyphens=False)
     broken = [line for text in paragraphs for line in wrapper.wrap(visible(text))]
     return [f"{'' if n else label:{LABEL}}{line}" for n, line in enumerate(broken)]
+
+
+def commands(label: str, steps: Sequence[str]) -> list[str]:
+    """Lay commands out beside a label, each on one line however long it is, so that it may be pasted."""
+    return [f"{'' if n else label:{LABEL}}{step}" for n, step in enumerate(steps)]
 
 
 def shortened(text: str, room: int) -> str:
@@ -112,16 +119,12 @@ def cost(cost: "Spending") -> str:
     return "; ".join(filter(None, (hours, a_video and f"a video {a_video}")))
 
 
-def next_steps(state: "State", head: "Headline") -> list[str]:
+def next_steps(store: "RunStore", state: "State", head: "Headline") -> list[str]:
     """Name the commands that come next, by what a run's place says."""
     if state.drivers and not (state.finished or state.ended):
         return [f"{command('status', state.run)} --watch"]
     if head.left:
-        manifest = shlex.quote(state.manifests[-1]) if state.manifests else "MANIFEST"
-        return [
-            f"motionecho batch submit {manifest} --out {shlex.quote(state.run)}",
-            "with the settings it was begun with",
-        ]
+        return [resume_command(store, state.manifests) or "the command that began it, once more"]
     if head.failed:
         return [command("failures", state.run), command("retry", state.run)]
     return [f"{command('collect', state.run)} -o videos/"] if head.done else []

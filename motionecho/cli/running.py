@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from motionecho.cli.exits import Exit
-from motionecho.cli.headline import command, labelled, lines
+from motionecho.cli.headline import command, commands, lines
 from motionecho.cli.options import ClusterOptions, GuardOptions
 from motionecho.cli.printing import count, put, put_json, say, stderr
 from motionecho.cli.progress import Display, result_of
@@ -52,7 +52,7 @@ def execute(
         summary = pipeline.run(manifest, settings, url, execution, display.update, work)
     head = read_headline(url)
     conclude(summary, url, head)
-    say(*labelled("next", *steps(summary, url)))
+    say(*commands("next", steps(summary, url)))
     code = verdict(summary, allow_failures)
     if json:
         facts = asdict(head) if head else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from motionecho.cli.exits import Exit
-from motionecho.cli.headline import by_reason, command, labelled
+from motionecho.cli.headline import by_reason, command, commands, labelled
 from motionecho.cli.options import (
     AddressOption,
     AgainOption,
@@ -109,7 +109,7 @@ def score(
     head = _headline(found.place, url, summary.failed > 0)
     conclude(summary, url, head)
     if summary.failed:
-        say(*labelled("next", command("failures", url)))
+        say(*commands("next", [command("failures", url)]))
     code = verdict(summary, allow_failures)
     distances = score_sets(sets, records, scoring, url, allow_small_fid)
     if code is Exit.OK and any(row.get("status") == "damaged" for row in distances.values()):

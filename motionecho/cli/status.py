@@ -2,11 +2,12 @@
 
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from motionecho.cli.headline import labelled, lines, next_steps, put_off
+from motionecho.cli.headline import commands, labelled, lines, next_steps, put_off
 from motionecho.cli.options import JsonOption, RunArgument
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.errors import UserError
@@ -33,16 +34,16 @@ def status(
     if not _begun(store, watch, json):
         return
     if watch:
-        state, head = watching.watch(store.url, _put_facts if json else None)
+        state, head = watching.watch(store.url, partial(_put_facts, store) if json else None)
     else:
         state, head = headline_of(store)
     if not json:
         put(watching.sentence(state), *lines(head, store.url))
         if head.put_off:
             put(*labelled("put off", put_off(head.put_off)))
-        put(*labelled("next", *next_steps(state, head)))
+        put(*commands("next", next_steps(store, state, head)))
     elif not watch:
-        _put_facts(state, head)
+        _put_facts(store, state, head)
     say(*(f"note: {sentence}" for sentence in state.damaged))
 
 
@@ -84,8 +85,9 @@ def _begun(store: "RunStore", watch: bool, json: bool) -> bool:
     return True
 
 
-def _put_facts(state: "State", head: "Headline") -> None:
-    put_json(**asdict(state), eta_s=state.eta_s, headline=asdict(head), next=next_steps(state, head))
+def _put_facts(store: "RunStore", state: "State", head: "Headline") -> None:
+    steps = next_steps(store, state, head)
+    put_json(**asdict(state), eta_s=state.eta_s, headline=asdict(head), next=steps)
 
 
 def open_run(url: str, begun: bool = True) -> "RunStore":
