@@ -26,6 +26,8 @@ def lines(head: "Headline", url: str) -> list[str]:
         found += labelled("figures", *figures(head))
     for reason, metrics in by_reason(head.unmeasured).items():
         found += labelled("no figure", f"{', '.join(metrics)}: {reason}")
+    if head.statuses:
+        found += labelled("not ok", statuses(head.statuses))
     if head.gate:
         found += labelled("gate", gate(head.gate))
     return found + (labelled("cost", cost(head.cost)) if head.cost else [])
@@ -79,7 +81,7 @@ def figures(head: "Headline") -> list[str]:
     widest = max(map(len, ranges.values()))
     found = []
     for name, estimate in head.figures.items():
-        over = f"  (a still video: {head.floors[name]:.3f})" if name in head.floors else ""
+        over = f"  floor {head.floors[name]:.3f}" if name in head.floors else ""
         short = f"  of {estimate.n} videos alone" if estimate.n < head.done else ""
         found.append(f"{name:{longest}}  {ranges[name]:{widest}}{over}{short}".rstrip())
     of = f"{count(head.done, 'video')} of {count(head.references, 'reference')}"
@@ -99,6 +101,14 @@ def by_reason(metrics: Mapping[str, str]) -> dict[str, list[str]]:
     for name, reason in metrics.items():
         found.setdefault(reason, []).append(name)
     return found
+
+
+def statuses(found: Mapping[str, Mapping[str, int]]) -> str:
+    """Say of how many videos metrics had something else to say than a figure that is fine."""
+    return "; ".join(
+        f"{name}: {', '.join(f'{number} {status}' for status, number in counts.items())}"
+        for name, counts in found.items()
+    )
 
 
 def gate(result: "GateResult") -> str:

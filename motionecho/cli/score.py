@@ -87,6 +87,7 @@ def score(
         check_fit(fit)
 
     from motionecho.metrics.compare import gather, summarize, tally
+    from motionecho.runs.store import RunStore
     from pipelines.execution import Execution
     from pipelines.scoring import run as pipeline
     from pipelines.scoring.sets import score_sets
@@ -126,7 +127,7 @@ def score(
         measured = [distance_row(name, row) for name, row in distances.items() if name in row]
         for rows_of_one in filter(None, (estimates(means), measured)):
             put(table(rows_of_one))
-        put(url if records else found.name)
+        put(url if RunStore(url).run() else found.name)
     for name, row in distances.items():
         if name not in row:
             say(f"{name}: {row.get('reason', row['status'])}")

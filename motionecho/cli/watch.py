@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 
-from motionecho.cli.headline import cause, interval, put_off
+from motionecho.cli.headline import cause, interval, put_off, statuses
 from motionecho.cli.printing import count, duration, put, width
 from motionecho.cli.progress import SHOWN_RUNNING, bar, words
 
@@ -175,8 +175,10 @@ def panel(state: "State", head: "Headline", age: float = 0.0) -> RenderableType:
     if head.put_off:
         row("put off", put_off(head.put_off), no_wrap=False)
     for n, (name, found) in enumerate(head.figures.items()):
-        over = f"  (a still video: {head.floors[name]:.3f})" if name in head.floors else ""
+        over = f"  floor {head.floors[name]:.3f}" if name in head.floors else ""
         row("" if n else "figures", f"{name} {interval(found)}{over}")
+    if head.statuses:
+        row("not ok", statuses(head.statuses))
     for n, video in enumerate(head.latest):
         told = "  ".join(f"{name} {value:.2f}" for name, value in video.figures.items())
         row("" if n else "last", f"{_moment(video.at)} {video.id}  {told}")

@@ -84,7 +84,7 @@ class Headline:
     put_off: of those left, samples that their surroundings failed, by class, as drivers said. causes: of the
     failures, the most frequent first. figures: those that speak for the metrics, with intervals for which
     references are drawn; floors: the means of the figures of still videos. unmeasured: metrics that could not
-    run, with the reason. latest: the newest first.
+    run, with the reason. statuses: what metrics said in place of "ok", counted. latest: the newest first.
     """
 
     total: int | None
@@ -97,6 +97,7 @@ class Headline:
     floors: Mapping[str, float]
     references: int
     unmeasured: Mapping[str, str]
+    statuses: Mapping[str, Mapping[str, int]]
     gate: GateResult | None
     cost: Spending | None
     latest: tuple[Latest, ...]
@@ -131,6 +132,7 @@ def sum_up(
         floors={name: found.mean for name in headlines() if (found := _over(made, groups, f"{name}_floor"))},
         references=len({*groups}),
         unmeasured=_unmeasured(made),
+        statuses=_statuses(made),
         gate=_gate(store, made),
         cost=_cost(made, groups),
         latest=_latest(made),
@@ -141,11 +143,8 @@ def _wanted(column: str) -> bool:
     name = column.removeprefix(OUTCOME_PREFIX)
     if name == column:
         return column in ("id", "reference")
-    return (
-        name in ABOUT
-        or name.removesuffix("_floor") in headlines()
-        or name.removesuffix("_skipped") in METRICS
-    )
+    metric = name.removesuffix("_skipped").removesuffix("_status")
+    return name in ABOUT or name.removesuffix("_floor") in headlines() or metric in METRICS
 
 
 def _rows(store: RunStore, index: Index) -> list[Row]:
@@ -219,6 +218,12 @@ def _unmeasured(made: Sequence[Row]) -> dict[str, str]:
         if any(row.get(f) is not None for row in made)
     }
     return {name: reason for name, reason in reasons.items() if reason and name not in taken}
+
+
+def _statuses(made: Sequence[Row]) -> dict[str, dict[str, int]]:
+    said = {name: Counter(str(s) for row in made if (s := row.get(f"{name}_status"))) for name in METRICS}
+    other = {name: {s: n for s, n in counts.most_common() if s != "ok"} for name, counts in said.items()}
+    return {name: counts for name, counts in other.items() if counts}
 
 
 def _gate(store: RunStore, made: Sequence[Row]) -> GateResult | None:

@@ -21,10 +21,11 @@ def made(number: int, reference: str, motion: float | None, reached: bool = True
     """A sample that was made, in two tries, `number` seconds after the first."""
     name = f"s{number}"
     tries = [{"reached": False, "forward_equivalents": 10}, {"reached": reached, "forward_equivalents": 30}]
+    status = {"motion_fidelity_status": "ok" if motion is not None else "too_few_tracks"}
     fields: dict[str, Any] = {
         "inputs": {"id": name, "reference": reference, "prompt": "a star"},
         "video": Blob(f"videos/{name}.mp4", "0" * 64, 1),
-        "scores": {"motion_fidelity": {"mf_traj": motion, "mf_traj_floor": 0.25}},
+        "scores": {"motion_fidelity": {"mf_traj": motion, "mf_traj_floor": 0.25} | status},
         "metrics": {"motion_fidelity": {"version": "1", "key": "k"}},
         "skipped": NO_CLIP,
         "tries": tries,
@@ -75,7 +76,7 @@ def test_a_run_is_summed_up(store: RunStore) -> None:
     assert head.figures["mf_traj"] == estimate([0.5, 0.7, 0.9], ["x", "x", "y"])
     assert (head.figures["mf_traj"].n, head.floors, head.references) == (3, {"mf_traj": 0.25}, 2)
     assert head.gate == GateResult("mf_traj>=0.6, 2 tries", 4, 1, 8)
-    assert head.unmeasured == NO_CLIP
+    assert (head.unmeasured, head.statuses) == (NO_CLIP, {"motion_fidelity": {"too_few_tracks": 1}})
     assert head.cost is not None
     assert (head.cost.unit, head.cost.hours) == ("GPU", 0.04), "half a GPU for 4 times 72 s"
     assert head.cost.seconds is not None
