@@ -24,6 +24,8 @@ def lines(head: "Headline", url: str) -> list[str]:
     found = failures(head, url)
     if head.figures:
         found += labelled("figures", *figures(head))
+    elif head.done and not (head.unmeasured or head.statuses):
+        found += commands("figures", [f"none: motionecho score {shlex.quote(url)} takes some"])
     for reason, metrics in by_reason(head.unmeasured).items():
         found += labelled("no figure", f"{', '.join(metrics)}: {reason}")
     if head.statuses:
@@ -84,8 +86,9 @@ def figures(head: "Headline") -> list[str]:
         over = f"  floor {head.floors[name]:.3f}" if name in head.floors else ""
         short = f"  of {estimate.n} videos alone" if estimate.n < head.done else ""
         found.append(f"{name:{longest}}  {ranges[name]:{widest}}{over}{short}".rstrip())
-    of = f"{count(head.done, 'video')} of {count(head.references, 'reference')}"
-    return [*found, f"means over {of}; in brackets 95 % intervals"]
+    of = f"means over {count(head.done, 'video')} of {count(head.references, 'reference')}"
+    spread = any(each.low is not None for each in head.figures.values())
+    return [*found, f"{of}; in brackets 95 % intervals" if spread else of]
 
 
 def interval(estimate: "Estimate", digits: int = 3, unit: str = "") -> str:
