@@ -1,7 +1,10 @@
 """Every way a sample or a run can fail, told apart by what should happen next."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+OWN = re.compile(r'"[^"]*"|\'[^\']*\'|\d[\d.x:/-]*')  # what is one row's own in a sentence
 
 
 class MotionEchoError(Exception):
@@ -65,8 +68,11 @@ def misspelt(name: str, choices: Iterable[str]) -> str | None:
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ` (did you mean "x"?)` for a choice near enough to be meant by `name`, or an empty string."""
-    known = {choice.lower(): choice for choice in choices}
-    close = get_close_matches(
-        name.lower(), list(known), n=1, cutoff=0.65
-    )  # "toi" is "toy", "photo" not "out"
+    known = {choice.lower(): choice for choice in choices}  # "toi" is "toy", "photo" not "out"
+    close = get_close_matches(name.lower(), list(known), n=1, cutoff=0.65)
     return f' (did you mean "{known[close[0]]}"?)' if close else ""
+
+
+def kind_of(sentence: str) -> str:
+    """Return what a sentence has in common with those of other rows: without its names and numbers."""
+    return OWN.sub("...", sentence)

@@ -61,7 +61,9 @@ class Progress:
     eta_s: float | None = None
     last: str | None = None
     pools: dict[str, tuple[int, int]] = field(default_factory=dict)  # stages -> (busy, alive)
+    hosts: dict[str, tuple[int, int]] = field(default_factory=dict)  # machine and device -> (busy, alive)
     failures: dict[str, int] = field(default_factory=dict)  # class of error -> samples given up in this run
+    put_off: dict[str, int] = field(default_factory=dict)  # class of error -> samples left to be done by it
     message: str | None = None
 
 

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 
 from motionecho.config import RunSettings
-from motionecho.metrics import METRICS
+from motionecho.metrics import headlines
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.report.sheet import SheetRow, contact_sheet
 from motionecho.runs.files import fetch
@@ -67,9 +67,3 @@ def remark(record: Record) -> str:
     if "forward_equivalents" in record.trace:
         figures.append(f"{record.trace['forward_equivalents']} forward equivalents")
     return f"{record.id}: {', '.join(figures)}" if figures else record.id
-
-
-def headlines() -> list[str]:
-    """Name the figures that speak for the metrics, except those that only --json shows."""
-    specs = METRICS.values()
-    return [name for spec in specs for name in spec.headlines if not name.startswith(spec.bookkeeping)]

@@ -1,13 +1,13 @@
 """What is found wrong with a manifest: counted by kind, the first of each kept to be shown."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from motionecho.errors import kind_of
+
 FIRST = 10  # problems of a kind that are shown
-OWN = re.compile(r'"[^"]*"|\'[^\']*\'|\d[\d.x:/-]*')  # what is a row's own in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Problem:
 
     @property
     def kind(self) -> tuple[str, str | None, str]:
-        return self.level, self.column, OWN.sub("...", self.problem)
+        return self.level, self.column, kind_of(self.problem)
 
 
 @dataclass

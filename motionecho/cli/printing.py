@@ -5,6 +5,7 @@ Whatever is printed goes through here, and what a stranger wrote in it is shown 
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
@@ -18,6 +19,7 @@ from motionecho.report.visible import visible, visible_json
 
 SCHEMA_VERSION = 1
 ENDLESS = 1 << 20  # columns of a line that nobody looks at
+WIDEST = 120  # columns beyond which lines are hard to read
 
 
 class Laid(str):
@@ -120,6 +122,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def width() -> int:
+    """Return the columns that text for people may take: those of the terminal, within reason."""
+    return max(40, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns))
 
 
 def size(number: float) -> str:

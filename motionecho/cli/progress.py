@@ -1,7 +1,7 @@
 """The look of a run while it goes on: a live panel on a terminal, a plain line now and then elsewhere."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -55,13 +55,13 @@ class Display(AbstractContextManager["Display"]):
             self.live.update(panel(now, self.title, self.place, elapsed))
             return
         if now.message and now.message != self.message:
-            self.console.print(_text(now.message))
+            self.console.print(words(now.message))
             self.message = now.message
         first = self.finished == 0 and now.done > 0 and now.last is not None
         due = self.spoke is None or self.clock() - self.spoke >= PLAIN_EVERY_S
         self.finished = now.done
         if first or due:
-            self.console.print(_text(line(now, self.place, elapsed)))
+            self.console.print(words(line(now, self.place, elapsed)))
             self.spoke = self.clock()
 
 
@@ -69,7 +69,7 @@ def line(now: "Progress", place: str, elapsed: float) -> str:
     """Write a snapshot as one line of plain text."""
     parts = [f"[{duration(elapsed)}] {now.done}/{now.total} done"]
     if now.failed:
-        parts.append(f"{now.failed} failed" + (f" ({_classes(now.failures)})" if now.failures else ""))
+        parts.append(f"{now.failed} failed" + (f" ({_classes(now)})" if now.failures else ""))
     parts += [f"{name} {busy}/{size}" for name, (busy, size) in now.pools.items()]
     parts += _pace(now)
     if now.last:
@@ -82,32 +82,40 @@ def panel(now: "Progress", title: str, place: str, elapsed: float) -> Renderable
     grid = Table.grid(padding=(0, 1))
     grid.add_column(style="dim")
     grid.add_column(ratio=1)
-    finished = now.done + now.failed
-    head = Table.grid(expand=True, padding=(0, 1))
-    head.add_column(ratio=1)
-    head.add_column(justify="right")
-    head.add_row(ProgressBar(total=max(now.total, 1), completed=finished), f"{finished}/{now.total} samples")
     pools = "   ".join(f"{name} {busy} of {size} busy" for name, (busy, size) in now.pools.items())
-    grid.add_row("pools", _text(pools or "starting"))
-    grid.add_row("pace", _text(", ".join([f"{duration(elapsed)} so far", *_pace(now)])))
+    grid.add_row("pools", words(pools or "starting"))
+    grid.add_row("pace", words(", ".join([f"{duration(elapsed)} so far", *_pace(now)])))
     if now.running:
         more = len(now.running) - SHOWN_RUNNING
         names = ", ".join(now.running[:SHOWN_RUNNING]) + (f" and {more} more" if more > 0 else "")
-        grid.add_row("at work", _text(names, overflow="ellipsis", no_wrap=True))
+        grid.add_row("at work", words(names, overflow="ellipsis", no_wrap=True))
     if now.failed:
-        grid.add_row("failed", _text(f"{now.failed}: {_classes(now.failures)}", style="red"))
+        grid.add_row("failed", words(f"{now.failed}: {_classes(now)}", style="red"))
     if now.last:
-        grid.add_row("last", _text(f"{place}/{now.last}", overflow="fold"))
+        grid.add_row("last", words(f"{place}/{now.last}", overflow="fold"))
     if now.message:
-        grid.add_row("note", _text(now.message))
+        grid.add_row("note", words(now.message))
     return Panel(
-        Group(head, grid), title=_text(title, overflow="ellipsis"), title_align="left", border_style="dim"
+        Group(bar(now.done + now.failed, now.total), grid),
+        title=words(title, overflow="ellipsis"),
+        title_align="left",
+        border_style="dim",
     )
 
 
-def _text(words: str, **how: Any) -> Text:
+def bar(finished: int, total: int | None) -> RenderableType:
+    """Draw how many samples are finished, of how many."""
+    head = Table.grid(expand=True, padding=(0, 1))
+    head.add_column(ratio=1)
+    head.add_column(justify="right")
+    of = "?" if total is None else total
+    head.add_row(ProgressBar(total=max(total or 0, 1), completed=finished), f"{finished}/{of} samples")
+    return head
+
+
+def words(text: str, **how: Any) -> Text:
     """Make a text of one line: what looks like markup stays as it is, what is not drawn is made visible."""
-    return Text(visible(words), **how)
+    return Text(visible(text), **how)
 
 
 def _pace(now: "Progress") -> list[str]:
@@ -115,8 +123,11 @@ def _pace(now: "Progress") -> list[str]:
     return parts + ([f"about {duration(now.eta_s)} left"] if now.eta_s is not None else [])
 
 
-def _classes(failures: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in sorted(failures.items(), key=lambda f: -f[1]))
+def _classes(now: "Progress") -> str:
+    """Count failures by class, the most frequent first; those of runs before are not told apart."""
+    parts = [f"{number} {name}" for name, number in sorted(now.failures.items(), key=lambda f: -f[1])]
+    before = now.failed - sum(now.failures.values())
+    return ", ".join(parts + ([f"{before} before"] if before > 0 else []))
 
 
 def result_of(done: int, failed: int, already: int, total: int, seconds: float) -> str:

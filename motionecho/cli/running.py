@@ -4,12 +4,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from motionecho.cli.exits import Exit
+from motionecho.cli.headline import command, commands, lines
 from motionecho.cli.options import ClusterOptions, GuardOptions
 from motionecho.cli.printing import count, put, put_json, say, stderr
 from motionecho.cli.progress import Display, result_of
 
 if TYPE_CHECKING:
     from motionecho.config import RunSettings
+    from motionecho.metrics.headline import Headline
     from pipelines.execution import Execution, Summary
     from pipelines.plan import Plan, Work
 
@@ -48,10 +50,13 @@ def execute(
 
     with Display(stderr(), manifest, url) as display:
         summary = pipeline.run(manifest, settings, url, execution, display.update, work)
-    conclude(summary, url)
+    head = read_headline(url)
+    conclude(summary, url, head)
+    say(*commands("next", steps(summary, url)))
     code = verdict(summary, allow_failures)
     if json:
-        put_json(run=url, exit_code=int(code), **asdict(summary))
+        facts = asdict(head) if head else None
+        put_json(run=url, exit_code=int(code), **asdict(summary), headline=facts)
     else:
         put(url)
     return code
@@ -85,21 +90,44 @@ def banner(plan: "Plan", manifest: str, url: str, pair: str) -> None:
     say(*(f"note       {note}" for note in plan.notes), "resume     the same command again")
 
 
-def conclude(summary: "Summary", url: str) -> None:
-    """Say how a run ended and what to do next, in a few lines."""
+def read_headline(url: str, later: str | None = None) -> "Headline | None":
+    """Sum up what a run's place holds; None, and a word, where it cannot be read: no fault of its."""
+    from motionecho.metrics.headline import headline_of
+    from motionecho.runs.store import RunStore
+
+    try:
+        store = RunStore(url)
+        return headline_of(store, RunStore(later) if later else None)[1] if store.run() else None
+    except Exception as problem:
+        say(f"what the run has come to cannot be read: {problem}")
+        return None
+
+
+def steps(summary: "Summary", url: str) -> list[str]:
+    """Name the commands that come next."""
+    if summary.left:
+        return [
+            f"the same command again, for the {summary.left} that {'is' if summary.left == 1 else 'are'} left"
+        ]
+    if summary.failed:
+        return [command("failures", url), command("retry", url)]
+    return [f"{command('collect', url)} -o videos/"]
+
+
+def conclude(summary: "Summary", url: str, head: "Headline | None") -> None:
+    """Say how a run ended and what it has come to."""
     done = summary.committed + summary.already_done
     say(result_of(done, summary.failed, summary.already_done, summary.total, summary.seconds))
     if summary.stopped:
         say(f"stopped early: {summary.stopped}")
+    say(*(lines(head, url) if head else []))
     if summary.sheet:
         say(f"look at    {summary.sheet}")
-    if summary.failed:
-        say(f"failures   motionecho batch failures {url}")
+    if summary.warned:
+        say(f"warned     {count(summary.warned, 'sample')}; the first: {summary.warned_of}")
     if summary.unread:
         rows = count(summary.unread, "row")
         say(f"not read   {rows} whose files could not be had now; the same command again tries them")
-    if summary.warned:
-        say(f"warned     {count(summary.warned, 'sample')}; the first: {summary.warned_of}")
     if summary.put_off:
         samples = count(summary.put_off, "sample")
         say(f"put off    {samples} that could not be made now; the same command again tries them")

@@ -1,12 +1,13 @@
 """`motionecho score` and `compare`: figures of videos that exist, and of two sets beside each other."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from motionecho.cli.exits import Exit
+from motionecho.cli.headline import by_reason, command, commands, labelled
 from motionecho.cli.options import (
     AddressOption,
     AgainOption,
@@ -18,14 +19,16 @@ from motionecho.cli.options import (
 )
 from motionecho.cli.printing import count, put, put_json, say, stderr, table
 from motionecho.cli.progress import Display
-from motionecho.cli.running import conclude, verdict
+from motionecho.cli.running import conclude, read_headline, verdict
 from motionecho.errors import UserError
 from motionecho.runs.places import Place
 
 if TYPE_CHECKING:
     from motionecho.metrics.compare import Comparison
+    from motionecho.metrics.headline import Headline
     from motionecho.metrics.stats import Estimate
-    from pipelines.scoring.run import ScoredSource, Scoring
+    from pipelines.scoring.run import Scoring
+    from pipelines.scoring.source import ScoredSource
 
 
 def score(
@@ -50,7 +53,10 @@ def score(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", help="A metric, or of the whole set kid, cmmd or fid; repeatable."),
+        typer.Option(
+            "--metric",
+            help="A metric, or of the whole set kid, cmmd or fid; repeatable. [default: the run's own]",
+        ),
     ] = None,
     fit: FitOption = None,
     device: DeviceOption = None,
@@ -74,30 +80,37 @@ def score(
     from motionecho.metrics import usual_metrics
     from motionecho.metrics.sets import SETS
 
-    asked = metric or usual_metrics()
+    asked = metric or ()
     sets = [name for name in SETS if name in asked]
-    names = [*check_metrics([name for name in asked if name not in SETS], [*SETS]), *sets]
+    check_metrics([name for name in asked if name not in SETS], [*SETS])
     if fit is not None:
         check_fit(fit)
 
     from motionecho.metrics.compare import gather, summarize, tally
+    from motionecho.runs.store import RunStore
     from pipelines.execution import Execution
     from pipelines.scoring import run as pipeline
     from pipelines.scoring.sets import score_sets
+    from pipelines.scoring.source import read_source
 
-    found = pipeline.read_source(source, manifest)
+    found = read_source(source, manifest)
+    chosen = [name for name in asked if name not in SETS] if asked else found.metrics or usual_metrics()
+    names = [*check_metrics(chosen), *sets]
     scoring = pipeline.Scoring.of(names, fit or found.fit or "crop", device or "auto", found.background)
+    if not scoring.metrics:
+        raise UserError(_refusal(scoring.skipped) if names else "none asks for no figure: name a --metric")
     url = out or pipeline.default_place(found, Path(Place(source).name).stem)
     _banner(found, scoring, source, url)
-    if not scoring.metrics:
-        raise UserError("none of the metrics can run here, for the reasons above")
     execution = Execution(
         address=address, workers=workers, deadline_s=deadline, limit=limit, retry_failed=retry_failed,
         max_failure_rate=1.0,
     )  # fmt: skip
     with Display(stderr(), source, url) as display:
         summary, records = pipeline.run(found, scoring, url, execution, display.update)
-    conclude(summary, url)
+    head = _headline(found.place, url, summary.failed > 0)
+    conclude(summary, url, head)
+    if summary.failed:
+        say(*commands("next", [command("failures", url)]))
     code = verdict(summary, allow_failures)
     distances = score_sets(sets, records, scoring, url, allow_small_fid)
     if code is Exit.OK and any(row.get("status") == "damaged" for row in distances.values()):
@@ -108,13 +121,13 @@ def score(
         put_json(
             scores=url, exit_code=int(code), **asdict(summary), metrics=scoring.metrics,
             skipped=scoring.skipped, sets=distances, statuses=statuses, without_video=found.without,
-            means={name: asdict(mean) for name, mean in means.items()},
+            means={name: asdict(mean) for name, mean in means.items()}, headline=head and asdict(head),
         )  # fmt: skip
     else:
         measured = [distance_row(name, row) for name, row in distances.items() if name in row]
         for rows_of_one in filter(None, (estimates(means), measured)):
             put(table(rows_of_one))
-        put(url)
+        put(url if RunStore(url).run() else found.name)
     for name, row in distances.items():
         if name not in row:
             say(f"{name}: {row.get('reason', row['status'])}")
@@ -183,5 +196,23 @@ def _banner(found: "ScoredSource", scoring: "Scoring", source: str, url: str) ->
     say(f"source     {source}: {count(len(found.rows), 'video')}{without}", f"out        {url}")
     for name in found.missing:
         say(f"note       no row has a {name}: metrics that need it say so in their status")
-    for name, reason in scoring.skipped.items():
-        say(f"skipped    {name}: {reason}")
+    for reason, names in by_reason(scoring.skipped).items():
+        say(*labelled("skipped", f"{', '.join(names)}: {reason}"))
+
+
+def _refusal(skipped: dict[str, str]) -> str:
+    """Say why nothing can be measured, and what to do about it."""
+    from motionecho.metrics import METRICS
+
+    why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason(skipped).items())
+    others = ", ".join(name for name in METRICS if name not in skipped)
+    return f"no metric that was asked for can run here, and nothing was measured ({why}); others are {others}"
+
+
+def _headline(run: str | None, scores: str, failed: bool) -> "Headline | None":
+    """Sum up the figures there are of a run, or else of the scores' place, with the failures of scoring."""
+    head = read_headline(run or scores, scores)
+    of_scoring = read_headline(scores) if run and failed else None
+    if head is None or run is None:
+        return head
+    return replace(head, causes=of_scoring.causes if of_scoring else ())

@@ -2,46 +2,49 @@
 
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from motionecho.cli.headline import commands, labelled, lines, next_steps, put_off
 from motionecho.cli.options import JsonOption, RunArgument
-from motionecho.cli.printing import count, duration, put, put_json, say, table
+from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.errors import UserError
 
 if TYPE_CHECKING:
+    from motionecho.metrics.headline import Headline
     from motionecho.runs.state import State
     from motionecho.runs.store import RunStore
 
 WATCH_EVERY_S = 5.0
-SILENT_AFTER_S = 90.0  # a living driver leaves a word every 15 s
 FAILURE_FACTS = ("id", "key", "inputs", "attempts", "error", "strikes", "where")
 
 
 def status(
     run: RunArgument,
-    watch: Annotated[bool, typer.Option("--watch", help="Repeat every 5 s until the run ends.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on looking until the run ends.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Say how far a run is. Reads the run's place, not the cluster, so it works from any machine."""
-    from motionecho.runs.state import state_of
+    from motionecho.cli import watch as watching
+    from motionecho.metrics.headline import headline_of
 
     store = open_run(run, begun=False)
-    while store.run() is None:  # a job that waits for its cluster
-        job = store.job() or {}
-        sentence = f"{store.url}: waits for the cluster as job {job.get('id')} on {job.get('address')}"
-        put_json(run=store.url, job=job, begun=False) if json else put(sentence)
-        if not watch:
-            return
-        time.sleep(WATCH_EVERY_S)
-    while True:
-        now = state_of(store)
-        put_json(**asdict(now), eta_s=now.eta_s) if json else put(_sentence(now))
-        if not watch or now.finished or now.ended:
-            break
-        time.sleep(WATCH_EVERY_S)
-    say(*(f"note: {sentence}" for sentence in now.damaged))
+    if not _begun(store, watch, json):
+        return
+    if watch:
+        state, head = watching.watch(store.url, partial(_put_facts, store) if json else None)
+    else:
+        state, head = headline_of(store)
+    if not json:
+        put(watching.sentence(state), *lines(head, store.url))
+        if head.put_off:
+            put(*labelled("put off", put_off(head.put_off)))
+        put(*commands("next", next_steps(store, state, head)))
+    elif not watch:
+        _put_facts(store, state, head)
+    say(*(f"note: {sentence}" for sentence in state.damaged))
 
 
 def failures(run: RunArgument, json: JsonOption = False) -> None:
@@ -65,22 +68,26 @@ def failures(run: RunArgument, json: JsonOption = False) -> None:
     say(f"{count(len(failed), 'failed sample')}; to try them again: {again}")
 
 
-def _sentence(now: "State") -> str:
-    of = f" of {now.total}" if now.total is not None else ""
-    parts = [f"{now.done}{of} done"]
-    parts += [f"{now.failed} failed"] if now.failed else []
-    if now.finished:
-        parts.append("finished")
-    elif now.ended:
-        parts.append("ended before it was finished: submit again to continue")
-    elif now.silent_s is not None and now.silent_s > SILENT_AFTER_S:
-        parts.append(
-            f"nothing heard for {duration(now.silent_s)}: if the driver died, submit again to continue"
-        )
-    else:
-        parts += [f"{len(now.drivers)} drivers at work"] if len(now.drivers) > 1 else []
-        parts += [f"about {duration(now.eta_s)} left"] if now.eta_s else []
-    return f"{now.run}: {', '.join(parts)}"
+def _begun(store: "RunStore", watch: bool, json: bool) -> bool:
+    """Tell whether a run has begun; a job that waits for its cluster is named, and waited for if watched."""
+    told = False
+    while store.run() is None:
+        job = store.job() or {}
+        sentence = f"{store.url}: waits for the cluster as job {job.get('id')} on {job.get('address')}"
+        if json:
+            put_json(run=store.url, job=job, begun=False)
+        elif not told:
+            put(sentence)
+        if not watch:
+            return False
+        told = True
+        time.sleep(WATCH_EVERY_S)
+    return True
+
+
+def _put_facts(store: "RunStore", state: "State", head: "Headline") -> None:
+    steps = next_steps(store, state, head)
+    put_json(**asdict(state), eta_s=state.eta_s, headline=asdict(head), next=steps)
 
 
 def open_run(url: str, begun: bool = True) -> "RunStore":

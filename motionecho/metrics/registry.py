@@ -166,6 +166,11 @@ def usual_metrics() -> tuple[str, ...]:
     return tuple(spec.name for spec in METRICS.values() if spec.usual)
 
 
+def headlines() -> list[str]:
+    """Name the figures that speak for the metrics, in their order, except those that only --json shows."""
+    return [name for s in METRICS.values() for name in s.headlines if not name.startswith(s.bookkeeping)]
+
+
 def wants_gpu(names: Iterable[str]) -> bool:
     """Tell whether any of these, as the environment sets it up, runs a network too large for a CPU."""
     wanted = set(names)

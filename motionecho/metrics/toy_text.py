@@ -3,6 +3,7 @@
 Only for prompts in the pair's own words; any other prompt gives a status, not a number.
 """
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from motionecho.metrics.protocol import Item, MetricUnavailable, Scores
@@ -10,6 +11,8 @@ from motionecho.models.toy.settings import JUDGE
 
 if TYPE_CHECKING:
     import torch
+
+    from motionecho.sprites.judge import Judge
 
 WEIGHTS = JUDGE
 
@@ -24,13 +27,22 @@ class ToyText:
     version = "1"
 
     def __init__(self, device: str = "auto") -> None:
-        from motionecho.device import resolve_device
-        from motionecho.sprites.judge import load_judge
-
         if not WEIGHTS.is_file():
             raise MetricUnavailable(f"the embedded pair's judge is missing at {WEIGHTS}")
-        self.device = str(resolve_device(device))
-        self.judge = load_judge(str(WEIGHTS), self.device)
+        self.wanted = device
+
+    @cached_property
+    def device(self) -> str:
+        """The device of the judge, which brings torch in: whoever asks for the version alone does without."""
+        from motionecho.device import resolve_device
+
+        return str(resolve_device(self.wanted))
+
+    @cached_property
+    def judge(self) -> "Judge":
+        from motionecho.sprites.judge import load_judge
+
+        return load_judge(str(WEIGHTS), self.device)
 
     def __call__(self, item: Item) -> Scores:
         from motionecho.sprites.judge import asked_for, steadiness, text_accuracy, verdict

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 from motionecho.errors import Damaged, Misplaced
 from motionecho.runs import layout, results
@@ -17,7 +18,7 @@ from motionecho.runs.leases import Lease
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.parallel import in_order
 from motionecho.runs.records import Record, absolute, as_row
-from motionecho.runs.results import DAMAGED, Entry, Index
+from motionecho.runs.results import DAMAGED, KEYED, Entry, Index
 
 
 class Ledger:
@@ -104,7 +105,7 @@ class Ledger:
         damaged: dict[str, str] = {}
         for part in self._parts():
             try:
-                rows[part] = list(results.read_entries(self._part(part)))
+                rows[part] = self._entries(part)
             except FileNotFoundError:
                 continue  # someone else has rebuilt it meanwhile
             except Damaged as problem:
@@ -155,6 +156,28 @@ class Ledger:
             if wanted.pop(record.key, None):
                 yield record
         yield from (read for _, read in self.read(wanted) if isinstance(read, Record))
+
+    def outcomes(self, index: Index, wanted: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+        """Yield a row of the results table for every sample that `index` has a whole record of.
+
+        A row has KEYED and the columns whose name is `wanted`; no record is read that a part holds.
+        """
+        left = {key: entry.generation for key, entry in index.items() if not entry.to_do}
+        for part, keys in index.parts.items():
+            try:
+                rows = self._rows(part, wanted)
+            except (FileNotFoundError, Damaged):
+                continue  # as in `records`
+            for row in rows:
+                key, generation = (row.get(name) for name in KEYED)
+                if key in keys and left.get(key) == (generation or 1):
+                    del left[key]
+                    yield row
+        rest = (read for _, read in self.read(left) if isinstance(read, Record))
+        loose = (record for record in index.loose if left.pop(record.key, None))
+        for record in chain(loose, rest):
+            row = as_row(record, self.url)
+            yield {name: value for name, value in row.items() if name in KEYED or wanted(name)}
 
     def read(self, generations: Mapping[str, int]) -> Iterator[tuple[str, Record | Damaged]]:
         """Read those records, several at a time; Damaged in place of one that cannot be, none of one gone."""
@@ -230,6 +253,12 @@ class Ledger:
 
     def _parts(self) -> list[str]:
         return self._list(layout.RESULTS, ".parquet")
+
+    def _entries(self, part: str) -> list[Entry]:
+        return list(results.read_entries(self._part(part)))
+
+    def _rows(self, part: str, wanted: Callable[[str], bool]) -> list[dict[str, Any]]:
+        return results.read_rows(self._part(part), wanted)
 
     def _part(self, part: str) -> bytes:
         """Return the bytes of a results part; raises Damaged where they are not those that were written."""

@@ -142,6 +142,8 @@ def as_row(record: Record, root: str) -> dict[str, Any]:
         "host": record.where.name if record.where else None,
         "device": record.where.device if record.where else None,
         "threads": record.where.threads if record.where else None,
+        "gpus": record.where.gpus if record.where else None,
+        "worker_seconds": (record.spent(*record.where.stages) or None) if record.where else None,
     }
     for name in ("video", "stats", "motion"):
         blob: Blob | None = getattr(record, name)
@@ -159,6 +161,8 @@ def as_row(record: Record, root: str) -> dict[str, Any]:
         outcome["warnings"] = "; ".join(record.warnings)
     if record.tries:
         outcome["tries"] = len(record.tries)
+        outcome["gate_reached"] = any(each.get("reached") for each in record.tries)
+        outcome["tries_forward_equivalents"] = sum(t.get("forward_equivalents", 0) for t in record.tries)
     for name, value in record.trace.items():
         if isinstance(value, dict):
             outcome |= {f"trace_{name}_{inner}": number for inner, number in value.items()}

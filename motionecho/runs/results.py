@@ -5,7 +5,7 @@ counts while the record that it was made of is the sample's latest; the others a
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from sys import intern
@@ -18,6 +18,7 @@ from motionecho.errors import Damaged
 from motionecho.runs.records import OUTCOME_PREFIX, STATUSES, Record
 
 INDEX_COLUMNS = ("key", "status", "reference_sha256", "reference_version", "generation")
+KEYED = (f"{OUTCOME_PREFIX}key", f"{OUTCOME_PREFIX}generation")  # of a row: which record it is of
 DAMAGED = "damaged"  # the status of a record that cannot be read
 
 
@@ -127,6 +128,13 @@ def read_records(part: bytes) -> Iterator[Record]:
         for batch in whole.iter_batches(columns=[column], batch_size=256, use_threads=False):
             for text in batch.column(0).to_pylist():
                 yield Record.from_json(text)
+
+
+def read_rows(part: bytes, wanted: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """Read KEYED of each row of a part and the columns whose name is `wanted`; Damaged as `read_entries`."""
+    with _opened(part) as whole:
+        names = [name for name in whole.schema_arrow.names if name in KEYED or wanted(name)]
+        return list(whole.read(columns=names, use_threads=False).to_pylist())
 
 
 def without_outdated(part: bytes, latest: Mapping[str, Entry]) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 from motionecho.runs import layout
 from motionecho.runs.files import HURRIED_S
 from motionecho.runs.leases import LEASE_S, Submitted, Word
+from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import RunStore
 
 
@@ -38,15 +39,25 @@ class State:
 
 def state_of(store: RunStore) -> State:
     """Count a run's records and add up what its drivers said."""
-    index, words = store.index(), [word for word in _words(store) if word.role == "driver"]
+    return look(store, store.index())[0]
+
+
+def look(store: RunStore, index: Index) -> tuple[State, list[Entry]]:
+    """Count what an index of the run holds; return the state, and the entries counted as done or failed."""
+    words = [word for word in _words(store) if word.role == "driver"]
     sources = latest_sources(words)
     named = {manifest: store.rows(source.rows) for manifest, source in sources.items()}
     lost = [sources[manifest] for manifest, rows in named.items() if rows is None]
     rows = frozenset[str]().union(*(rows or () for rows in named.values()))
     counted = bool(rows) and not lost
-    entries = [index[key] for key in rows if key in index] if counted else list(index.values())
+    if counted:
+        entries = [index[key] for key in rows if key in index and not index[key].to_do]
+    else:  # a failed one does not count once its id has succeeded, as a mended row
+        unmended = index.failed
+        failures = {entry.id: entry for entry in index.values() if entry.failed and entry.id in unmended}
+        entries = [*(entry for entry in index.values() if entry.ok), *failures.values()]
     done = sum(entry.ok for entry in entries)
-    failed = sum(entry.failed for entry in entries) if counted else len(index.failed)
+    failed = len(entries) - done
     total: int | None = len(rows)
     if not counted:  # a driver of version 0.1, and one whose rows are lost, says no more than a number
         said = [word.says["total"] for word in words if "total" in word.says]
@@ -54,7 +65,7 @@ def state_of(store: RunStore) -> State:
         total = None if about is None else max(about, done + failed)
     live = [word for word in words if word.live]
     heard = live or words[-1:]
-    return State(
+    state = State(
         run=store.url,
         total=total,
         done=done,
@@ -71,6 +82,7 @@ def state_of(store: RunStore) -> State:
             *(f"the rows of {source.manifest} are not known any more: submit it again" for source in lost),
         ),
     )
+    return state, entries
 
 
 def _unread(store: RunStore, word: Word) -> str:

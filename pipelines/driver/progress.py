@@ -61,7 +61,8 @@ class Reporter:
             loop.drain(self.alarm)
         running = tuple(f"{s.job.task.payload.id} ({at - s.began:.0f} s)" for s in loop.running())
         pools = {pool.spec.name: (len(pool.busy()), len(pool.seats)) for pool in loop.pools}
-        self.latest = self._progress(loop.tally, running, pools, _message(loop, at - self.began))
+        message = _message(loop, at - self.began)
+        self.latest = self._progress(loop.tally, running, pools, message, _hosts(loop))
         self.on_event(self.latest)
         if at - self.noted > NOTE_EVERY_S:
             self.noted = at
@@ -82,6 +83,7 @@ class Reporter:
         running: tuple[str, ...] = (),
         pools: dict[str, tuple[int, int]] | None = None,
         message: str | None = None,
+        hosts: dict[str, tuple[int, int]] | None = None,
     ) -> Progress:
         plan = self.plan
         (first, count), (last, latest) = self.marks[0], self.marks[-1]
@@ -96,7 +98,9 @@ class Reporter:
             eta_s=round(60 * left / rate, 1) if rate else None,
             last=tally.last,
             pools=pools or {},
-            failures=dict(tally.failures),
+            hosts=hosts or {},
+            failures=dict(tally.failures) | ({"BadRow": len(plan.bad)} if plan.bad else {}),
+            put_off=dict(tally.put_off),
             message=message,
         )
 
@@ -111,6 +115,17 @@ class Reporter:
             self.alarm = f"{self.store.url} was deleted or moved while the run went on"
         else:
             self.lease.say(words, ended)
+
+
+def _hosts(loop: "Loop") -> dict[str, tuple[int, int]]:
+    """Count the busy and the living workers of each machine and device."""
+    found: dict[str, tuple[int, int]] = {}
+    for seat in (seat for pool in loop.pools for seat in pool.seats):
+        if seat.where:
+            name = f"{seat.where.name} ({seat.where.computes_on or 'no models'})"
+            busy, alive = found.get(name, (0, 0))
+            found[name] = busy + (seat.job is not None), alive + 1
+    return found
 
 
 def _message(loop: "Loop", seconds: float) -> str | None:

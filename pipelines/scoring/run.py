@@ -3,30 +3,29 @@
     source -> rows -> keys -> [score] per video, in Ray actors -> commit -> results
 
 A place of scores has the layout of a run. Its records are named by the score keys they hold, so that the same
-command continues; a metric added later reads the videos again but takes no figure twice.
+command continues; a metric added later reads the videos again but takes no figure twice. Figures that a run's
+own records hold, by the same version of the metric, are taken from there.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
-from motionecho.errors import MotionEchoError, Transient, UserError
-from motionecho.manifest import BadRow, Sample, check_rows
-from motionecho.manifest.lacking import completed
-from motionecho.manifest.tables import TABLES, RawRow, read_table
+from motionecho.errors import MotionEchoError, Transient
+from motionecho.manifest import BadRow, Sample
 from motionecho.metrics import Shared, load_embedders, load_metrics
 from motionecho.metrics.sets import SETS
-from motionecho.runs.files import absolute
 from motionecho.runs.keys import KEY_LENGTH, digest, score_key
 from motionecho.runs.layout import SCORES
 from motionecho.runs.notes import ErrorNote, now
-from motionecho.runs.places import Place, opened
+from motionecho.runs.places import opened
 from motionecho.runs.provenance import versions
-from motionecho.runs.records import OUTCOME_PREFIX, Record
-from motionecho.runs.results import Entry, Index
+from motionecho.runs.records import Record
+from motionecho.runs.results import Index
 from motionecho.runs.store import RunStore
 from pipelines.driver.loop import Loop
 from pipelines.driver.pool import Pool
@@ -35,13 +34,13 @@ from pipelines.execution import Execution, Progress, Summary
 from pipelines.machines.ray_cluster import node_cores
 from pipelines.machines.resources import PoolSpec
 from pipelines.plan import Work, hash_references, rows_of, to_do, what_is_there
+from pipelines.scoring.source import ScoredSource
 from pipelines.scoring.stage import ScoreVideo
 from pipelines.submission import drive
 from pipelines.tasks import Job, StageSpec, Task
 
 FACTORY = "pipelines.scoring.stage:build"
 STAGE = StageSpec("score")
-REQUIRED = ("video",)
 
 
 @dataclass(frozen=True)
@@ -73,79 +72,6 @@ class Scoring:
         return {name: score_key(item_key, name, version) for name, version in self.metrics.items()}
 
 
-@dataclass(frozen=True)
-class ScoredSource:
-    """The rows to score. `without` counts rows that have no video because they failed when it was made."""
-
-    rows: list[Sample | BadRow]
-    name: str  # its path or URL
-    without: int = 0
-    place: str | None = None  # the run's own folder, where it is one
-    fit: str | None = None  # how the run brought its references to size
-    background: str = "black"  # and what it laid under what is transparent in them
-    known: tuple[Entry, ...] = ()  # references hashed before
-    videos: dict[str, str] = dataclasses.field(default_factory=dict)  # sha256 by URI, where known
-
-    def records(self) -> Iterator[Record]:
-        """Return the run's own records, for what they say of cost and of scores taken when it was made."""
-        return RunStore(self.place).records() if self.place else iter(())
-
-    @property
-    def missing(self) -> list[str]:
-        """The columns that metrics ask for and no row has."""
-        samples = [row for row in self.rows if isinstance(row, Sample)]
-        return [name for name in ("reference", "prompt") if not any(getattr(s, name) for s in samples)]
-
-
-def read_source(place: str, manifest: str | None = None) -> ScoredSource:
-    """Read a run, a results table or any table with a `video` column; UserError where it is none of these.
-
-    `manifest` has what opens those files whose places are stored without it.
-    """
-    if Place(place).name.lower().endswith(TABLES):
-        raw = read_table(place, outcomes=True)
-        rows = completed([_as_video_row(row) for row in raw if not _failed(row)], manifest)
-        checked = check_rows(rows, place, REQUIRED) if rows else []
-        return ScoredSource(checked, absolute(place), len(raw) - len(rows))
-    store = RunStore(place)
-    about = store.run()
-    if about is None:
-        raise UserError(
-            f'nothing to score at "{place}": it is neither a run nor a .parquet, .csv or .jsonl table'
-        )
-    settings = about.get("identity", {}).get("settings")
-    if settings is None:
-        raise UserError(f'"{place}" holds scores, not videos; name the run or the table they were made from')
-    records = list(store.records())
-    made = [record for record in records if record.ok and record.video]
-    videos = [(store.absolute(blob.uri), blob.sha256) for r in made if (blob := r.video)]
-    rows = [record.inputs | {"video": uri} for record, (uri, _) in zip(made, videos, strict=True)]
-    rows = completed(rows, manifest)
-    return ScoredSource(
-        rows=check_rows(rows, place, REQUIRED) if rows else [],
-        name=store.url,
-        without=len(records) - len(made),
-        place=store.url,
-        fit=settings.get("fit"),
-        background=settings.get("echo", {}).get("background", "black"),
-        known=tuple(Entry.of(record) for record in made),
-        videos={uri: sha256 for uri, sha256 in videos if sha256},
-    )
-
-
-def _failed(row: RawRow) -> bool:
-    return isinstance(row, dict) and row.get(f"{OUTCOME_PREFIX}status") == "failed"
-
-
-def _as_video_row(row: RawRow) -> RawRow:
-    """Show a results row's video under the name that any table uses."""
-    if isinstance(row, str):
-        return row
-    plain = {name: value for name, value in row.items() if not name.startswith(OUTCOME_PREFIX)}
-    video = row.get(f"{OUTCOME_PREFIX}video")
-    return {"video": video} | plain if video is not None else plain
-
-
 def plan_scoring(
     source: ScoredSource,
     scoring: Scoring,
@@ -153,7 +79,10 @@ def plan_scoring(
     limit: int | None = None,
     retry_failed: bool = False,
 ) -> tuple[Work, dict[str, dict[str, Any]]]:
-    """Say what is left to score, and which figures are known already, by score key. Writes nothing."""
+    """Say what is left to score, and which figures are known already, by score key. Writes nothing.
+
+    A sample of which the run that made it has every figure is none of the work's tasks.
+    """
     rows = source.rows[:limit]
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]
@@ -166,6 +95,8 @@ def plan_scoring(
 
     tasks: dict[str, Task] = {}
     unread: list[BadRow] = []
+    known: dict[str, dict[str, Any]] = {}
+    alike = (source.fit, source.background) == (scoring.fit, scoring.background)
     for sample in samples:
         video = hashed[opened(sample.video or "")]
         reference = hashed[opened(sample.reference)] if sample.reference else ("", "")
@@ -175,12 +106,18 @@ def plan_scoring(
             (unread if isinstance(wrong, Transient) else bad).append(row)
             continue
         item = _item_key(sample, video[0], reference[0], scoring)
-        key = digest([sample.id, *sorted(scoring.score_keys(item).values())])[:KEY_LENGTH]
+        keys = scoring.score_keys(item)
+        own = source.figures.get(sample.id, {}) if alike else {}
+        own = {name: figures for name, figures in own.items() if scoring.metrics.get(name) == figures[0]}
+        if own.keys() >= keys.keys():
+            continue
+        known |= {keys[name]: row for name, (_, row) in own.items()}
+        key = digest([sample.id, *sorted(keys.values())])[:KEY_LENGTH]
         asked = ScoreVideo(sample, *reference, video[0], item, tuple(scoring.metrics))
         tasks[key] = Task(key, reference[0], asked)
 
     todo = to_do(tasks, index, retry_failed)
-    known = _known(store, index) if todo and index else {}
+    known |= _known(store, index) if todo and index else {}
     left = [_without_known(task, scoring, known) for task in todo]
     bad.sort(key=lambda row: row.row)
     named = {source.name: rows_of(tasks, [*bad, *unread])}
@@ -225,7 +162,12 @@ def run(
 
     Raises UserError where place or cluster cannot be used; a bad row never is an error.
     """
+    began = time.monotonic()
     work, known = plan_scoring(source, scoring, store_url, execution.limit, execution.retry_failed)
+    plan, whole = work.plan, len(source.rows[: execution.limit])
+    known_whole = whole - plan.rows  # samples that have all their figures from when they were made
+    if known_whole and not plan.rows:
+        return _nothing_to_do(known_whole, time.monotonic() - began), []
     store, software = RunStore(store_url), versions()
 
     def record(job: Job, error: ErrorNote | None) -> Record:
@@ -239,7 +181,13 @@ def run(
     under = {} if scoring.background == "black" else {"background": scoring.background}
     identity = {"scoring": {"fit": scoring.fit} | under}
     summary = drive(work, store, identity, execution, loop, on_event)
+    summary = dataclasses.replace(summary, total=whole, already_done=summary.already_done + known_whole)
     return summary, [found for found in store.records() if found.key in work.tasks]
+
+
+def _nothing_to_do(known: int, seconds: float) -> Summary:
+    return Summary(total=known, committed=0, already_done=known, failed=0, left=0, stopped=None,
+                   interrupted=False, seconds=round(seconds, 3), sheet=None)  # fmt: skip
 
 
 def pool_spec(gpus: float, nodes: list[float], workers: int | None) -> PoolSpec:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from motionecho.cli.exits import Exit
+from motionecho.metrics import METRICS, Metric, MetricSpec, MetricUnavailable, Shared
 from tests.cli.conftest import Cli
 
 
@@ -46,6 +47,23 @@ def test_scores_a_table_and_compares_it_with_itself(cli: Cli, table: Path, tmp_p
     assert (compared.json["pairs"], compared.json["by"]) == (1, "id")
     assert compared.json["figures"]["mf_traj"]["wins"] == 0.5
     assert cli("compare", tmp_path / "scores", tmp_path / "scores").out.startswith("figure")
+
+
+def test_where_no_metric_can_run_scoring_is_refused(
+    cli: Cli, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(shared: Shared) -> Metric:
+        raise MetricUnavailable("its weights are not here: set WEIGHTS to them")
+
+    for name in ("sanity", "text_alignment"):
+        monkeypatch.setitem(METRICS, name, MetricSpec(name, missing))
+    asked = ("--metric", "sanity", "--metric", "text_alignment")
+    done = cli("score", table, "--out", tmp_path / "scores", *asked)
+    assert done.code == Exit.USAGE
+    reason = "sanity, text_alignment: its weights are not here: set WEIGHTS to them"
+    assert done.sentence().count(reason) == 1
+    assert "others are motion_fidelity, temporal_consistency, toy_text" in done.sentence()
+    assert not (tmp_path / "scores").exists()
 
 
 def test_mistakes_are_one_sentence(cli: Cli, tmp_path: Path, table: Path) -> None:

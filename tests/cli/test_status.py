@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +39,26 @@ def store(tmp_path: Path) -> RunStore:
     return store
 
 
-def say(store: RunStore, ago: float, life: str = "one", rows: str = "abcef", **word: Any) -> None:
+def say(store: RunStore, ago: float, life: str = "one", rows: Iterable[str] = "abcef", **word: Any) -> None:
     """Leave the word of a driver of another machine that was heard so long ago, of rows by those keys."""
-    lines = "".join(f"{key * 32}\n" for key in rows)
+    lines = "".join(f"{(key * 32)[:32]}\n" for key in rows)
     name = digest(lines)[:32]
     lease = {
         "role": "driver",
         "ended": False,
-        "sources": [{"manifest": life, "rows": name, "total": len(rows)}],
+        "sources": [{"manifest": life, "rows": name, "total": lines.count("\n")}],
     }
     store.put_text(f"progress/{name}.keys", lines)
     store.put_text(f"progress/{life}.json", json.dumps(lease | word))
     os.utime(f"{store.url}/progress/{life}.json", (time.time() - ago,) * 2)
 
 
+def first_line(cli: Cli, store: RunStore) -> str:
+    return cli("batch", "status", store.url).out.splitlines()[0]
+
+
 def test_before_the_driver_has_spoken_the_records_speak(cli: Cli, store: RunStore) -> None:
-    done = cli("batch", "status", store.url)
-    assert done.out == f"{store.url}: 2 done, 1 failed\n"
+    assert first_line(cli, store) == f"{store.url}: 2 done, 1 failed"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ def test_a_word_that_cannot_be_read_counts_as_a_driver_for_a_while(cli: Cli, sto
     path = Path(store.url) / "progress" / "one.json"
     path.write_text('{"trunc')
     done = cli("batch", "status", store.url)
-    assert (done.code, done.out) == (Exit.OK, f"{store.url}: 2 done, 1 failed\n")
+    assert (done.code, first_line(cli, store)) == (Exit.OK, f"{store.url}: 2 done, 1 failed")
     until = "it counts as a driver at work until it has not changed for 15 minutes"
     assert done.err == f"note: {path} cannot be read: {until}\n"
     refused = cli("batch", "gc", store.url, "--yes")
@@ -168,10 +172,8 @@ def test_lost_rows_are_told_and_never_make_more_done_than_there_are(cli: Cli, st
     (keys,) = [path for path in (Path(store.url) / "progress").glob("*.keys") if "cccc" in path.read_text()]
     keys.write_text(keys.read_text()[:40])
     done = cli("batch", "status", store.url)
-    assert (
-        done.out
-        == f"{store.url}: 2 of 4 done, 1 failed, ended before it was finished: submit again to continue\n"
-    )
+    ended = "ended before it was finished: submit again to continue"
+    assert first_line(cli, store) == f"{store.url}: 2 of 4 done, 1 failed, {ended}"
     assert done.err == "note: the rows of two are not known any more: submit it again\n"
 
 

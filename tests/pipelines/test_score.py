@@ -1,6 +1,7 @@
 """Scoring what exists: every kind of source and of bad row, resuming by score key, a run's cost."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from motionecho.errors import Changed, UserError
 from motionecho.manifest import BadRow
+from motionecho.metrics import Item, Scores
 from motionecho.metrics.compare import gather, summarize, tally
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
@@ -16,17 +18,11 @@ from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
 from motionecho.video import write_video
 from pipelines.execution import Execution, Summary
+from pipelines.scoring import run as scoring_run
 from pipelines.scoring import stage
-from pipelines.scoring.run import (
-    ScoredSource,
-    Scoring,
-    default_place,
-    make_record,
-    plan_scoring,
-    read_source,
-    run,
-)
+from pipelines.scoring.run import Scoring, default_place, make_record, plan_scoring, run
 from pipelines.scoring.sets import score_sets
+from pipelines.scoring.source import ScoredSource, read_source
 from pipelines.scoring.stage import Scorer, read_features
 from pipelines.tasks import Job, Task
 
@@ -153,6 +149,7 @@ def made(folder: Path) -> RunStore:
         inputs=inputs,
         video=blob,
         scores={"x": {"x": 0.5}},
+        metrics={"x": {"version": "1", "key": "k"}},
         trace={"forward_equivalents": 9},
         seconds={"generate_sample": 2.0, "generate_decode": 0.5, "invert": 4.0},
     )
@@ -206,6 +203,58 @@ def test_figures_of_a_run_its_cost_and_what_no_metric_could_say(made: RunStore) 
     }, "the motion was in the store: no inversion"
     assert (means["x"].low, means["x"].n) == (None, 1)
     assert tally(rows) == {"x": {"ok": 1}}
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The metrics that were taken, one entry a measurement."""
+    taken: list[str] = []
+
+    class Counted:
+        def __init__(self, name: str) -> None:
+            self.name, self.version = name, "1"
+
+        def __call__(self, item: Item) -> Scores:
+            taken.append(self.name)
+            return {self.name: 0.25, f"{self.name}_status": "ok"}
+
+    monkeypatch.setattr(stage, "load_metrics", lambda names, **how: ([Counted(name) for name in names], {}))
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fit", "background", "taken"),
+    [
+        ({"x": "1"}, "pad", "black", []),
+        ({"x": "1", "y": "1"}, "pad", "black", ["y"]),
+        ({"x": "2"}, "pad", "black", ["x"]),
+        ({"x": "1"}, "crop", "black", ["x"]),
+        ({"x": "1"}, "pad", "white", ["x"]),
+    ],
+    ids=["all known", "one new", "another version", "another fit", "another background"],
+)
+def test_what_a_run_has_measured_is_not_measured_again(
+    made: RunStore, measured: list[str], wanted: dict[str, str], fit: str, background: str, taken: list[str]
+) -> None:
+    source = read_source(made.url)
+    scoring, place = Scoring(wanted, {}, fit, "cpu", background), RunStore(made.scores_url)
+    work, known = plan_scoring(source, scoring, place.url)
+    scorer = Scorer(replace(scoring, metrics=dict.fromkeys(wanted, "1")), place)
+    rows = [make_record(Job(task, result=scorer(task)), None, scoring, known, {}) for task in work.todo]
+    assert measured == taken
+    assert len(rows) == bool(taken)
+    for row in rows:
+        expected = {name: 0.25 if name in taken else 0.5 for name in wanted}
+        assert {name: row.scores[name][name] for name in wanted} == expected
+
+
+def test_a_run_with_every_figure_needs_no_ray_and_no_place(
+    made: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring_run, "drive", None)  # which would start Ray
+    summary, records = run(read_source(made.url), Scoring({"x": "1"}, {}, "pad"), made.scores_url, EXECUTION)
+    assert (summary.total, summary.already_done, summary.left, records) == (1, 1, 0, [])
+    assert not Path(made.scores_url).exists()
 
 
 class Brightness:
