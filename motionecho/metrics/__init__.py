@@ -7,6 +7,7 @@ from motionecho.metrics.registry import (
     Shared,
     load_embedders,
     load_metrics,
+    plugged_in,
     usual_metrics,
     wants_gpu,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "Shared",
     "load_embedders",
     "load_metrics",
+    "plugged_in",
     "usual_metrics",
     "wants_gpu",
 ]

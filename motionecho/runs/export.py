@@ -18,10 +18,11 @@ from motionecho.runs.keys import file_digest
 from motionecho.runs.notes import Blob
 from motionecho.runs.parallel import in_order
 from motionecho.runs.places import Place
-from motionecho.runs.records import OUTCOME_PREFIX, Record, as_row
-from motionecho.runs.results import Entry, to_parquet
+from motionecho.runs.records import OUTCOME_PREFIX
+from motionecho.runs.results import Entry
 from motionecho.runs.sealed import read_object
 from motionecho.runs.store import RunStore
+from motionecho.runs.tables import as_row, to_parquet
 
 FILE = OUTCOME_PREFIX + "file"
 TABLE = "results.parquet"
@@ -50,7 +51,7 @@ def collect_table(store: RunStore, path: str, force: bool = False) -> int:
         raise UserError(
             f'"{Place(path)}" is there already: name another file, or add --force to write over it'
         )
-    rows = [_row(record, store.url) for record in store.records()]
+    rows = [as_row(record, store.url) for record in store.records()]
     folder.overwrite(name, to_parquet(rows))
     return len(rows)
 
@@ -69,7 +70,7 @@ def collect_folder(store: RunStore, folder: str, force: bool = False) -> Iterato
     videos: dict[str, Blob] = {}
     for record in store.records(index):
         name = names.get(record.key) if record.video else None
-        rows.append(_row(record, store.url) | {FILE: name})
+        rows.append(as_row(record, store.url) | {FILE: name})
         if name and record.video:
             videos[name] = record.video
 
@@ -159,9 +160,3 @@ def _is_there(folder: Folder, name: str, video: Blob) -> bool:
     if found is None or found.bytes != video.bytes:
         return False
     return not folder.is_local or file_digest(folder.absolute(name)) == video.sha256
-
-
-def _row(record: Record, root: str) -> dict[str, Any]:
-    row = as_row(record, root)
-    del row[OUTCOME_PREFIX + "record"]  # for resuming; the columns say the same
-    return row

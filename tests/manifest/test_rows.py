@@ -13,8 +13,8 @@ import pytest
 
 from motionecho.errors import UserError
 from motionecho.manifest import BadRow, Sample, TakenId, read_manifest
-from motionecho.runs.records import Record, as_row
-from motionecho.runs.results import to_parquet
+from motionecho.runs.records import Record
+from motionecho.runs.tables import as_row, to_parquet
 from motionecho.video import Window
 
 Rows = list[dict[str, Any]]

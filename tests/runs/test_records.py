@@ -9,9 +9,9 @@ import pytest
 
 from motionecho.errors import MotionEchoError
 from motionecho.runs.notes import Blob, ErrorNote, Host
-from motionecho.runs.records import SCHEMA_VERSION, Record, as_row
-from motionecho.runs.results import to_parquet
+from motionecho.runs.records import SCHEMA_VERSION, Record
 from motionecho.runs.sealed import sealed
+from motionecho.runs.tables import as_row, to_parquet
 
 RECORD = Record(
     key="ab12",

@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from motionecho.runs.records import Record, as_row
-from motionecho.runs.results import read_entries, read_records, to_parquet
+from motionecho.runs.records import Record
+from motionecho.runs.results import read_entries, read_records
+from motionecho.runs.tables import as_row, to_parquet
 
 PROGRAM = """
 import sys
