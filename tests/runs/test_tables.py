@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from motionecho.config import EchoConfig
+from motionecho.errors import UserError
 from motionecho.manifest import BadRow, Sample, read_manifest
 from motionecho.metrics import METRICS
 from motionecho.metrics.registry import EMBEDDERS
-from motionecho.runs.export import collect_table
+from motionecho.runs.export import collect_steps, collect_table
 from motionecho.runs.notes import Blob, ErrorNote, Host
 from motionecho.runs.records import Record
 from motionecho.runs.results import read_entries, read_records, read_steps
@@ -332,10 +333,17 @@ def test_steps_with_times_as_whole_numbers_are_read(tmp_path: Path) -> None:
         ["a", "a", "b"],
         [None, None, 2],
     )
-    for name, data in (("1", old), ("2", new)):
-        (tmp_path / f"{name}.parquet").write_bytes(written(read_steps(data, key(1), name)))
-    frame = pl.scan_parquet(f"{tmp_path}/*.parquet").collect()
-    assert (frame["active"].to_list(), frame["key"].to_list()) == ([True, True, False], [key(1)] * 3)
+    store = RunStore(str(tmp_path / "run"))
+    for number, data in enumerate((old, new, b"torn")):
+        (tmp_path / "blob").write_bytes(data)
+        stats = store.put_blob(store.stats_uri(key(number), "1-a"), str(tmp_path / "blob"))
+        store.commit(Record(**{**vars(made(number)), "stats": stats}))
+    rows, problems = collect_steps(store, str(tmp_path / "steps.parquet"))
+    assert (rows, [problem.split(":")[0] for problem in problems]) == (3, ["the steps of s2"])
+    frame = pl.scan_parquet(f"{tmp_path}/steps.parquet").collect()
+    assert (frame["active"].to_list(), frame["id"].to_list()) == ([True, True, False], ["s0", "s0", "s1"])
+    with pytest.raises(UserError, match="--force"):
+        collect_steps(store, str(tmp_path / "steps.parquet"))
 
 
 # --- and as manifests
