@@ -105,7 +105,7 @@ def make_loop(
     spec = pair_spec(settings.pair, settings.placement.weights)
     methods = {job.task.payload.config.sampling.method for job in jobs} & {*spec.optional.values()}
     own = {method: spec.weights(method) for method in methods}
-    make = Recorder(versions(), spec.weights(), own)
+    make = Recorder(versions(), spec.weights(), own, {"pair": settings.pair})
     meters = Meters(store.url, len(jobs))
 
     def record(job: Job, error: ErrorNote | None) -> Record:

@@ -1,11 +1,12 @@
 """The parts of every run, whatever its stages: check the place, take up what is left, loop, sum up."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ray
 
+from motionecho.metrics import plugged_in
 from motionecho.runs.keys import digest
 from motionecho.runs.notes import now
 from motionecho.runs.provenance import versions
@@ -56,6 +57,7 @@ def drive(
         bad = commit_bad_rows(store, work)
         todo = {task.key for task in work.todo}
         loose = [record for record in work.index.loose if record.key not in todo]
+        store.expect(work.index, _carried(work), plugged_in())
         _cached(lambda: store.compact([*loose, *bad]), reporter)
         _cached(lambda: store.tidy(work.index), reporter)
         if work.todo:
@@ -67,8 +69,8 @@ def drive(
                 with drained_by_signals(loop.drain, loop.kill) as signals, head_watched(lose):
                     tally = loop.run()
             stopped, interrupted = loop.stopped, signals.seen > 0
-        if any(entry.generation > 1 for entry in tally.records.values()):
-            _cached(lambda: store.tidy(store.index()), reporter)  # rows of what was made again
+        if store.uneven or any(entry.generation > 1 for entry in tally.records.values()):
+            _cached(lambda: store.tidy(store.index(), unlike=True), reporter)  # rows of what was made again
         reporter.end(tally)
         made, there, lost = _counted(store, work, [Entry.of(record) for record in bad], tally)
         if lost:
@@ -105,6 +107,15 @@ def refuse(work: Work, store: RunStore, identity: Mapping[str, Any], execution: 
     store.refuse_other(identity)
     if work.todo and not ray.is_initialized():
         surroundings.check(store, address_of(execution))
+
+
+def _carried(work: Work) -> Iterator[Mapping[str, Any]]:
+    """Yield what a manifest's rows have beside the columns that every table has."""
+    yield from (row.inputs for row in work.bad)
+    for task in work.tasks.values():
+        sample = task.payload.sample
+        if sample.overrides or sample.extra:
+            yield {**sample.overrides, **sample.extra}
 
 
 def _losing(loop: Loop, reporter: Reporter) -> Callable[[str], None]:

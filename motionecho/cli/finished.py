@@ -14,6 +14,7 @@ from motionecho.cli.options import (
 )
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.cli.status import open_run
+from motionecho.errors import UserError
 from motionecho.runs.layout import YOUNG_S
 from motionecho.runs.places import Place
 
@@ -63,6 +64,7 @@ def collect(
         ),
     ],
     force: Annotated[bool, typer.Option("--force", help="Write over files of others there.")] = False,
+    steps: Annotated[bool, typer.Option("--steps", help="A table of all steps, not of samples.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Gather a run: its videos as `<id>.mp4` beside one results.parquet, or just the table.
@@ -72,6 +74,13 @@ def collect(
     from motionecho.runs import export as library
 
     store = open_run(run)
+    if steps:
+        if not out.endswith(".parquet"):
+            raise UserError(f'--steps writes one table: "{out}" has to end in .parquet')
+        rows, problems = library.collect_steps(store, out, force)
+        say(f"{count(rows, 'step')} in one table", *(f"left out   {problem}" for problem in problems))
+        put_json(run=store.url, table=out, rows=rows, left_out=problems) if json else put(out)
+        raise typer.Exit(Exit.FAILED_SAMPLES if problems else Exit.OK)
     if out.endswith(".parquet"):
         rows = library.collect_table(store, out, force)
         say(f"{count(rows, 'row')} in one table")

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from sys import intern
 from typing import Any, TextIO
@@ -19,6 +20,7 @@ from motionecho.runs.places import Place
 from motionecho.runs.records import OUTCOME_PREFIX
 from motionecho.runs.urls import WEB, protocol_of, told
 
+BAD = (f"{OUTCOME_PREFIX}error_class", f"{OUTCOME_PREFIX}record")  # of a results table
 RawRow = dict[str, Any] | str
 TABLES = (".parquet", ".csv", ".jsonl", ".ndjson")
 HIDDEN = re.compile(r"(^|/)[._]")  # _SUCCESS, .crc: beside the parts of a table
@@ -97,9 +99,12 @@ def _suffix(path: Place) -> str:
 
 def _bytes(rows: Sequence[dict[str, Any]], suffix: str) -> bytes:
     if suffix == ".parquet":
-        from motionecho.runs.results import to_parquet
+        import pyarrow as pa
 
-        return to_parquet(rows)
+        from motionecho.runs.tables import written
+
+        names = dict.fromkeys(name for row in rows for name in row)
+        return written(pa.table({name: _column([row.get(name) for row in rows]) for name in names}))
     if suffix != ".csv":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
     sink = io.StringIO()
@@ -111,6 +116,26 @@ def _bytes(rows: Sequence[dict[str, Any]], suffix: str) -> bytes:
     return sink.getvalue().encode()
 
 
+def _column(values: list[Any]) -> Any:
+    """Return an array of the values' own type, or of their JSON text where it is mixed or none of parquet's.
+
+    A list in a cell of a manifest is a sweep, and stays one.
+    """
+    import pyarrow as pa
+
+    def storable(kind: pa.DataType) -> bool:  # a struct of no fields is not, at any depth
+        fields = [kind.field(n) for n in range(kind.num_fields)]
+        return not (pa.types.is_struct(kind) and not fields) and all(storable(each.type) for each in fields)
+
+    try:
+        column = pa.array(values)
+        if storable(column.type):
+            return column
+    except (pa.ArrowException, OverflowError):
+        pass
+    return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string())
+
+
 def _parquet(path: str, outcomes: bool) -> Iterator[RawRow]:
     import pyarrow.parquet as pq
 
@@ -118,8 +143,20 @@ def _parquet(path: str, outcomes: bool) -> Iterator[RawRow]:
         names = table.schema_arrow.names
         _refuse_repeated(names)
         wanted = [name for name in names if outcomes or not name.startswith(OUTCOME_PREFIX)]
-        for batch in table.iter_batches(columns=wanted, use_threads=False):
-            yield from batch.to_pylist()
+        read = list(dict.fromkeys([*wanted, *(BAD if {*BAD} <= {*names} else ())]))
+        for batch in table.iter_batches(columns=read, use_threads=False):
+            for row in batch.to_pylist():
+                if row.get(BAD[0]) == "BadRow":  # a typed column holds no cell that is of another type
+                    row |= {n: v for n, v in _inputs(row[BAD[1]]).items() if row.get(n) is None}
+                yield row if outcomes else {n: v for n, v in row.items() if n not in BAD}
+
+
+def _inputs(record: str | None) -> dict[str, Any]:
+    """Return a bad row as its manifest had it, out of the record; nothing where that cannot be read."""
+    with suppress(ValueError, TypeError, LookupError, RecursionError):
+        found = json.loads(record or "{}")["inputs"]
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _csv(path: str) -> Iterator[RawRow]:

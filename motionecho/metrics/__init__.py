@@ -8,6 +8,7 @@ from motionecho.metrics.registry import (
     headlines,
     load_embedders,
     load_metrics,
+    plugged_in,
     usual_metrics,
     wants_gpu,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "headlines",
     "load_embedders",
     "load_metrics",
+    "plugged_in",
     "usual_metrics",
     "wants_gpu",
 ]

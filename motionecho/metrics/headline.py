@@ -15,10 +15,11 @@ from typing import Any
 from motionecho.errors import kind_of
 from motionecho.metrics.registry import METRICS, headlines
 from motionecho.metrics.stats import Estimate, estimate
-from motionecho.runs.records import OUTCOME_PREFIX, Record, as_row
+from motionecho.runs.records import OUTCOME_PREFIX, Record
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.state import State, look
 from motionecho.runs.store import RunStore
+from motionecho.runs.tables import as_row
 
 Row = Mapping[str, Any]  # of the results table, its outcomes without their prefix
 PASSES, TRIED = "trace_forward_equivalents", "tries_forward_equivalents"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from motionecho.errors import UserError, nearest
 from motionecho.metrics.protocol import Embedder, Item, Metric, MetricUnavailable, Scores, clean
+from motionecho.runs.schema import FIGURES, Column, of_metric, prefixed
 
 if TYPE_CHECKING:
     from motionecho.metrics.clip import ClipModel
@@ -64,6 +65,7 @@ class MetricSpec:
     prefix: str = ""  # what its figures' names begin with, if not "<name>_"
     headlines: tuple[str, ...] = ()  # figures that speak for it, the first at a gate; else that of its name
     bookkeeping: tuple[str, ...] = ()  # figures, or what their names begin with, that only --json shows
+    figures: tuple[Column, ...] = ()  # all of them, for tables; our own metrics' are declared there
     usual: bool = False  # taken where neither a person nor the pair names metrics
     gpu: Callable[[], bool] = lambda: False  # whether its network is too large for a CPU
     summary: str = ""  # what it says of a video, in a line
@@ -72,6 +74,7 @@ class MetricSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", self.prefix or f"{self.name}_")
         object.__setattr__(self, "headlines", self.headlines or (self.name,))
+        object.__setattr__(self, "figures", self.figures or FIGURES.get(self.name, ()))
 
     def owns(self, figure: str) -> bool:
         """Tell whether a figure of that name, a number, is this metric's."""
@@ -159,6 +162,13 @@ METRICS: dict[str, MetricSpec] = {
         ),
     )
 }  # fmt: skip
+
+
+def plugged_in() -> dict[str, str]:
+    """Return the columns that tables have of metrics which others have added, with their kinds."""
+    own = [spec for spec in METRICS.values() if spec.name not in FIGURES]
+    columns = prefixed(column for spec in own for column in of_metric(spec.name, spec.figures))
+    return {column.name: "float64" if column.kind == "int64" else column.kind for column in columns}
 
 
 def usual_metrics() -> tuple[str, ...]:

@@ -18,10 +18,11 @@ from motionecho.runs.keys import file_digest
 from motionecho.runs.notes import Blob
 from motionecho.runs.parallel import in_order
 from motionecho.runs.places import Place
-from motionecho.runs.records import OUTCOME_PREFIX, Record, as_row
-from motionecho.runs.results import Entry, to_parquet
+from motionecho.runs.records import OUTCOME_PREFIX, Record
+from motionecho.runs.results import Entry, read_steps
 from motionecho.runs.sealed import read_object
 from motionecho.runs.store import RunStore
+from motionecho.runs.tables import as_row, steps_table, to_parquet, written
 
 FILE = OUTCOME_PREFIX + "file"
 TABLE = "results.parquet"
@@ -45,14 +46,45 @@ def collect_table(store: RunStore, path: str, force: bool = False) -> int:
 
     Raises UserError where a file is there already, unless `force` says to write over it.
     """
+    folder, name = _free(path, force)
+    rows = [as_row(record, store.url) for record in store.records()]
+    folder.overwrite(name, to_parquet(rows))
+    return len(rows)
+
+
+def collect_steps(store: RunStore, path: str, force: bool = False) -> tuple[int, list[str]]:
+    """Write the stats of all videos as one table of steps at `path`, whatever version wrote them.
+
+    Returns the number of rows, and a sentence for each video whose stats are missing or damaged. Raises
+    UserError as `collect_table`.
+    """
+    folder, name = _free(path, force)
+
+    def read(record: Record) -> pa.Table | str:
+        try:
+            assert record.stats  # those that have none are left out
+            with store.fetch(record.stats.uri) as local:
+                return read_steps(Path(local).read_bytes(), record.key, record.id)
+        except (BadSample, Damaged, OSError) as problem:
+            return f"the steps of {record.id}: {problem}"
+
+    made = [record for record in store.records() if record.stats]
+    found = list(in_order(read, made, COPIES))
+    table = pa.concat_tables(
+        [steps_table([], "", ""), *(each for each in found if not isinstance(each, str))]
+    )
+    folder.overwrite(name, written(table))
+    return len(table), [each for each in found if isinstance(each, str)]
+
+
+def _free(path: str, force: bool) -> tuple[Folder, str]:
+    """Return the folder of a file that is to be written, and its name there; UserError where it exists."""
     folder, name = Folder.holding(path)
     if not force and folder.exists(name):
         raise UserError(
             f'"{Place(path)}" is there already: name another file, or add --force to write over it'
         )
-    rows = [_row(record, store.url) for record in store.records()]
-    folder.overwrite(name, to_parquet(rows))
-    return len(rows)
+    return folder, name
 
 
 def collect_folder(store: RunStore, folder: str, force: bool = False) -> Iterator[Collected]:
@@ -69,7 +101,7 @@ def collect_folder(store: RunStore, folder: str, force: bool = False) -> Iterato
     videos: dict[str, Blob] = {}
     for record in store.records(index):
         name = names.get(record.key) if record.video else None
-        rows.append(_row(record, store.url) | {FILE: name})
+        rows.append(as_row(record, store.url) | {FILE: name})
         if name and record.video:
             videos[name] = record.video
 
@@ -159,9 +191,3 @@ def _is_there(folder: Folder, name: str, video: Blob) -> bool:
     if found is None or found.bytes != video.bytes:
         return False
     return not folder.is_local or file_digest(folder.absolute(name)) == video.sha256
-
-
-def _row(record: Record, root: str) -> dict[str, Any]:
-    row = as_row(record, root)
-    del row[OUTCOME_PREFIX + "record"]  # for resuming; the columns say the same
-    return row

@@ -17,8 +17,9 @@ from motionecho.runs.folder import Folder
 from motionecho.runs.leases import Lease
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.parallel import in_order
-from motionecho.runs.records import Record, absolute, as_row
+from motionecho.runs.records import Record, absolute
 from motionecho.runs.results import DAMAGED, KEYED, Entry, Index
+from motionecho.runs.tables import More, as_row, more_of, to_parquet, together
 
 
 class Ledger:
@@ -27,6 +28,8 @@ class Ledger:
     def __init__(self, folder: Folder) -> None:
         self.folder, self.url = folder, folder.url
         self.lease: Lease | None = None
+        self.more: More = {}  # columns behind the declared ones, which every part is to have
+        self.uneven = False  # whether there may be parts that lack some of them
 
     def absolute(self, uri: str) -> str:
         """Return a file's URI as other programs can open it; those of a run are relative to its folder."""
@@ -102,10 +105,11 @@ class Ledger:
         # Parts first: a record is there before any part names it. One that is missing from the listing then
         # was deleted by someone, or the listing lags; its own name tells which.
         rows: dict[str, list[Entry]] = {}
+        shapes: dict[str, tuple[More, bool]] = {}
         damaged: dict[str, str] = {}
         for part in self._parts():
             try:
-                rows[part] = self._entries(part)
+                rows[part], shapes[part] = self._entries(part)
             except FileNotFoundError:
                 continue  # someone else has rebuilt it meanwhile
             except Damaged as problem:
@@ -121,11 +125,11 @@ class Ledger:
         current: dict[str, frozenset[str]] = {}
         outdated = set(damaged)
         for part, found in rows.items():
-            its = [row for row in found if latest.get(row.key) == row.generation]
-            if len(its) < len(found):
+            its = {row.key: row for row in found if latest.get(row.key) == row.generation}
+            current[part] = frozenset(its.keys() - entries.keys())
+            if len(current[part]) < len(found):
                 outdated.add(part)
-            current[part] = frozenset(row.key for row in its if row.key not in entries)
-            entries |= {row.key: row for row in its}
+            entries |= its
         loose = []
         for key, read in self.read({key: latest[key] for key in sorted(latest) if key not in entries}):
             if isinstance(read, Record):
@@ -134,7 +138,10 @@ class Ledger:
             else:
                 entries[key] = Entry(key, "", DAMAGED, generation=latest[key])
                 damaged[key] = f"{read}; its sample is made again"
-        return Index(entries, current, tuple(loose), frozenset(outdated), tuple(damaged.values()))
+        more = together(*(its for its, _ in shapes.values()))
+        unlike = {part for part, (its, of_today) in shapes.items() if not of_today or its != more}
+        parts = (current, tuple(loose), frozenset(outdated), frozenset(unlike))
+        return Index(entries, *parts, more, tuple(damaged.values()))
 
     def records(self, index: Index | None = None) -> Iterator[Record]:
         """Yield the latest record of every finished sample, or of those that an `index` names.
@@ -194,30 +201,45 @@ class Ledger:
             if read is not None:
                 yield key, read
 
+    def expect(self, index: Index, rows: Iterable[Mapping[str, Any]], more: More) -> None:
+        """Note which columns the run's parts have and its rows will have: `compact` writes them all.
+
+        So parts are alike although their samples are not.
+        """
+        self.more = together(index.more, more, more_of(rows))
+        self.uneven = bool(index.unlike) or (bool(index.parts) and self.more != index.more)
+
     def compact(self, records: Iterable[Record]) -> str | None:
         """Write the records as one more results part; return its URI."""
         rows = [as_row(record, self.url) for record in records]
         if not rows:
             return None
-        data = results.to_parquet(rows)
+        more = together(self.more, more_of(rows))
+        self.uneven |= more != self.more
+        self.more = more
+        data = to_parquet(rows, more)
         uri = layout.part(data)
         self.folder.overwrite(uri, data)
         return uri
 
-    def tidy(self, index: Index) -> None:
-        """Take rows out of the parts whose records are not the latest, and parts out that cannot be read.
+    def tidy(self, index: Index, unlike: bool = False) -> None:
+        """Take rows out that are not of the latest records, or twice there, and parts that cannot be read.
 
-        Parts are a cache of the records: what goes by mistake is read from its record the next time.
+        With `unlike`, parts that differ from the others in their columns are written again. Parts are a cache
+        of the records: what goes by mistake is read from its record the next time.
         """
-        for part in sorted(index.outdated):
+        for part in sorted(index.outdated | index.unlike if unlike else index.outdated):
+            keep = index.parts.get(part, frozenset())
             try:
-                rest = results.without_outdated(self._part(part), index)
+                rest = results.renewed(self._part(part), keep, index, index.more, self.url)
             except FileNotFoundError:
                 continue
             except Damaged:
                 pass
             else:
-                self.folder.overwrite(layout.part(rest, of=part), rest)
+                self.folder.overwrite(name := layout.part(rest, of=part), rest)
+                if name == part:
+                    continue
             self.folder.remove_all([part])
 
     # --- attempts
@@ -254,8 +276,9 @@ class Ledger:
     def _parts(self) -> list[str]:
         return self._list(layout.RESULTS, ".parquet")
 
-    def _entries(self, part: str) -> list[Entry]:
-        return list(results.read_entries(self._part(part)))
+    def _entries(self, part: str) -> tuple[list[Entry], tuple[More, bool]]:
+        data = self._part(part)
+        return list(results.read_entries(data)), results.shape_of(data)
 
     def _rows(self, part: str, wanted: Callable[[str], bool]) -> list[dict[str, Any]]:
         return results.read_rows(self._part(part), wanted)

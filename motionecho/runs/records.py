@@ -39,6 +39,7 @@ class Record:
     video: Blob | None = None
     stats: Blob | None = None
     latent_sha256: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)  # pair, dtype, width, height, frames, fps
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, dict[str, str]] = field(default_factory=dict)  # {"version", "key"} of each score
     skipped: dict[str, str] = field(default_factory=dict)
@@ -79,9 +80,12 @@ class Record:
         notes = {"strikes": [each.to_dict() for each in self.strikes]}
         return asdict(self) | notes | {"error": self.error.to_dict() if self.error else None}
 
-    def to_json(self) -> str:
-        """Return the record as its file holds it: the JSON of `to_dict` and a digest of that."""
-        return json.dumps(sealed(self.to_dict()), ensure_ascii=False, allow_nan=False, indent=1)
+    def to_json(self, indent: int | None = 1) -> str:
+        """Return the record as its file holds it: the JSON of `to_dict` and a digest of that.
+
+        Without `indent` it is one line, as tables hold it, which takes a third of the time.
+        """
+        return json.dumps(sealed(self.to_dict()), ensure_ascii=False, allow_nan=False, indent=indent)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -124,50 +128,3 @@ def _of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
 def absolute(root: str, uri: str) -> str:
     """Return a blob's URI as other programs can open it: those of a run are relative to its `root`."""
     return uri if uri.startswith("/") or "://" in uri else f"{root.rstrip('/')}/{uri}"
-
-
-def as_row(record: Record, root: str) -> dict[str, Any]:
-    """Make a row of the results table: the input columns, then `result_*`; URIs absolute under `root`."""
-    row = dict(record.inputs)
-    outcome: dict[str, Any] = {
-        "key": record.key,
-        "generation": record.generation,
-        "status": record.status,
-        "attempts": record.attempts,
-        "latent_sha256": record.latent_sha256,
-        "motion_key": record.motion_key,
-        "reference_sha256": record.reference.get("sha256"),
-        "reference_version": record.reference.get("version"),
-        "committed_at": record.committed_at,
-        "host": record.where.name if record.where else None,
-        "device": record.where.device if record.where else None,
-        "threads": record.where.threads if record.where else None,
-        "gpus": record.where.gpus if record.where else None,
-        "worker_seconds": (record.spent(*record.where.stages) or None) if record.where else None,
-    }
-    for name in ("video", "stats", "motion"):
-        blob: Blob | None = getattr(record, name)
-        outcome[name] = absolute(root, blob.uri) if blob else None
-    outcome["video_sha256"] = record.video.sha256 if record.video else None
-    outcome["error_class"] = record.error.name if record.error else None
-    outcome["error_message"] = record.error.message if record.error else None
-    outcome["error_stage"] = record.error.stage if record.error else None
-    for metric, values in record.scores.items():
-        outcome |= values  # figures bear their metric's prefix already
-        outcome[f"{metric}_version"] = record.metrics.get(metric, {}).get("version")
-    for metric, reason in record.skipped.items():
-        outcome[f"{metric}_skipped"] = reason
-    if record.warnings:
-        outcome["warnings"] = "; ".join(record.warnings)
-    if record.tries:
-        outcome["tries"] = len(record.tries)
-        outcome["gate_reached"] = any(each.get("reached") for each in record.tries)
-        outcome["tries_forward_equivalents"] = sum(t.get("forward_equivalents", 0) for t in record.tries)
-    for name, value in record.trace.items():
-        if isinstance(value, dict):
-            outcome |= {f"trace_{name}_{inner}": number for inner, number in value.items()}
-        else:
-            outcome[f"trace_{name}"] = value
-    outcome |= {f"seconds_{stage}": value for stage, value in record.seconds.items()}
-    row |= {OUTCOME_PREFIX + name: value for name, value in outcome.items()}
-    return row | {OUTCOME_PREFIX + "record": record.to_json()}

@@ -5,9 +5,10 @@ counts while the record that it was made of is the sample's latest; the others a
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from sys import intern
 from typing import Any
 
@@ -16,6 +17,20 @@ import pyarrow.parquet as pq
 
 from motionecho.errors import Damaged
 from motionecho.runs.records import OUTCOME_PREFIX, STATUSES, Record
+from motionecho.runs.schema import RECORD
+from motionecho.runs.tables import (
+    DECLARED,
+    META,
+    More,
+    as_row,
+    column_of,
+    kinds_of,
+    more_of,
+    results_schema,
+    steps_table,
+    to_parquet,
+    written,
+)
 
 INDEX_COLUMNS = ("key", "status", "reference_sha256", "reference_version", "generation")
 KEYED = (f"{OUTCOME_PREFIX}key", f"{OUTCOME_PREFIX}generation")  # of a row: which record it is of
@@ -67,14 +82,17 @@ class Index(Mapping[str, Entry]):
 
     `parts` are the keys whose latest record each results part holds, `loose` the records that no part holds
     yet, which is what a driver that died left behind. `outdated` are the parts with rows that count no more,
-    or that cannot be read. `damaged` says in a sentence each which files are not what was written. What is
-    written later is not in it.
+    or that cannot be read, `unlike` those whose columns are not today's or not those of the other parts;
+    `more` are the columns that any part has behind the declared ones. `damaged` says in a sentence each which
+    files are not what was written. What is written later is not in it.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     loose: tuple[Record, ...] = ()
     outdated: frozenset[str] = frozenset()
+    unlike: frozenset[str] = frozenset()
+    more: More = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
 
     def __getitem__(self, key: str) -> Entry:
@@ -94,12 +112,6 @@ class Index(Mapping[str, Entry]):
     def next_generation(self, key: str) -> int:
         """Return the generation of the record that a sample is to have next."""
         return self[key].generation + 1 if key in self else 1
-
-
-def to_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
-    """Return one parquet file of all rows; its columns are the union, in order of first appearance."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return _written(pa.table({name: _column([row.get(name) for row in rows]) for name in names}))
 
 
 def read_entries(part: bytes) -> Iterator[Entry]:
@@ -123,9 +135,8 @@ def read_entries(part: bytes) -> Iterator[Entry]:
 
 def read_records(part: bytes) -> Iterator[Record]:
     """Read the full records of a part, a batch at a time; raises Damaged like `read_entries`."""
-    column = OUTCOME_PREFIX + "record"
     with _opened(part) as whole:
-        for batch in whole.iter_batches(columns=[column], batch_size=256, use_threads=False):
+        for batch in whole.iter_batches(columns=[RECORD.name], batch_size=256, use_threads=False):
             for text in batch.column(0).to_pylist():
                 yield Record.from_json(text)
 
@@ -134,25 +145,53 @@ def read_rows(part: bytes, wanted: Callable[[str], bool]) -> list[dict[str, Any]
     """Read KEYED of each row of a part and the columns whose name is `wanted`; Damaged as `read_entries`."""
     with _opened(part) as whole:
         names = [name for name in whole.schema_arrow.names if name in KEYED or wanted(name)]
-        return list(whole.read(columns=names, use_threads=False).to_pylist())
+        rows = whole.read(columns=names, use_threads=False).to_pylist()
+    return [{name: _as_recorded(value) for name, value in row.items()} for row in rows]
 
 
-def without_outdated(part: bytes, latest: Mapping[str, Entry]) -> bytes:
-    """Return the part with those rows alone that are of the latest records, by `latest`."""
-    rows = read_entries(part)
-    keep = [row.key in latest and latest[row.key].generation == row.generation for row in rows]
+def _as_recorded(value: Any) -> Any:
+    """Return a cell as `as_row` has it: parts have moments where records have text."""
+    return value.isoformat(timespec="milliseconds") if isinstance(value, datetime) else value
+
+
+def shape_of(part: bytes) -> tuple[dict[str, str], bool]:
+    """Return the columns that a part has behind the declared ones, and whether it is of today's schema.
+
+    Raises Damaged like `read_entries`.
+    """
     with _opened(part) as whole:
-        return _written(whole.read(use_threads=False).filter(pa.array(keep, pa.bool_())))
+        schema = whole.schema_arrow
+        words = json.loads((schema.metadata or {}).get(META, b"{}"))
+        if schema.equals(results_schema(more := words.get("more", {}))):
+            return more, True
+        names = [name for name in schema.names if name not in DECLARED]
+        return more_of(whole.read(columns=names, use_threads=False).to_pylist()), False
 
 
-# Arrow's threads outlive the call that they serve: one that gives memory of Python's back, or a file, while
-# Python exits ends the process with an abort. So what is handed to Arrow is memory of its own.
+def renewed(part: bytes, keep: Collection[str], latest: Mapping[str, Entry], more: More, root: str) -> bytes:
+    """Return the part under today's schema, with `more` behind: of `keep`, those rows that are the latest."""
+    rows = read_entries(part)
+    kept = [row.key in keep and latest[row.key].generation == row.generation for row in rows]
+    its, current = shape_of(part)
+    if not current:
+        records = [record for record, stays in zip(read_records(part), kept, strict=True) if stays]
+        return to_parquet([as_row(record, root) for record in records], more)
+    schema = results_schema(more)
+    with _opened(part) as whole:
+        table = whole.read(use_threads=False).filter(pa.array(kept, pa.bool_()))
+    columns = [
+        table.column(name)
+        if name in table.column_names and its.get(name) == more.get(name)
+        else column_of(table.column(name).to_pylist() if name in its else [None] * len(table), kind)
+        for name, kind in kinds_of(more).items()
+    ]
+    return written(pa.Table.from_arrays(columns, schema=schema))
 
 
-def _written(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue().to_pybytes())
+def read_steps(part: bytes, key: str, id: str) -> pa.Table:
+    """Read the stats of a sample as today's table, whatever version wrote them; raises Damaged."""
+    with _opened(part) as whole:
+        return steps_table(whole.read(use_threads=False).to_pylist(), key, id)
 
 
 @contextmanager
@@ -165,20 +204,3 @@ def _opened(part: bytes) -> Iterator[pq.ParquetFile]:
             yield whole
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as problem:  # of Arrow's C++, too
         raise Damaged(f"it is no results part: {problem}") from problem
-
-
-def _column(values: list[Any]) -> pa.Array:
-    """An array of the values' own type, or of their JSON text where that is mixed, or none of parquet's."""
-    try:
-        column = pa.array(values)
-        if _storable(column.type):
-            return column
-    except (pa.ArrowException, OverflowError):
-        pass
-    return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string())
-
-
-def _storable(kind: pa.DataType) -> bool:
-    """Tell whether parquet stores a type: a struct of no fields, at any depth, it does not."""
-    fields = [kind.field(n) for n in range(kind.num_fields)]
-    return not (pa.types.is_struct(kind) and not fields) and all(_storable(each.type) for each in fields)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import RunStore
+from motionecho.runs.tables import More
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ class Watched(RunStore):
         self.seen = {name: value for name, value in self.seen.items() if name[0] in kept}
         return found
 
-    def _entries(self, part: str) -> list[Entry]:
+    def _entries(self, part: str) -> tuple[list[Entry], tuple[More, bool]]:
         return self._once((part, "entries"), super()._entries, part)
 
     def _rows(self, part: str, wanted: Callable[[str], bool]) -> list[dict[str, Any]]:

@@ -16,7 +16,9 @@ from pipelines.tasks import Failure, Job
 
 WRITERS = 8
 BLOBS = ("motion", "video", "stats")
-FIELDS = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "warnings", "seconds")
+FIELDS = (
+    *BLOBS, "latent_sha256", "facts", "scores", "metrics", "skipped", "tries", "trace", "warnings", "seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,11 @@ class Recorder:
     versions: dict[str, str]
     weights: dict[str, str]  # sha256
     by_method: Mapping[str, dict[str, str]] = field(default_factory=dict)  # of those that need others
+    facts: Mapping[str, Any] = field(default_factory=dict)  # of every sample, made or not
 
     def record(self, job: Job, error: ErrorNote | None) -> Record:
         fields = {} if error else {name: job.result[name] for name in FIELDS if name in job.result}
+        fields["facts"] = {**self.facts, **fields.get("facts", {})}
         return writable(self._record(job, error, fields))
 
     def _record(self, job: Job, error: ErrorNote | None, fields: dict[str, Any]) -> Record:

@@ -97,6 +97,6 @@ def _as_video_row(row: RawRow) -> RawRow:
     """Show a results row's video under the name that any table uses."""
     if isinstance(row, str):
         return row
-    plain = {name: value for name, value in row.items() if not name.startswith(OUTCOME_PREFIX)}
+    plain = {n: value for n, value in row.items() if value is not None and not n.startswith(OUTCOME_PREFIX)}
     video = row.get(f"{OUTCOME_PREFIX}video")
     return {"video": video} | plain if video is not None else plain

@@ -16,15 +16,15 @@ from motionecho.cache import Recent
 from motionecho.config import RunSettings
 from motionecho.errors import BadSample, Damaged, NotThere
 from motionecho.inversion import Motion
-from motionecho.make import Maker
+from motionecho.make import Made, Maker
 from motionecho.metrics import Item, Metric, load_metrics
 from motionecho.models.references import read_reference
 from motionecho.models.registry import load_pair, pair_spec
 from motionecho.models.texts import EncodedText, load_text
 from motionecho.runs.keys import score_key
 from motionecho.runs.notes import Blob
-from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
+from motionecho.runs.tables import steps_table, written
 from motionecho.trace import Stopwatch
 from motionecho.video import Clip, read_clip, write_video
 from pipelines.tasks import STAGES, Film, MakeSample, Task
@@ -221,9 +221,17 @@ class Generate:
             "handed": Film(made.frames, made.trace.rows(), made.origin(sample.id, task.key)),
             "latent_sha256": made.latent_sha256,
             "trace": made.trace.summary(),
+            "facts": self._facts(made),
             "seconds": watch.laps | made.seconds,
             "tries": made.tries,
         }
+
+    def _facts(self, made: Made) -> dict[str, Any]:
+        """Say what tables tell of a video; its file has even sizes, as `write_video` pads it."""
+        frames, height, width, _ = made.frames.shape
+        size = {"width": width + width % 2, "height": height + height % 2}
+        dtype = str(self.common.maker.pair.codec.dtype).removeprefix("torch.")
+        return {"dtype": dtype, **size, "frames": frames, "fps": made.fps}
 
 
 class Publish:
@@ -238,7 +246,7 @@ class Publish:
             video, stats = os.path.join(folder, "video.mp4"), os.path.join(folder, "trace.parquet")
             write_video(video, film.frames, self.fps, film.origin)
             with open(stats, "wb") as stream:
-                stream.write(to_parquet(film.steps))
+                stream.write(written(steps_table(film.steps, task.key, task.payload.id)))
             return {
                 "video": store.put_blob(store.video_uri(task.key, task.attempt), video),
                 "stats": store.put_blob(store.stats_uri(task.key, task.attempt), stats),

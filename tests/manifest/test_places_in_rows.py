@@ -11,8 +11,8 @@ from motionecho.manifest import BadRow, Sample, TakenId, read_manifest
 from motionecho.manifest.build import from_folder, from_table, portable
 from motionecho.manifest.lacking import completed
 from motionecho.runs.places import opened
-from motionecho.runs.records import Record, as_row
-from motionecho.runs.results import to_parquet
+from motionecho.runs.records import Record
+from motionecho.runs.tables import as_row, to_parquet
 
 SIGNED = "https://me:word@host/a.mp4?id=1&Expires={0}&Signature=f00{0}"
 BARE = "https://***@host/a.mp4?id=1&***"

@@ -13,8 +13,9 @@ import pytest
 
 from motionecho.errors import UserError
 from motionecho.manifest import BadRow, Sample, TakenId, read_manifest
-from motionecho.runs.records import Record, as_row
-from motionecho.runs.results import to_parquet
+from motionecho.manifest.tables import write_table
+from motionecho.runs.records import Record
+from motionecho.runs.tables import as_row, to_parquet
 from motionecho.video import Window
 
 Rows = list[dict[str, Any]]
@@ -253,3 +254,14 @@ def test_a_setting_of_a_row_is_read_by_itself(tmp_path: Path) -> None:
     wrong = one(tmp_path, inversion_steps=-1)
     assert isinstance(wrong, BadRow)
     assert "inversion_steps=-1" in wrong.reason
+
+
+def test_a_manifest_keeps_lists_and_what_parquet_has_no_type_for(tmp_path: Path) -> None:
+    """A list in a cell is a sweep; rows of different columns are one table."""
+    rows = [{"a": 1, "b": {"c": {}}, "d": [{}], "e": [1, 2]}, {"a": "one", "f": {"g": None}}, {}]
+    write_table(str(tmp_path / "m.parquet"), rows)
+    table = pq.read_table(tmp_path / "m.parquet")
+    assert table.column_names == ["a", "b", "d", "e", "f"]
+    assert table.column("a").to_pylist() == ["1", "one", None]
+    assert [table.column(name).to_pylist()[0] for name in "bde"] == ['{"c": {}}', "[{}]", [1, 2]]
+    assert table.column("f").to_pylist() == [None, {"g": None}, None]

@@ -3,8 +3,8 @@ import pytest
 from motionecho.errors import UserError
 from motionecho.metrics.compare import Scored, compare, gather, is_bookkeeping, read_scores
 from motionecho.metrics.stats import estimate
-from motionecho.runs.records import Record, as_row
-from motionecho.runs.results import to_parquet
+from motionecho.runs.records import Record
+from motionecho.runs.tables import as_row, to_parquet
 
 
 def scored(name: str, reference: str = "a.mp4", maker: str = "1", **figures: float) -> Scored:

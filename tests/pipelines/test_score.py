@@ -14,8 +14,8 @@ from motionecho.metrics import Item, Scores
 from motionecho.metrics.compare import gather, summarize, tally
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
-from motionecho.runs.results import to_parquet
 from motionecho.runs.store import RunStore
+from motionecho.runs.tables import to_parquet
 from motionecho.video import write_video
 from pipelines.execution import Execution, Summary
 from pipelines.scoring import run as scoring_run

@@ -1,25 +1,22 @@
 """Records as tables: whatever is in them, and however the process that read them ends."""
 
-import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from motionecho.runs.records import Record, as_row
-from motionecho.runs.results import read_entries, read_records, to_parquet
+from motionecho.runs.records import Record
+from motionecho.runs.results import read_entries, read_records
+from motionecho.runs.tables import as_row, to_parquet
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from motionecho.runs.results import read_entries, read_records, to_parquet, without_outdated
+from motionecho.runs.results import read_entries, read_records, renewed
 part = Path(sys.argv[1]).read_bytes()
 entries = {entry.key: entry for entry in read_entries(part)}
 first = next(read_records(part))
-print(len(entries), first.id, len(without_outdated(part, entries)) > 0)
+print(len(entries), first.id, len(renewed(part, {*entries}, entries, {"note": "string"}, "/run")) > 0)
 """
 TIMES = 30
 
@@ -31,14 +28,6 @@ def part(count: int) -> bytes:
         for key in keys
     ]
     return to_parquet([as_row(record, "/run") for record in records])
-
-
-def test_empty_structs_stop_no_results() -> None:
-    rows = [{"a": {"b": {}}, "c": [{}], "d": [[]], "e": {"f": None}}, dict.fromkeys("abcde")]
-    table = pq.read_table(pa.BufferReader(to_parquet(rows)))
-    assert [json.loads(text) if text else text for text in table.column("a").to_pylist()] == [{"b": {}}, None]
-    assert json.loads(table.column("c").to_pylist()[0]) == [{}]
-    assert table.column("e").to_pylist() == [{"f": None}, None]
 
 
 def test_a_part_is_read_as_it_was_written() -> None:

@@ -17,9 +17,10 @@ from motionecho.runs import files
 from motionecho.runs.files import fetch
 from motionecho.runs.folder import Folder, Listed
 from motionecho.runs.notes import Blob, ErrorNote
-from motionecho.runs.records import Record, as_row
+from motionecho.runs.records import Record
 from motionecho.runs.results import Entry, read_entries
 from motionecho.runs.store import RunStore
+from motionecho.runs.tables import as_row
 
 IDENTITY = {"settings": {"pair": "toy", "echo": {"steps": 8}}}
 
