@@ -112,15 +112,8 @@ def tally(rows: Sequence[Scored]) -> dict[str, dict[str, int]]:
 
 
 def compare(a: Sequence[Scored], b: Sequence[Scored]) -> Comparison:
-    """Pair two sets by id or, where fewer than half of the smaller share ids, by reference, prompt and seed.
-
-    Raises UserError where nothing pairs.
-    """
-    by, couples = "id", _couples(a, b, "id")
-    if 2 * len(couples) < min(len(a), len(b)):
-        other = _couples(a, b, "content")
-        if len(other) > len(couples):
-            by, couples = "reference, prompt and seed", other
+    """Compare B with A over their pairs; raises UserError where nothing pairs."""
+    by, couples = pairs(a, b)
     if not couples:
         raise UserError("no sample of one is in the other, neither by id nor by reference, prompt and seed")
     names = dict.fromkeys(name for one, two in couples for name in one.figures if name in two.figures)
@@ -132,6 +125,19 @@ def compare(a: Sequence[Scored], b: Sequence[Scored]) -> Comparison:
     }
     figures = {name: _difference(name, couples) for name in names}
     return Comparison(by, len(couples), (len(a) - len(couples), len(b) - len(couples)), figures, unlike)
+
+
+def pairs(a: Sequence[Scored], b: Sequence[Scored]) -> tuple[str, list[tuple[Scored, Scored]]]:
+    """Pair two sets by id or, where fewer than half of the smaller share ids, by reference, prompt and seed.
+
+    Returns by what they were paired, and the pairs.
+    """
+    by, couples = "id", _couples(a, b, "id")
+    if 2 * len(couples) < min(len(a), len(b)):
+        other = _couples(a, b, "content")
+        if len(other) > len(couples):
+            by, couples = "reference, prompt and seed", other
+    return by, couples
 
 
 def _difference(name: str, couples: Sequence[tuple[Scored, Scored]]) -> Difference:

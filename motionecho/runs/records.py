@@ -38,12 +38,14 @@ class Record:
     motion: Blob | None = None
     video: Blob | None = None
     stats: Blob | None = None
+    preview: Blob | None = None  # reference and result side by side, for looking at
     latent_sha256: str | None = None
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, dict[str, str]] = field(default_factory=dict)  # {"version", "key"} of each score
     skipped: dict[str, str] = field(default_factory=dict)
     tries: list[dict[str, Any]] = field(default_factory=list)  # one a try, where a quality gate was set
     trace: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, list[Any]] = field(default_factory=dict)  # the table of its steps, column by column
     warnings: list[str] = field(default_factory=list)  # what is odd about its reference
     seconds: dict[str, float] = field(default_factory=dict)
     strikes: list[ErrorNote] = field(default_factory=list)
@@ -62,7 +64,7 @@ class Record:
     @property
     def blobs(self) -> list[Blob]:
         """List the files of this sample alone; its motion may be of many."""
-        return [blob for blob in (self.video, self.stats) if blob]
+        return [blob for blob in (self.video, self.stats, self.preview) if blob]
 
     @property
     def made_on(self) -> str:

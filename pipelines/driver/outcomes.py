@@ -15,8 +15,10 @@ from pipelines.plan import Work, bad_row_key
 from pipelines.tasks import Failure, Job
 
 WRITERS = 8
-BLOBS = ("motion", "video", "stats")
-FIELDS = (*BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "warnings", "seconds")
+BLOBS = ("motion", "video", "stats", "preview")
+FIELDS = (
+    *BLOBS, "latent_sha256", "scores", "metrics", "skipped", "tries", "trace", "steps", "warnings", "seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,101 @@
+"use strict";
+/* Videos that load when they come into sight and are let go when they leave it: browsers hold some dozens only.
+   Reference and result are one file, so that they cannot but be in step. */
+(() => {
+  const me = motionecho;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const near = new Set(); // in sight, or nearly
+  let paused = false; // by a person, all of them
+
+  const watcher = new IntersectionObserver((seen) => {
+    for (const { target, isIntersecting } of seen) (isIntersecting ? enter : leave)(target);
+  }, { rootMargin: "300px 0px" });
+
+  const still = () => paused || calm.matches;
+  me.isPaused = () => still();
+
+  me.pauseAll = () => {
+    paused = !paused;
+    for (const video of near) still() ? video.pause() : play(video);
+    me.say(paused ? "videos paused" : "videos play");
+    return paused;
+  };
+  calm.addEventListener("change", () => near.forEach((video) => (still() ? video.pause() : play(video))));
+
+  /** Make the picture of a sample: its preview, or its video alone; null where it has neither. */
+  me.player = (sample, { big = false } = {}) => {
+    const source = sample.preview || sample.video;
+    if (!source) return null;
+    const video = me.el("video", {
+      class: sample.preview ? "pair" : "alone", loop: true, playsinline: true, preload: "none", tabindex: big ? null : "-1",
+      controls: big, "aria-label": describe(sample), ".muted": true, ".disablePictureInPicture": true,
+    });
+    video.dataset.source = source;
+    video.addEventListener("error", () => lost(video, sample));
+    if (!big) {
+      const frame = () => video.closest("button") || video;
+      requestAnimationFrame(() => {
+        for (const name of ["pointerenter", "focus"]) frame().addEventListener(name, () => play(video));
+        for (const name of ["pointerleave", "blur"]) frame().addEventListener(name, () => still() && video.pause());
+      });
+    }
+    watcher.observe(video);
+    return video;
+  };
+
+  function describe(sample) {
+    const what = sample.preview ? `reference ${sample.clip} at the left, result at the right` : "the result";
+    return `Video of ${sample.id}: ${what}. Prompt: ${sample.prompt}`;
+  }
+
+  function enter(video) {
+    near.add(video);
+    if (!video.hasAttribute("src")) video.src = video.dataset.source;
+    if (still()) video.preload = "metadata"; // its first frame
+    else play(video);
+  }
+
+  function leave(video) {
+    near.delete(video);
+    video.pause();
+    if (video.hasAttribute("src")) {
+      video.removeAttribute("src");
+      video.load();
+    }
+  }
+
+  function play(video) {
+    if (!video.hasAttribute("src")) video.src = video.dataset.source;
+    video.play().catch(() => {}); // taken out of sight meanwhile, or the browser wants a click first
+  }
+
+  /** A preview that is not there gives way to the video, and that to a word. */
+  function lost(video, sample) {
+    if (!video.hasAttribute("src")) return;
+    if (video.dataset.source === sample.preview && sample.video) {
+      video.dataset.source = video.src = sample.video;
+      video.className = "alone";
+    } else {
+      watcher.unobserve(video);
+      near.delete(video);
+      video.replaceWith(me.el("span", { class: "nothing" }, "its video is not where its record says"));
+    }
+  }
+
+  me.forget = (root) => root.querySelectorAll("video").forEach((video) => {
+    watcher.unobserve(video);
+    leave(video);
+  });
+
+  /** Keep videos of two runs together: the others follow the first. */
+  me.inStep = (videos) => {
+    const [first, ...others] = videos;
+    first.addEventListener("timeupdate", () => {
+      for (const other of others) {
+        if (Math.abs(other.currentTime - first.currentTime) > 0.06 && other.readyState > 1) other.currentTime = first.currentTime;
+      }
+    });
+    first.addEventListener("seeked", () => others.forEach((other) => (other.currentTime = first.currentTime)));
+    for (const name of ["play", "pause"]) first.addEventListener(name, () => others.forEach((other) => (name === "play" ? play(other) : other.pause())));
+  };
+})();
