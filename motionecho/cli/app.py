@@ -18,6 +18,7 @@ from motionecho.cli import (
     manifest,
     models,
     plan,
+    report,
     retry,
     score,
     status,
@@ -39,6 +40,7 @@ batch.app.command(no_args_is_help=True)(status.status)
 batch.app.command(no_args_is_help=True)(status.failures)
 batch.app.command(no_args_is_help=True)(jobs.logs)
 batch.app.command(no_args_is_help=True)(jobs.cancel)
+batch.app.command(no_args_is_help=True)(report.report)
 batch.app.command(no_args_is_help=True)(finished.collect)
 batch.app.command(no_args_is_help=True)(verify.verify)
 batch.app.command(no_args_is_help=True)(retry.retry)

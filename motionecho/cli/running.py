@@ -93,6 +93,8 @@ def conclude(summary: "Summary", url: str) -> None:
         say(f"stopped early: {summary.stopped}")
     if summary.sheet:
         say(f"look at    {summary.sheet}")
+    if summary.report:
+        say(f"report     {summary.report}")
     if summary.failed:
         say(f"failures   motionecho batch failures {url}")
     if summary.unread:

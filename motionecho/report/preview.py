@@ -43,8 +43,12 @@ def at_height(frames: np.ndarray, shape: tuple[int, ...] = ()) -> np.ndarray:
     """
     height, width = (shape or frames.shape)[1:3]
     factor = HEIGHT // height if height <= HEIGHT else HEIGHT / height
-    size = tuple(max(2, 2 * round(side * factor / 2)) for side in (width, height))
+    size = _even(width * factor), _even(height * factor)
     if factor >= 1 and size == (frames.shape[2] * factor, frames.shape[1] * factor):
         return frames.repeat(int(factor), 1).repeat(int(factor), 2)
     how = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BICUBIC
     return np.stack([np.asarray(Image.fromarray(frame).resize(size, how)) for frame in frames])
+
+
+def _even(side: float) -> int:
+    return max(2, 2 * round(side / 2))

@@ -15,8 +15,8 @@ records/<ab>/<key>.json            the commit: written last, names the blobs wit
                                    again has <key>-2.json, -3, ... beside it, and the highest counts
 results/part-<time>-<digest>.parquet   compacted records, a cache of them: the manifest of outputs; the digest
                                    is of its bytes
-report/                            what people look at: index.html with what it loads, contact_sheet.png, preview.webp;
-                                   sets.json of a place of scores
+report/                            what people look at: index.html and what it loads, contact_sheet.png,
+                                   preview.webp; sets.json of a place of scores
 scores/                            figures taken later, a place of the same layout
 """
 

@@ -62,7 +62,12 @@ def _rank(figure: str) -> tuple[int, int]:
 
 
 def row(
-    record: Record, scored: Scored | None, shape: Shape, run: int, preview: str | None, steps: Mapping[str, Any]
+    record: Record,
+    scored: Scored | None,
+    shape: Shape,
+    run: int,
+    preview: str | None,
+    steps: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what is loaded of every sample; `preview` is the way to it from the page."""
     figures, echo = scored.figures if scored else {}, record.echo
@@ -90,7 +95,9 @@ def row(
     )
 
 
-def details(record: Record, scored: Scored | None, usual: Mapping[str, Any], steps: Mapping[str, Any]) -> dict[str, Any]:
+def details(
+    record: Record, scored: Scored | None, usual: Mapping[str, Any], steps: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what is loaded of a sample that is opened; of its settings those that differ from the run's."""
     known = ("prompt", "reference", "id", "seed")
     figures = scored.figures if scored else {}
@@ -99,7 +106,12 @@ def details(record: Record, scored: Scored | None, usual: Mapping[str, Any], ste
         "reference": {**record.reference, "uri": reference_of(record)},
         "changed": {name: value for name, value in record.echo.items() if usual.get(name) != value},
         "more": {name: value for name, value in figures.items() if is_bookkeeping(name)}
-        | {name: value for scores in record.scores.values() for name, value in scores.items() if name not in figures},
+        | {
+            name: value
+            for scores in record.scores.values()
+            for name, value in scores.items()
+            if name not in figures
+        },
         "makers": scored.makers if scored else {},
         "skipped": record.skipped,
         "seconds": record.seconds,

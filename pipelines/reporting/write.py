@@ -27,7 +27,7 @@ from motionecho.runs.store import RunStore
 from motionecho.trace import by_column
 from motionecho.video import Window, read_clip
 from pipelines.reporting.facts import facts, meanings, side_by_side, way_between
-from pipelines.reporting.samples import HELD, Shape, details, readable_order, reference_of, row, way_to
+from pipelines.reporting.samples import HELD, Shape, details, readable_order, reference_of, row
 
 Tell = Callable[[str], object]
 MAKERS = 2  # previews made at a time: each decodes two videos and encodes one
@@ -79,6 +79,9 @@ def write_report(
     """
     if out is None and len(stores) > 1:
         raise UserError("a report of two runs needs a folder of its own: add --out FOLDER")
+    for store in stores:
+        if "scoring" in (store.run() or {}).get("identity", {}):
+            raise UserError(f'"{store.url}" holds scores and no videos: name the run they are of')
     folder = Folder.at(out or stores[0].absolute(layout.REPORT))
     runs = [Shown.of(store, folder.url) for store in stores]
     problems: list[str] = []
@@ -86,7 +89,8 @@ def write_report(
         problems += _find_previews(run, folder, out is not None, previews, tell)
         run.steps = dict(_older_steps(run))
     shape = Shape.of(
-        (record for run in runs for record in run.records), (each for run in runs for each in run.scored.values())
+        (record for run in runs for record in run.records),
+        (each for run in runs for each in run.scored.values()),
     )
     head = _head(runs, shape)
     count = write_pages(folder, head, _samples(runs, shape))
@@ -110,7 +114,9 @@ def publish_report(store: RunStore, fresh: bool, on_problem: Tell) -> str | None
 
 def _head(runs: Sequence[Shown], shape: Shape) -> dict[str, Any]:
     made_at = now()
-    told = [facts(run.store, run.records) | {"base": run.base, "without_preview": _without(run)} for run in runs]
+    told = [
+        facts(run.store, run.records) | {"base": run.base, "without_preview": _without(run)} for run in runs
+    ]
     head: dict[str, Any] = {"made_at": made_at, "version": __version__, "runs": told, "settings": meanings()}
     head |= {"figures": list(shape.figures), "headlines": shape.headlines(), "roles": shape.roles()}
     head |= {"references": list(shape.references)}

@@ -5,7 +5,7 @@
   const VIEWS = { samples: "Samples", figures: "Figures", failures: "Failures", run: "Run" };
   const KEYS = [
     ["j k, arrows", "go from sample to sample"], ["Enter", "open it"], ["Esc", "close, or clear the search"], ["/", "search"],
-    ["1 2 3 4", "samples, figures, failures, run"], ["p", "pause or play all videos"], ["?", "these keys"],
+    ["1 2 3 4", "samples, figures, failures, run"], ["p", "pause or play all videos; with one open, that one"], ["?", "these keys"],
   ];
   const view = document.getElementById("view"), tools = document.getElementById("tools"), help = document.getElementById("help");
   let waiting = 0;
@@ -18,7 +18,7 @@
     me.drawTiles(chosen);
     const failed = me.withTwins(chosen).filter((sample) => !sample.ok).length;
     const counts = { samples: chosen.length, failures: failed };
-    for (const tab of document.querySelectorAll("#tabs button")) {
+    for (const tab of document.querySelectorAll("#tabs [data-view]")) {
       const own = tab.dataset.view;
       tab.setAttribute("aria-current", own === name ? "page" : "false");
       tab.querySelector("span").textContent = own in counts ? counts[own].toLocaleString("en") : "";
@@ -44,11 +44,13 @@
   }
 
   function drawTabs() {
-    document.getElementById("tabs").replaceChildren(...Object.entries(VIEWS).map(([name, text]) => {
+    const pause = me.el("button", { type: "button", id: "pause", "aria-pressed": "false", onclick: me.togglePause }, "Pause videos");
+    const result = me.el("p", { class: "result" }, me.el("span", { id: "number" }), me.el("button", { type: "button", id: "clear", onclick: () => me.clear() }, "Clear filters"), pause);
+    me.fill(document.getElementById("tabs"), Object.entries(VIEWS).map(([name, text]) => {
       const tab = me.el("button", { type: "button", onclick: () => me.show({ view: name }) }, text, " ", me.el("span", { class: "badge" }));
       tab.dataset.view = name;
       return tab;
-    }));
+    }), result);
   }
 
   function select(name, label, options, usual) {
@@ -71,7 +73,6 @@
       ["status", "status"], ["reference", "reference"], ["strategy", "strategy"], ["prompt", "prompt"]];
     const down = me.el("button", { type: "button", id: "down", onclick: () => me.show({ down: me.state.down ? "" : "1" }) });
     const search = me.el("input", { name: "text", type: "search", placeholder: "prompt, id, reference, reason", oninput: type("text", 100), autocomplete: "off" });
-    const pause = me.el("button", { type: "button", id: "pause", "aria-pressed": "false", onclick: me.togglePause }, "Pause videos");
     const filters = [
       two ? select("run", "run", head.runs.map((run, n) => [String(n), `${"AB"[n]} alone: ${run.name}`]), "A beside B") : null,
       select("status", "status", [["done", "done"], ["failed", "failed"]], "all"),
@@ -81,11 +82,10 @@
       me.choices.clip.length > 1 ? select("reference", "reference", words("clip"), "all") : null,
       figures.length ? [select("figure", "figure", figures, "any"), range("min", "from"), range("max", "to")] : null,
     ];
-    tools.replaceChildren(
+    me.fill(tools, 
       me.el("label", { class: "search" }, me.el("span", {}, "search"), search),
       me.el("details", { id: "filters", open: matchMedia("(min-width: 700px)").matches }, me.el("summary", {}, "Filters and order"),
         me.el("div", { class: "fields" }, filters, me.el("span", { class: "together" }, select("sort", "order", sorts, "id"), down))),
-      me.el("p", { class: "result" }, me.el("span", { id: "number" }), me.el("button", { type: "button", id: "clear", onclick: () => me.clear() }, "Clear filters"), pause),
     );
     tools.addEventListener("submit", (event) => event.preventDefault());
     fill();
@@ -110,7 +110,7 @@
 
   function drawHelp() {
     const lines = KEYS.map(([keys, what]) => me.el("div", {}, me.el("dt", {}, keys.split(/(?<=\w) /).map((key) => [me.el("kbd", {}, key), " "])), me.el("dd", {}, what)));
-    help.replaceChildren(me.el("div", { class: "heading" }, me.el("h2", { id: "help-name" }, "Keys"),
+    me.fill(help, me.el("div", { class: "heading" }, me.el("h2", { id: "help-name" }, "Keys"),
       me.el("button", { type: "button", "aria-label": "Close", onclick: () => help.close() }, "✕")), me.el("dl", { class: "pairs" }, lines));
   }
 
@@ -131,6 +131,7 @@
     if (key === "?") help.open ? help.close() : help.showModal();
     else if (help.open) taken = false;
     else if (detail && on) me.step(on);
+    else if (detail && key === "p") document.querySelector("#detail .toggle")?.click();
     else if (detail) taken = false;
     else if (key === "/") tools.elements.text.focus();
     else if (key === "p") me.togglePause();
@@ -142,7 +143,7 @@
 
   async function start() {
     if (!me.head) {
-      view.replaceChildren(me.el("p", { class: "note" }, "The data of this report are not beside it (data/head.js): copy the whole folder."));
+      me.fill(view, me.el("p", { class: "note" }, "The data of this report are not beside it (data/head.js): copy the whole folder."));
       return;
     }
     me.drawHead();

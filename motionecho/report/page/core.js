@@ -3,7 +3,7 @@
    Nothing here or elsewhere parses HTML: texts of strangers become text nodes. */
 const motionecho = (() => {
   const parts = new Map(); // by name and number: what loads it, and what it waits for
-  const me = { head: null, samples: [], take, load, el, svg, say, replaced: false };
+  const me = { head: null, samples: [], take, load, el, svg, fill, say, replaced: false };
 
   /** Take what a script of data/ hands over. */
   function take([name, stamp, number], text) {
@@ -51,9 +51,16 @@ const motionecho = (() => {
       else if (name.startsWith(".")) node[name.slice(1)] = value;
       else node.setAttribute(name, value === true ? "" : value);
     }
-    node.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+    node.append(...told(children));
     return node;
   }
+
+  /** Put children or texts in place of what an element holds. */
+  function fill(node, ...children) {
+    node.replaceChildren(...told(children));
+  }
+
+  const told = (children) => children.flat(3).filter((child) => ![null, undefined, false, ""].includes(child));
 
   /** Tell those who listen to the page. */
   function say(text) {

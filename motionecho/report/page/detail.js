@@ -3,7 +3,6 @@
 (() => {
   const me = motionecho;
   const dialog = document.getElementById("detail");
-  const SPEEDS = [1, 0.5, 0.25];
 
   /** Open the sample that the address names, or close. */
   me.openDetail = async () => {
@@ -14,7 +13,7 @@
       return;
     }
     me.forget(dialog);
-    dialog.replaceChildren(heading(sample), me.el("p", { class: "quiet" }, "Opening ..."));
+    me.fill(dialog, heading(sample), me.el("p", { class: "quiet" }, "Opening ..."));
     if (!dialog.open) dialog.showModal();
     const { shard } = me.head;
     let more = null;
@@ -24,7 +23,7 @@
       dialog.lastChild.textContent = me.replacedWords;
     }
     if (more && me.state.sample === place) {
-      dialog.replaceChildren(heading(sample), body(sample, more));
+      me.fill(dialog, heading(sample), body(sample, more));
       dialog.scrollTop = 0;
     }
   };
@@ -32,7 +31,7 @@
   dialog.addEventListener("close", () => {
     const place = me.state.sample;
     me.forget(dialog);
-    dialog.replaceChildren();
+    me.fill(dialog, );
     if (place !== "") me.show({ sample: "" });
     me.focusCard(place);
   });
@@ -84,9 +83,7 @@
     const letters = twin ? ("AB"[sample.run]) : "";
     const pictures = [one(sample, letters), twin ? one(twin, "AB"[twin.run]) : null];
     if (videos.length > 1) me.inStep(videos);
-    const speeds = me.el("fieldset", { class: "speeds" }, me.el("legend", {}, "speed"), SPEEDS.map((speed) => me.el("label", {},
-      me.el("input", { type: "radio", name: "speed", checked: speed === 1, onchange: () => videos.forEach((video) => (video.playbackRate = speed)) }), ` ${speed}`)));
-    return me.el("div", {}, pictures, videos.length ? speeds : null);
+    return me.el("div", {}, pictures, videos.length ? me.controls(videos) : null);
   }
 
   function steps(sample, more) {
@@ -94,7 +91,7 @@
     if (!sample.strip) return me.el("p", { class: "quiet" }, "What its steps saw is not known: the table of its trace is not there.");
     const [start, end] = sample.strip.limits;
     const words = start === null ? "The teacher did not run by the loss." : `The teacher runs above delta_1 = ${me.number(start)} and ends below delta_2 = ${me.number(end)}.`;
-    return me.el("section", {}, me.el("h3", {}, "Steps"), me.strip(sample), me.stripKey(), me.el("p", { class: "quiet" }, words),
+    return me.el("section", {}, me.el("h3", {}, "Steps"), me.strip(sample, { large: true }), me.stripKey(), me.el("p", { class: "quiet" }, words),
       me.el("details", {}, me.el("summary", {}, "As a table"), me.el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Steps" }, me.stepTable(more.steps, sample.strip))));
   }
 
@@ -102,15 +99,17 @@
     if (!sample.ok) return null;
     const row = (figure) => {
       const change = me.change(sample, figure);
-      return me.el("tr", {}, me.el("th", { scope: "row", title: me.meaning(figure) }, me.label(figure)), me.el("td", {}, me.number(me.figureOf(sample, figure))),
-        twin ? [me.el("td", {}, me.number(me.figureOf(twin, figure))), me.el("td", {}, change === null ? "-" : (change > 0 ? "+" : "") + me.number(change))] : null);
+      return me.el("tr", {}, me.el("th", { scope: "row", title: me.meaning(figure) }, me.label(figure)), me.el("td", {}, me.figureText(figure, me.figureOf(sample, figure))),
+        twin ? [me.el("td", {}, me.figureText(figure, me.figureOf(twin, figure))), me.el("td", {}, change === null ? "-" : (change > 0 ? "+" : "") + me.number(change))] : null);
     };
     const ours = "AB"[sample.run], other = "AB"[1 - sample.run];
     const top = twin ? me.el("thead", {}, me.el("tr", {}, ["", ours, other, "B less A"].map((text) => me.el("th", { scope: "col" }, text)))) : null;
     const there = me.head.figures.filter((figure) => me.figureOf(sample, figure) !== null);
+    const first = there.filter((figure) => me.head.headlines.includes(figure));
+    const others = Object.fromEntries(there.filter((figure) => !first.includes(figure)).map((figure) => [figure, me.figureText(figure, me.figureOf(sample, figure))]));
     const makers = Object.entries(more.makers).filter(([, maker]) => maker).map(([metric, maker]) => `${metric} ${maker}`);
-    return me.el("section", {}, me.el("h3", {}, "Figures"), me.el("table", { class: "figures" }, top, me.el("tbody", {}, there.map(row))),
-      me.el("details", {}, me.el("summary", {}, "All that was measured"), pairsOf(more.more), makers.length ? me.el("p", { class: "quiet" }, makers.join(", ")) : null));
+    return me.el("section", {}, me.el("h3", {}, "Figures"), me.el("table", { class: "figures" }, top, me.el("tbody", {}, first.map(row))),
+      me.el("details", {}, me.el("summary", {}, "All that was measured"), pairsOf({ ...others, ...more.more }), makers.length ? me.el("p", { class: "quiet" }, makers.join(", ")) : null));
   }
 
   function failure(sample, more, run) {
@@ -147,7 +146,7 @@
       if (value === null || value === undefined || value === "" || (Array.isArray(value) && !value.length)) continue;
       const nodes = Array.isArray(value) && value.some((each) => each instanceof Node);
       const text = typeof value === "number" ? me.number(value, 4) : typeof value === "string" ? value : nodes ? value : JSON.stringify(value);
-      list.append(me.el("div", {}, me.el("dt", {}, name.replaceAll("_", " ")), me.el("dd", {}, nodes ? value : me.el("bdi", {}, text))));
+      list.append(me.el("div", {}, me.el("dt", {}, name), me.el("dd", {}, nodes ? value : me.el("bdi", {}, text))));
     }
     return list;
   }

@@ -41,7 +41,7 @@
       const [kind, words] = far(run), letter = head.runs.length > 1 ? `${"AB"[n]}: ` : "";
       return me.el("p", { class: "line" }, letter, me.el("span", { class: `state ${kind}` }, words), me.el("span", {}, `pair ${run.pair || "unknown"}`), me.el("bdi", { class: "place" }, run.place));
     });
-    document.getElementById("head").replaceChildren(
+    me.fill(document.getElementById("head"), 
       me.el("p", { class: "eyebrow" }, `motionecho report, as of ${me.moment(head.made_at)}`),
       me.el("h1", {}, me.el("bdi", {}, title)), lines, me.el("dl", { id: "tiles" }),
     );
@@ -65,13 +65,13 @@
       const reach = mean.low === null ? `of ${mean.n}` : `${me.number(mean.low)} to ${me.number(mean.high)}`;
       shown.push(tile(me.label(figure), me.number(mean.mean), reach, me.meaning(figure)));
     }
-    tiles.replaceChildren(...shown);
+    me.fill(tiles, ...shown);
   };
 
   me.failuresView = (view, samples) => {
     const failed = samples.filter((sample) => !sample.ok);
     if (!failed.length) {
-      view.replaceChildren(me.el("p", { class: "quiet" }, me.isFiltered() ? "No failed sample passes these filters." : "Nothing has failed."));
+      me.fill(view, me.el("p", { class: "quiet" }, me.isFiltered() ? "No failed sample passes these filters." : "Nothing has failed."));
       return;
     }
     const causes = new Map();
@@ -85,7 +85,7 @@
       [sample.stage, sample.cause, sample.message, String(sample.attempts), sample.clip].map((text) => me.el("td", {}, me.el("bdi", {}, text))));
     const bad = failed.filter((sample) => sample.kind === "bad").length;
     const words = bad ? `${me.count(bad, "sample")} failed as ${bad === 1 ? "it stands: its row has" : "they stand: their rows have"} to be mended in the manifest, ids kept, before the command helps.` : "The command tries all of them again.";
-    view.replaceChildren(
+    me.fill(view, 
       me.el("ul", { class: "causes" }, most),
       me.el("p", {}, words),
       ...me.head.runs.filter((_, n) => failed.some((sample) => sample.run === n)).map((run) => me.command(run.commands.retry)),
@@ -96,7 +96,7 @@
     );
   };
 
-  me.runView = (view) => view.replaceChildren(...me.head.runs.flatMap(aboutRun));
+  me.runView = (view) => me.fill(view, ...me.head.runs.flatMap(aboutRun));
 
   function aboutRun(run, number) {
     const settings = Object.entries(run.echo).map(([name, value]) => {

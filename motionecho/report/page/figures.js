@@ -7,10 +7,10 @@
   me.figuresView = (view, samples) => {
     const done = samples.filter((sample) => sample.ok);
     if (!done.length) {
-      view.replaceChildren(me.el("p", { class: "quiet" }, "No finished sample passes these filters, so there is nothing to measure."));
+      me.fill(view, me.el("p", { class: "quiet" }, "No finished sample passes these filters, so there is nothing to measure."));
       return;
     }
-    view.replaceChildren(
+    me.fill(view, 
       ...[me.head.beside ? beside() : null, groups(samples), cloud(done), spreads(done)].filter(Boolean),
     );
   };

@@ -14,7 +14,7 @@
     grid = me.el("ol", { class: me.head.runs.length > 1 ? "gallery wide" : "gallery" });
     more = me.el("button", { type: "button", class: "more", onclick: grow }, "Show more");
     const words = me.head.runs.length && !me.head.count ? "There is no sample yet." : "No sample passes these filters.";
-    view.replaceChildren(
+    me.fill(view, 
       samples.length ? me.stripKey() : me.el("p", { class: "quiet" }, words),
       grid, more,
     );
@@ -62,7 +62,7 @@
     const list = me.el("dl", { class: "numbers" });
     for (const figure of me.spoken()) {
       const value = me.figureOf(sample, figure);
-      const text = twin ? `${me.number(value, 2)} → ${me.number(me.figureOf(twin, figure), 2)}` : me.number(value, 2);
+      const text = twin ? `${me.figureText(figure, value, 2)} → ${me.figureText(figure, me.figureOf(twin, figure), 2)}` : me.figureText(figure, value, 2);
       list.append(me.el("div", {}, me.el("dt", { title: me.meaning(figure) }, me.label(figure)), me.el("dd", {}, text)));
     }
     return list;

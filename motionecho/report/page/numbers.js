@@ -4,7 +4,7 @@
   const me = motionecho;
   const DRAWS = 1000; // of the bootstrap
   const MANY = 400; // groups beyond which the bootstrap and the normal interval are one and the same
-  const LABELS = { cost_forward_equivalents: "cost", cost_seconds: "seconds" };
+  const LABELS = { cost_forward_equivalents: "cost", cost_seconds: "seconds" }; // others have their tables' names
   const MEANINGS = {
     cost_forward_equivalents: "network evaluations in forward passes, a guided one counting as three",
     cost_seconds: "seconds of sampling and decoding",
@@ -12,7 +12,7 @@
   };
   const weights = new Map();
 
-  me.label = (figure) => LABELS[figure] || figure.replaceAll("_", " ");
+  me.label = (figure) => LABELS[figure] || figure;
   me.meaning = (figure) => MEANINGS[figure] || figure;
 
   /** Write a number with about three digits that say something; "-" where there is none. */
@@ -23,6 +23,17 @@
     if (size > 6 || size < -2) return value.toExponential(1);
     return value.toFixed(size > 0 ? Math.max(0, digits - size) : digits);
   };
+
+  /** Write a sample's figure, those that are fractions with as many digits whatever they are. */
+  me.figureText = (figure, value, digits = 3) => (typeof value === "number" && isFraction(figure) ? value.toFixed(digits) : me.number(value, digits));
+  const fractions = new Map();
+  function isFraction(figure) {
+    if (!fractions.has(figure)) {
+      const { values } = me.valuesOf(me.samples, figure);
+      fractions.set(figure, values.some((value) => !Number.isInteger(value)) && values.every((value) => Math.abs(value) <= 1));
+    }
+    return fractions.get(figure);
+  }
 
   me.count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 

@@ -4,6 +4,7 @@
 (() => {
   const me = motionecho;
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const SPEEDS = [1, 0.5, 0.25], FRAME = 1 / 8; // seconds of one, of most pairs
   const near = new Set(); // in sight, or nearly
   let paused = false; // by a person, all of them
 
@@ -27,12 +28,12 @@
     const source = sample.preview || sample.video;
     if (!source) return null;
     const video = me.el("video", {
-      class: sample.preview ? "pair" : "alone", loop: true, playsinline: true, preload: "none", tabindex: big ? null : "-1",
-      controls: big, "aria-label": describe(sample), ".muted": true, ".disablePictureInPicture": true,
+      class: sample.preview ? "pair" : "alone", loop: true, playsinline: true, preload: "none", tabindex: "-1", "aria-label": describe(sample), ".muted": true, ".disablePictureInPicture": true,
     });
     video.dataset.source = source;
     video.addEventListener("error", () => lost(video, sample));
-    if (!big) {
+    if (big) video.addEventListener("click", () => (video.paused ? play(video) : video.pause()));
+    else {
       const frame = () => video.closest("button") || video;
       requestAnimationFrame(() => {
         for (const name of ["pointerenter", "focus"]) frame().addEventListener(name, () => play(video));
@@ -86,6 +87,27 @@
     watcher.unobserve(video);
     leave(video);
   });
+
+  /** Make what plays, stops and shifts videos; the others follow the first. */
+  me.controls = (videos) => {
+    const [video] = videos;
+    const toggle = me.el("button", { type: "button", class: "toggle", onclick: () => (video.paused ? play(video) : video.pause()) }, "Play");
+    const place = me.el("input", { type: "range", min: 0, max: 1, step: "any", value: 0, "aria-label": "place in the video" });
+    const shift = (by) => {
+      video.pause();
+      video.currentTime = Math.min(video.duration - FRAME / 2, Math.max(0, video.currentTime + by * FRAME));
+    };
+    place.addEventListener("input", () => {
+      video.pause();
+      video.currentTime = place.value * video.duration;
+    });
+    for (const name of ["timeupdate", "seeked"]) video.addEventListener(name, () => (place.value = video.currentTime / video.duration || 0));
+    for (const name of ["play", "pause"]) video.addEventListener(name, () => (toggle.textContent = video.paused ? "Play" : "Pause"));
+    const speed = me.el("select", { onchange: () => videos.forEach((each) => (each.playbackRate = Number(speed.value))) },
+      SPEEDS.map((value) => me.el("option", { value }, `${value} ×`)));
+    const button = (text, name, act) => me.el("button", { type: "button", "aria-label": name, title: name, onclick: act }, text);
+    return me.el("div", { class: "controls" }, toggle, button("‹", "One frame back", () => shift(-1)), button("›", "One frame on", () => shift(1)), place, me.el("label", {}, me.el("span", { class: "unseen" }, "speed"), speed));
+  };
 
   /** Keep videos of two runs together: the others follow the first. */
   me.inStep = (videos) => {
