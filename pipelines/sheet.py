@@ -25,8 +25,8 @@ def publish_sheet(
 ) -> str | None:
     """Write the run's contact sheet and return where it is; None, and a word, where that was not possible.
 
-    One that moves is written beside it. A sheet that exists is kept unless something `fresh` was made. The run has succeeded before this begins,
-    so nothing that goes wrong here may turn it into a failure.
+    One that moves is written beside it. A sheet that exists is kept unless something `fresh` was made. The
+    run has succeeded before this begins, so nothing that goes wrong here may turn it into a failure.
     """
     try:
         if not fresh and store.exists(store.sheet_uri):

@@ -41,7 +41,7 @@ def moving_sheet(rows: Sequence[SheetRow], path: str | os.PathLike[str], fps: fl
     encoded = io.BytesIO()
     duration = max(1, round(1000 / fps))
     frames[0].save(encoded, "webp", save_all=True, append_images=frames[1:], duration=duration, loop=0,
-                   quality=QUALITY, method=4)  # fmt: skip
+                   quality=QUALITY, method=2)  # fmt: skip
     with replacing(path) as temporary, open(temporary, "wb") as stream:
         stream.write(encoded.getvalue())
 
