@@ -34,6 +34,14 @@ class Scored:
         name = os.path.basename(str(self.inputs.get("reference", "")))
         return name, str(self.inputs.get("prompt", "")), str(self.inputs.get("seed", ""))
 
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> "Scored":
+        """Merge the records of one sample; of several figures of one name, the one committed last counts."""
+        scored = cls(records[0].id, records[0].inputs)
+        for record in sorted(records, key=lambda record: record.committed_at):
+            scored.take(record)
+        return scored
+
     def take(self, record: Record) -> None:
         """Add a record's figures; where both have one, the record's counts."""
         for metric, row in record.scores.items():
@@ -81,10 +89,10 @@ def read_scores(place: str) -> list[Scored]:
 
 def gather(records: Iterable[Record]) -> list[Scored]:
     """Merge records by sample id; of several figures of one name, the one committed last counts."""
-    found: dict[str, Scored] = {}
+    found: dict[str, list[Record]] = defaultdict(list)
     for record in sorted((r for r in records if r.ok), key=lambda record: record.committed_at):
-        found.setdefault(record.id, Scored(record.id, record.inputs)).take(record)
-    return list(found.values())
+        found[record.id].append(record)
+    return [Scored.of(of_one) for of_one in found.values()]
 
 
 def summarize(rows: Sequence[Scored]) -> dict[str, Estimate]:

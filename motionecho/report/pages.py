@@ -23,29 +23,33 @@ DIGITS = 6  # significant ones of a number that is looked at
 EXACT = 2**53  # whole numbers beyond it are not all numbers of JavaScript
 
 
-def write_pages(
-    folder: Folder, head: Mapping[str, Any], samples: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]
-) -> int:
+def write_pages(folder: Folder, head: Mapping[str, Any], samples: Iterable[tuple[str, str]]) -> int:
     """Write a report and return how many samples it has.
 
-    Each sample is what the gallery, charts and tables need of it, and what is read where it is opened. All
-    scripts bear the head's `stamp`, which a page compares: one that is loaded while another is being written
-    says so. The head comes last, so that a folder without one has no report yet.
+    Each sample is two texts of `as_json`: what gallery, charts and tables need of it, and what is read where
+    it is opened. All scripts bear the head's `stamp`, which a page compares: one that is loaded while another
+    is being written says so. The head comes last, so that a folder without one has no report yet.
     """
     with tempfile.TemporaryDirectory(prefix="motionecho-") as local:
         files, rest, count, number = list(_pages(local)), iter(samples), 0, 0
         while shard := list(islice(rest, SHARD)):
             for name, rows in zip(("samples", "details"), zip(*shard, strict=True), strict=True):
-                files.append(_script(local, f"data/{name}-{number:03}.js", name, head["stamp"], number, rows))
+                text = f"[{','.join(rows)}]"
+                files.append(_script(local, f"data/{name}-{number:03}.js", name, head["stamp"], number, text))
             count, number = count + len(shard), number + 1
         shards = {"count": count, "shards": number, "shard": SHARD}
-        last = _script(local, HEAD, "head", head["stamp"], 0, {**head, **shards})
+        last = _script(local, HEAD, "head", head["stamp"], 0, as_json({**head, **shards}))
         for _ in in_order(lambda name: folder.put_whole(name, os.path.join(local, name)), files):
             pass
         folder.put_whole(last, os.path.join(local, last))
     kept = {*files, last}
     folder.remove_all(f"data/{name}" for name in _names(folder, "data") if f"data/{name}" not in kept)
     return count
+
+
+def as_json(values: Any) -> str:
+    """Write JSON of values as a page shows them."""
+    return json.dumps(shown(values), separators=(",", ":"), allow_nan=False)
 
 
 def shown(value: Any) -> Any:
@@ -71,9 +75,8 @@ def _pages(local: str) -> Iterable[str]:
         yield name
 
 
-def _script(local: str, name: str, call: str, stamp: str, number: int, values: Any) -> str:
-    """Write a script that hands over values; a string is parsed faster than a literal is compiled."""
-    text = json.dumps(shown(values), separators=(",", ":"), allow_nan=False)
+def _script(local: str, name: str, call: str, stamp: str, number: int, text: str) -> str:
+    """Write a script that hands over JSON; a string is parsed faster than a literal is compiled."""
     held = json.dumps(text).replace("<", "\\u003c")  # all else that could matter is escaped as not ASCII
     _write(local, name, f"motionecho.take({json.dumps([call, stamp, number])}, {held});\n")
     return name

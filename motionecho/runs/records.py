@@ -12,6 +12,7 @@ from motionecho.runs.sealed import SEAL, read_object, sealed, unsealed
 SCHEMA_VERSION = 3
 SEALED_SINCE = 3  # what is older has no digest of itself
 STATUSES = ("ok", "failed", "requeued")
+SHALLOW = 20  # levels of containers within each other that no tool minds
 OUTCOME_PREFIX = "result_"  # results are a manifest: columns that begin so are dropped when read as one
 
 
@@ -104,10 +105,11 @@ class Record:
             data = unsealed(data)
         data = (_of_version_1(data) if version == 1 else data) | {"schema_version": SCHEMA_VERSION}
         record = read_as(cls, data)
-        try:
-            asdict(record)
-        except RecursionError as problem:
-            raise Damaged("it is nested without end") from problem
+        if _is_deep(data, SHALLOW):  # for others copying would be most of the time that reading takes
+            try:
+                asdict(record)
+            except RecursionError as problem:
+                raise Damaged("it is nested without end") from problem
         if record.ok and record.motion_key and not record.video:
             raise Damaged("it is of a sample that was made, and names no video")
         return record
@@ -121,6 +123,13 @@ def _of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
     device, _, threads = str(where.get("device") or "").partition(", threads: ")
     name = {"name": where.get("host", ""), "device": device or None, "threads": threads or None}
     return {**data, "where": {**where, **name}}
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    """Tell whether containers are nested in each other over more levels than that."""
+    inner = value.values() if isinstance(value, dict) else value
+    held = [each for each in inner if isinstance(each, dict | list)]
+    return bool(held) and (levels == 0 or any(_is_deep(each, levels - 1) for each in held))
 
 
 def absolute(root: str, uri: str) -> str:

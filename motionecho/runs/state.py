@@ -8,6 +8,7 @@ from typing import Any
 from motionecho.runs import layout
 from motionecho.runs.files import HURRIED_S
 from motionecho.runs.leases import LEASE_S, Submitted, Word
+from motionecho.runs.results import Index
 from motionecho.runs.store import RunStore
 
 
@@ -36,9 +37,10 @@ class State:
         return max((word["eta_s"] for word in self.drivers if word.get("eta_s")), default=None)
 
 
-def state_of(store: RunStore) -> State:
-    """Count a run's records and add up what its drivers said."""
-    index, words = store.index(), [word for word in _words(store) if word.role == "driver"]
+def state_of(store: RunStore, index: Index | None = None) -> State:
+    """Count a run's records, by an index where one was just made, and add up what its drivers said."""
+    index = store.index() if index is None else index
+    words = [word for word in _words(store) if word.role == "driver"]
     sources = latest_sources(words)
     named = {manifest: store.rows(source.rows) for manifest, source in sources.items()}
     lost = [sources[manifest] for manifest, rows in named.items() if rows is None]

@@ -11,13 +11,14 @@ from motionecho.config import EchoConfig
 from motionecho.metrics.compare import Scored, compare, is_bookkeeping
 from motionecho.runs.places import Place
 from motionecho.runs.records import Record
+from motionecho.runs.results import Index
 from motionecho.runs.state import state_of
 from motionecho.runs.store import RunStore
 
 
-def facts(store: RunStore, records: Sequence[Record]) -> dict[str, Any]:
+def facts(store: RunStore, index: Index) -> dict[str, Any]:
     """Return what is known of a run beside its samples, as plain JSON values."""
-    words, state = store.run() or {}, state_of(store)
+    words, state = store.run() or {}, state_of(store, index)
     identity, about = words.get("identity", {}), words.get("about") or {}
     settings = identity.get("settings") or {}
     quoted = shlex.quote(store.url)
@@ -34,7 +35,6 @@ def facts(store: RunStore, records: Sequence[Record]) -> dict[str, Any]:
         "pair": settings.get("pair"),
         "settings": {name: value for name, value in settings.items() if name != "echo"},
         "echo": settings.get("echo") or {},
-        "machines": machines(records),
         "damaged": list(state.damaged),
         "commands": {
             "retry": f"motionecho batch retry {quoted}",
@@ -45,10 +45,19 @@ def facts(store: RunStore, records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def machines(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Count the samples of each machine and device, most first."""
-    counts = Counter((r.where.name, r.made_on) for r in records if r.ok and r.where)
-    return [{"name": name, "device": on, "samples": n} for (name, on), n in counts.most_common()]
+class Machines:
+    """A count of the samples that each machine and device made."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, record: Record) -> None:
+        if record.ok and record.where:
+            self.counts[record.where.name, record.made_on] += 1
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return a dict for each, the one that made most first."""
+        return [{"name": name, "device": on, "samples": n} for (name, on), n in self.counts.most_common()]
 
 
 def meanings() -> dict[str, list[str]]:

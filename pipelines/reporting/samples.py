@@ -2,10 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 from motionecho.metrics import METRICS
 from motionecho.metrics.compare import Scored, is_bookkeeping
@@ -17,6 +16,8 @@ COST, SECONDS = "cost_forward_equivalents", "cost_seconds"
 STEPS = ("loss", "window_mean", "teacher_loss", "teacher_steps", "active", "truncated")  # of a strip
 HELD = re.compile(r"[a-z]+/[0-9a-f]{2}/[0-9a-f]{32}(-[0-9]+-[0-9a-z]+)?\.[a-z0-9]+")  # of a run's own files
 
+Linked = Callable[[str | None], str | None]  # the way from a page to a run's own file
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -26,12 +27,11 @@ class Shape:
     references: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, records: Iterable[Record], scored: Iterable[Scored]) -> "Shape":
-        """Find the figures that samples have, those that say most first, and all references."""
+    def of(cls, scored: Iterable[Scored], references: Iterable[str]) -> "Shape":
+        """Find the figures that samples have, those that say most first, and number the references."""
         found = dict.fromkeys(name for each in scored for name in each.figures)
         told = [name for name in found if not is_bookkeeping(name)]
-        uris = sorted({reference_of(record) for record in records})
-        return cls(tuple(sorted(told, key=_rank)), {uri: place for place, uri in enumerate(uris)})
+        return cls(tuple(sorted(told, key=_rank)), {uri: n for n, uri in enumerate(sorted(references))})
 
     def roles(self) -> dict[str, str | None]:
         """Name the figures that a glance at a run needs: motion, text, cost, seconds; None where none is."""
@@ -64,13 +64,16 @@ def _rank(figure: str) -> tuple[int, int]:
 def row(
     record: Record,
     scored: Scored | None,
-    shape: Shape,
     run: int,
     preview: str | None,
+    linked: Linked,
     steps: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what is loaded of every sample; `preview` is the way to it from the page."""
-    figures, echo = scored.figures if scored else {}, record.echo
+    """Return what is loaded of every sample, but for figures and the place of its reference among all.
+
+    `preview` is the way to it from the page, and `linked` finds the way to other files.
+    """
+    echo = record.echo
     error = record.error
     return {
         "run": run,
@@ -79,12 +82,11 @@ def row(
         "ok": record.ok,
         "prompt": str(record.inputs.get("prompt") or ""),
         "seed": record.inputs.get("seed"),
-        "reference": shape.references[reference_of(record)],
+        "reference": reference_of(record),
         "strategy": str(echo.get("strategy") or record.inputs.get("strategy") or ""),
         "method": str(echo.get("method") or record.inputs.get("method") or ""),
         "preview": preview,
-        "video": way_to(record.video.uri) if record.video else None,
-        "figures": [figures.get(name) for name in shape.figures],
+        "video": linked(record.video.uri if record.video else None),
         "strip": strip(steps, echo) if steps else None,
         "attempts": record.attempts,
         "warned": len(record.warnings),
@@ -96,7 +98,11 @@ def row(
 
 
 def details(
-    record: Record, scored: Scored | None, usual: Mapping[str, Any], steps: Mapping[str, Any]
+    record: Record,
+    scored: Scored | None,
+    usual: Mapping[str, Any],
+    linked: Linked,
+    steps: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what is loaded of a sample that is opened; of its settings those that differ from the run's."""
     known = ("prompt", "reference", "id", "seed")
@@ -126,8 +132,8 @@ def details(
         "generation": record.generation,
         "latent_sha256": record.latent_sha256,
         "files": {
-            "record": way_to(layout.record(record.key, record.generation)),
-            "stats": way_to(record.stats.uri) if record.stats else None,
+            "record": linked(layout.record(record.key, record.generation)),
+            "stats": linked(record.stats.uri if record.stats else None),
         },
     }
 
@@ -153,11 +159,6 @@ def limits(losses: Sequence[Any], echo: Mapping[str, Any]) -> list[float | None]
 def reference_of(record: Record) -> str:
     """Name the clip of a record; what a row that could not run says of it where it has no other."""
     return str(record.reference.get("uri") or record.inputs.get("reference") or "")
-
-
-def way_to(uri: str) -> str | None:
-    """Return a run's own file as a link within the run has it; None for what has another name than those."""
-    return quote(uri) if HELD.fullmatch(uri) else None
 
 
 def readable_order(record: Record) -> tuple[Any, ...]:

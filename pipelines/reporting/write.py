@@ -1,22 +1,14 @@
 """The report of one run, or of two beside each other: gathered from records, written as a static folder."""
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
-
-import pyarrow.parquet as pq
 
 from motionecho import __version__
 from motionecho.errors import UserError
-from motionecho.make import read_reference
-from motionecho.metrics.compare import Scored, gather, pairs
-from motionecho.models.registry import pair_spec
-from motionecho.models.spec import PairSpec
-from motionecho.report.pages import INDEX, write_pages
-from motionecho.report.preview import write_preview
+from motionecho.metrics.compare import Scored, pairs
+from motionecho.report.pages import INDEX, as_json, write_pages
 from motionecho.runs import layout
 from motionecho.runs.folder import Folder
 from motionecho.runs.keys import digest
@@ -24,18 +16,18 @@ from motionecho.runs.notes import now
 from motionecho.runs.parallel import in_order
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
-from motionecho.trace import by_column
-from motionecho.video import Window, read_clip
-from pipelines.reporting.facts import facts, meanings, side_by_side, way_between
-from pipelines.reporting.samples import HELD, Shape, details, readable_order, reference_of, row
+from pipelines.reporting.facts import Machines, facts, meanings, side_by_side, way_between
+from pipelines.reporting.lacking import Lacking
+from pipelines.reporting.samples import Shape, details, readable_order, row
 
 Tell = Callable[[str], object]
-MAKERS = 2  # previews made at a time: each decodes two videos and encodes one
+READERS = 16  # of what records lack, at a time
+MAKERS = 2  # of previews: each decodes two videos and encodes one
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report that was written: the page to open, its samples, and those without a preview, by reason."""
+    """A report that was written: the page to open, its samples, and how many have no preview, and why not."""
 
     page: str
     samples: int
@@ -44,29 +36,35 @@ class Report:
 
 
 @dataclass
+class Seen:
+    """A sample as it waits to be written: its row but for what all others decide, and its details as JSON.
+
+    Records are let go at once, as ten thousand of them fill a gigabyte.
+    """
+
+    order: tuple[Any, ...]
+    id: str
+    ok: bool
+    row: dict[str, Any]
+    scored: Scored | None
+    details: str
+
+
+@dataclass
 class Shown:
-    """A run as it is looked at: its records in readable order, and their figures by id."""
+    """A run as it is looked at."""
 
     store: RunStore
-    records: list[Record]
-    scored: dict[str, Scored]
-    base: str | None  # the way from the page to the run's place
-    previews: dict[str, str] = field(default_factory=dict)  # from the page, by key
-    steps: dict[str, dict[str, list[Any]]] = field(default_factory=dict)  # of older records, by key
+    facts: dict[str, Any]
+    samples: list[Seen] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, store: RunStore, page: str) -> "Shown":
-        records, beside = list(store.records()), RunStore(store.scores_url)
-        scored = gather([*records, *(beside.records() if beside.run() else ())])
-        base = way_between(page, store.url)
-        records.sort(key=readable_order)
-        return cls(store, records, {each.id: each for each in scored}, base)
+    @property
+    def scored(self) -> list[Scored]:
+        return [each.scored for each in self.samples if each.scored]
 
-    def figures(self, record: Record) -> Scored | None:
-        return self.scored.get(record.id) if record.ok else None
-
-    def linked(self, way: str | None) -> str | None:
-        return f"{quote(self.base)}/{way}" if way and self.base is not None else None
+    @property
+    def without_preview(self) -> int:
+        return sum(each.ok and not each.row["preview"] for each in self.samples)
 
 
 def write_report(
@@ -83,18 +81,20 @@ def write_report(
         if "scoring" in (store.run() or {}).get("identity", {}):
             raise UserError(f'"{store.url}" holds scores and no videos: name the run they are of')
     folder = Folder.at(out or stores[0].absolute(layout.REPORT))
-    runs = [Shown.of(store, folder.url) for store in stores]
-    problems: list[str] = []
-    for run in runs:
-        problems += _find_previews(run, folder, out is not None, previews, tell)
-        run.steps = dict(_older_steps(run))
+    lacking = [
+        Lacking(store, folder, way_between(folder.url, store.url), out is not None, previews)
+        for store in stores
+    ]
+    runs = [_look(each, number, tell) for number, each in enumerate(lacking)]
     shape = Shape.of(
-        (record for run in runs for record in run.records),
-        (each for run in runs for each in run.scored.values()),
+        [each for run in runs for each in run.scored],
+        {s.row["reference"] for run in runs for s in run.samples},
     )
-    head = _head(runs, shape)
-    count = write_pages(folder, head, _samples(runs, shape))
-    return Report(folder.absolute(INDEX), count, sum(map(_without, runs)), tuple(problems))
+    count = write_pages(folder, _head(runs, shape), _texts(runs, shape))
+    without = sum(run.without_preview for run in runs)
+    return Report(
+        folder.absolute(INDEX), count, without, tuple(p for each in lacking for p in each.problems.values())
+    )
 
 
 def publish_report(store: RunStore, fresh: bool, on_problem: Tell) -> str | None:
@@ -112,120 +112,66 @@ def publish_report(store: RunStore, fresh: bool, on_problem: Tell) -> str | None
         return None
 
 
+def _look(lacking: Lacking, number: int, tell: Tell) -> Shown:
+    """Read the records of a run, each once, and what they lack beside it."""
+    store, index = lacking.store, lacking.store.index()
+    beside, later = RunStore(store.scores_url), defaultdict[str, list[Record]](list)
+    for record in beside.records() if beside.run() else ():
+        later[record.id].append(record)
+    machines, run = Machines(), Shown(store, facts(store, index))
+    usual, made = run.facts["echo"], lacking.made
+    for record, way, steps in in_order(lacking.find, store.records(index), MAKERS if made else READERS):
+        machines.add(record)
+        scored = Scored.of([record, *later[record.id]]) if record.ok else None
+        shown = row(record, scored, number, way, lacking.linked, steps)
+        text = as_json(details(record, scored, usual, lacking.linked, steps))
+        run.samples.append(Seen(readable_order(record), record.id, record.ok, shown, scored, text))
+        if made and len(run.samples) % 100 == 0:
+            tell(f"{len(run.samples)} of {len(index)} samples looked at")
+    run.samples.sort(key=lambda each: each.order)
+    run.facts |= {"machines": machines.listed(), "without_preview": run.without_preview}
+    return run
+
+
 def _head(runs: Sequence[Shown], shape: Shape) -> dict[str, Any]:
-    made_at = now()
-    told = [
-        facts(run.store, run.records) | {"base": run.base, "without_preview": _without(run)} for run in runs
-    ]
-    head: dict[str, Any] = {"made_at": made_at, "version": __version__, "runs": told, "settings": meanings()}
-    head |= {"figures": list(shape.figures), "headlines": shape.headlines(), "roles": shape.roles()}
-    head |= {"references": list(shape.references)}
+    head: dict[str, Any] = {
+        "made_at": now(),
+        "version": __version__,
+        "runs": [run.facts for run in runs],
+        "settings": meanings(),
+        "figures": list(shape.figures),
+        "headlines": shape.headlines(),
+        "roles": shape.roles(),
+        "references": list(shape.references),
+    }
     if len(runs) == 2:
-        one, two = (list(run.scored.values()) for run in runs)
         try:
-            head["beside"] = side_by_side(one, two)
+            head["beside"] = side_by_side(runs[0].scored, runs[1].scored)
         except UserError as problem:
             head["beside"] = {"problem": str(problem)}
     return head | {"stamp": digest(head)[:16]}
 
 
-def _without(run: Shown) -> int:
-    return sum(record.ok and record.key not in run.previews for record in run.records)
-
-
-def _samples(runs: Sequence[Shown], shape: Shape) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _texts(runs: Sequence[Shown], shape: Shape) -> Iterator[tuple[str, str]]:
     """Yield every sample of every run; of two runs each sample knows its twin, by its place among all."""
     twins = _twins(runs) if len(runs) == 2 else {}
     for number, run in enumerate(runs):
-        settings = (run.store.run() or {}).get("identity", {}).get("settings") or {}
-        usual = settings.get("echo") or {}
-        for record in run.records:
-            scored, steps = run.figures(record), record.steps or run.steps.get(record.key, {})
-            shown = row(record, scored, shape, number, run.previews.get(record.key), steps)
-            shown["video"] = run.linked(shown["video"])
-            more = details(record, scored, usual, steps)
-            more["files"] = {name: run.linked(way) for name, way in more["files"].items()}
-            yield shown | {"twin": twins.get((number, record.id))}, more
+        for each in run.samples:
+            figures = each.scored.figures if each.scored else {}
+            known = {
+                "reference": shape.references[each.row["reference"]],
+                "twin": twins.get((number, each.id)),
+            }
+            yield (
+                as_json(each.row | known | {"figures": [figures.get(n) for n in shape.figures]}),
+                each.details,
+            )
 
 
 def _twins(runs: Sequence[Shown]) -> dict[tuple[int, str], int]:
-    places = [{record.id: n for n, record in enumerate(run.records) if record.ok} for run in runs]
-    after = len(runs[0].records)
-    found = {}
-    for one, two in pairs(list(runs[0].scored.values()), list(runs[1].scored.values()))[1]:
-        if one.id in places[0] and two.id in places[1]:
-            found[0, one.id] = after + places[1][two.id]
-            found[1, two.id] = places[0][one.id]
+    places = [{each.id: n for n, each in enumerate(run.samples) if each.ok} for run in runs]
+    after, found = len(runs[0].samples), {}
+    for one, two in pairs(runs[0].scored, runs[1].scored)[1]:
+        found[0, one.id] = after + places[1][two.id]
+        found[1, two.id] = places[0][one.id]
     return found
-
-
-# --- what older records lack
-
-
-def _older_steps(run: Shown) -> Iterator[tuple[str, dict[str, list[Any]]]]:
-    """Read the steps of records that do not hold them out of their tables, several at a time."""
-
-    def read(record: Record) -> dict[str, list[Any]]:
-        try:
-            with run.store.fetch(record.stats.uri if record.stats else "") as path:
-                return by_column(pq.read_table(path, use_threads=False).to_pylist())
-        except Exception:  # a file that is not there, or none of a table: its strip is left out
-            return {}
-
-    older = [r for r in run.records if r.ok and not r.steps and r.stats and HELD.fullmatch(r.stats.uri)]
-    yield from zip((r.key for r in older), in_order(read, older), strict=True)
-
-
-def _find_previews(run: Shown, folder: Folder, copied: bool, made: bool, tell: Tell) -> list[str]:
-    """Note the way to every preview; copy them into the report where they are `copied`, make what lacks.
-
-    Returns what went wrong, the first of each kind.
-    """
-    there = folder.find(layout.PREVIEWS)
-    own = {path.rsplit("/", 1)[-1] for path in there}
-    problems: dict[str, str] = {}
-
-    def one(record: Record) -> str | None:
-        uri = layout.preview(record.key, record.attempt or "")
-        if not HELD.fullmatch(uri):
-            return None
-        if record.preview and record.preview.uri == uri and not copied:
-            return run.linked(quote(uri))
-        if uri.rsplit("/", 1)[-1] in own:
-            return quote(uri)
-        try:
-            if record.preview and record.preview.uri == uri:
-                with run.store.fetch(uri) as local:
-                    folder.put_whole(uri, local)
-                return quote(uri)
-            if made:
-                _make(run.store, record, folder, uri)
-                return quote(uri)
-        except Exception as problem:
-            problems.setdefault(type(problem).__name__, f"no preview of {record.id}: {problem}")
-        return None
-
-    finished = [record for record in run.records if record.ok and record.video]
-    lacking = sum(not record.preview for record in finished)
-    if made and lacking:
-        tell(f"{lacking} previews are made of videos and references")
-    for record, way in zip(finished, in_order(one, finished, MAKERS if made else 16), strict=True):
-        if way:
-            run.previews[record.key] = way
-    return list(problems.values())
-
-
-def _make(store: RunStore, record: Record, folder: Folder, uri: str) -> None:
-    """Make the preview of a sample whose publishing left none, of its video and its reference."""
-    settings: Mapping[str, Any] = (store.run() or {}).get("identity", {}).get("settings") or {}
-    spec: PairSpec = pair_spec(settings["pair"])
-    cells, sha256 = record.inputs, record.reference.get("sha256")
-    window = Window(cells.get("start") or 0.0, cells.get("duration"), cells.get("fps"))
-    under = record.echo.get("background", "black")
-    clip = read_reference(reference_of(record), spec, window, settings.get("fit", "crop"), under, sha256)
-    with store.fetch(record.video.uri if record.video else "") as path:
-        result = read_clip(path, spec.frames, spec.height, spec.width)
-    with tempfile.TemporaryDirectory(prefix="motionecho-") as local:
-        file = os.path.join(local, "preview.mp4")
-        write_preview(file, clip.frames, result.frames, spec.fps)
-        folder.put_whole(uri, file)
