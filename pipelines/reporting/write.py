@@ -36,7 +36,7 @@ class Report:
 
 
 @dataclass
-class Seen:
+class ShownSample:
     """A sample as it waits to be written: its row but for what all others decide, and its details as JSON.
 
     Records are let go at once, as ten thousand of them fill a gigabyte.
@@ -51,12 +51,12 @@ class Seen:
 
 
 @dataclass
-class Shown:
+class ShownRun:
     """A run as it is looked at."""
 
     store: RunStore
     facts: dict[str, Any]
-    samples: list[Seen] = field(default_factory=list)
+    samples: list[ShownSample] = field(default_factory=list)
 
     @property
     def scored(self) -> list[Scored]:
@@ -112,20 +112,20 @@ def publish_report(store: RunStore, fresh: bool, on_problem: Tell) -> str | None
         return None
 
 
-def _look(lacking: Lacking, number: int, tell: Tell) -> Shown:
+def _look(lacking: Lacking, number: int, tell: Tell) -> ShownRun:
     """Read the records of a run, each once, and what they lack beside it."""
     store, index = lacking.store, lacking.store.index()
     beside, later = RunStore(store.scores_url), defaultdict[str, list[Record]](list)
     for record in beside.records() if beside.run() else ():
         later[record.id].append(record)
-    machines, run = Machines(), Shown(store, facts(store, index))
+    machines, run = Machines(), ShownRun(store, facts(store, index))
     usual, made = run.facts["echo"], lacking.made
     for record, way, steps in in_order(lacking.find, store.records(index), MAKERS if made else READERS):
         machines.add(record)
         scored = Scored.of([record, *later[record.id]]) if record.ok else None
         shown = row(record, scored, number, way, lacking.linked, steps)
         text = as_json(details(record, scored, usual, lacking.linked, steps))
-        run.samples.append(Seen(readable_order(record), record.id, record.ok, shown, scored, text))
+        run.samples.append(ShownSample(readable_order(record), record.id, record.ok, shown, scored, text))
         if made and len(run.samples) % 100 == 0:
             tell(f"{len(run.samples)} of {len(index)} samples looked at")
     run.samples.sort(key=lambda each: each.order)
@@ -133,7 +133,7 @@ def _look(lacking: Lacking, number: int, tell: Tell) -> Shown:
     return run
 
 
-def _head(runs: Sequence[Shown], shape: Shape) -> dict[str, Any]:
+def _head(runs: Sequence[ShownRun], shape: Shape) -> dict[str, Any]:
     head: dict[str, Any] = {
         "made_at": now(),
         "version": __version__,
@@ -152,7 +152,7 @@ def _head(runs: Sequence[Shown], shape: Shape) -> dict[str, Any]:
     return head | {"stamp": digest(head)[:16]}
 
 
-def _texts(runs: Sequence[Shown], shape: Shape) -> Iterator[tuple[str, str]]:
+def _texts(runs: Sequence[ShownRun], shape: Shape) -> Iterator[tuple[str, str]]:
     """Yield every sample of every run; of two runs each sample knows its twin, by its place among all."""
     twins = _twins(runs) if len(runs) == 2 else {}
     for number, run in enumerate(runs):
@@ -168,7 +168,7 @@ def _texts(runs: Sequence[Shown], shape: Shape) -> Iterator[tuple[str, str]]:
             )
 
 
-def _twins(runs: Sequence[Shown]) -> dict[tuple[int, str], int]:
+def _twins(runs: Sequence[ShownRun]) -> dict[tuple[int, str], int]:
     places = [{each.id: n for n, each in enumerate(run.samples) if each.ok} for run in runs]
     after, found = len(runs[0].samples), {}
     for one, two in pairs(runs[0].scored, runs[1].scored)[1]:
