@@ -9,6 +9,7 @@ from typing import Any
 
 from motionecho.config import EchoConfig
 from motionecho.metrics.compare import Scored, compare, is_bookkeeping
+from motionecho.runs.keys import LATER
 from motionecho.runs.places import Place
 from motionecho.runs.records import Record
 from motionecho.runs.results import Index
@@ -34,7 +35,7 @@ def facts(store: RunStore, index: Index) -> dict[str, Any]:
         "weights_at": about.get("weights_at") or [],
         "pair": settings.get("pair"),
         "settings": {name: value for name, value in settings.items() if name != "echo"},
-        "echo": settings.get("echo") or {},
+        "echo": LATER | (settings.get("echo") or {}),
         "damaged": list(state.damaged),
         "commands": {
             "retry": f"motionecho batch retry {quoted}",

@@ -282,7 +282,7 @@ def test_it_fits_a_phone_and_either_scheme(
     )
     for text, grounds in {
         "ink": "paper card nothing bad-tint",
-        "soft": "paper card nothing",
+        "soft": "paper card nothing bad-tint",
         "accent": "paper card tint",
         "bad": "card bad-tint",
         "good": "good-tint",

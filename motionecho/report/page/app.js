@@ -27,7 +27,7 @@
     else if (name === "figures") me.figuresView(view, chosen);
     else if (name === "failures") me.failuresView(view, me.withTwins(chosen));
     else me.runView(view);
-    const all = me.samples.length, still = all < me.head.count ? ` so far, of ${me.head.count.toLocaleString("en")}` : "";
+    const all = me.cards().length, still = me.samples.length < me.head.count ? ` so far, of ${me.head.count.toLocaleString("en")}` : "";
     document.getElementById("number").textContent = `${chosen.length.toLocaleString("en")} of ${all.toLocaleString("en")}${still}`;
     document.getElementById("clear").hidden = !me.isFiltered();
   };

@@ -57,8 +57,8 @@
   function body(sample, more) {
     const twin = sample.twin === null ? null : me.samples[sample.twin];
     const run = me.head.runs[sample.run];
-    return me.el("div", { class: "body" },
-      me.el("div", { class: "look" }, media(sample, twin), steps(sample, more)),
+    return me.el("div", { class: sample.ok ? "body" : "body failed" },
+      sample.ok ? me.el("div", { class: "look" }, media(sample, twin), steps(sample, more)) : null,
       me.el("div", { class: "tell" },
         me.el("p", { class: "prompt large", dir: "auto" }, sample.prompt || "no prompt"),
         sample.ok ? null : failure(sample, more, run),
@@ -75,15 +75,16 @@
     const videos = [];
     const one = (each, letter) => {
       const player = me.player(each, { big: true });
-      if (!player) return me.el("p", { class: "nothing" }, each.ok ? "no video" : "failed: there is no video");
+      if (!player) return me.el("p", { class: "nothing" }, "no video");
       videos.push(player);
       const words = each.preview ? ["reference", "result"] : ["result"];
-      return me.el("div", { class: "frame" }, player, me.el("span", { class: "sides" }, words.map((word) => me.el("i", {}, word === "result" && letter ? `result ${letter}` : word))));
+      const named = words.slice(each === twin ? -1 : 0).map((word) => me.el("i", {}, word === "result" && letter ? `result ${letter}` : word));
+      return me.el("div", { class: "frame" }, player, me.el("span", { class: "sides" }, named));
     };
     const letters = twin ? ("AB"[sample.run]) : "";
     const pictures = [one(sample, letters), twin ? one(twin, "AB"[twin.run]) : null];
     if (videos.length > 1) me.inStep(videos);
-    return me.el("div", {}, pictures, videos.length ? me.controls(videos) : null);
+    return me.el("div", {}, me.el("div", { class: twin && twin.preview ? "media two" : "media" }, pictures), videos.length ? me.controls(videos) : null);
   }
 
   function steps(sample, more) {

@@ -30,6 +30,7 @@
   function far({ state }) {
     if (state.finished) return ["good", "finished"];
     if (state.ended) return ["bad", "ended before it was finished: submit it again to continue"];
+    if (!state.drivers) return ["", "nobody is known to work on it"];
     if (state.silent_s !== null && state.silent_s > 90) return ["bad", `nothing heard for ${me.duration(state.silent_s)}`];
     return ["busy", state.eta_s ? `at work, about ${me.duration(state.eta_s)} left` : "at work"];
   }

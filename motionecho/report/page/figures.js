@@ -27,13 +27,17 @@
   const again = () => me.redraw();
 
   function spreads(done) {
-    const cells = me.head.figures.map((figure) => {
+    const cell = (figure) => {
       const drawn = me.histogram(figure, done);
       return drawn && me.el("figure", {},
         me.el("figcaption", { title: me.meaning(figure) }, me.el("b", {}, me.label(figure)), " ", interval(drawn.mean)),
         drawn.drawing);
-    });
-    return part("Distributions", "Of every figure, with its mean. A bar that is clicked shows the samples in it.", me.el("div", { class: "charts" }, cells));
+    };
+    const { headlines, figures } = me.head, others = figures.filter((figure) => !headlines.includes(figure));
+    const rest = me.el("details", { class: "rest", ontoggle: (event) => event.target.open && event.target.childElementCount < 2 && event.target.append(me.el("div", { class: "charts" }, others.map(cell))) },
+      me.el("summary", {}, me.count(others.length, "further figure")));
+    return part("Distributions", "With means and their intervals. A bar that is clicked shows the samples in it.",
+      me.el("div", { class: "charts" }, headlines.map(cell)), others.length ? rest : null);
   }
 
   function cloud(done) {
@@ -105,6 +109,6 @@
     return part(name, `${about} ${me.count(found.pairs, "pair")} by ${found.by}; without a partner: ${found.alone[0]} of A, ${found.alone[1]} of B.`, unlike,
       me.el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "A beside B" }, me.el("table", { class: "groups" },
         me.el("thead", {}, me.el("tr", {}, ["figure", "A", "B", "B less A", "B is higher", "pairs"].map((text) => me.el("th", { scope: "col" }, text)))),
-        me.el("tbody", {}, Object.entries(found.figures).sort(([a], [b]) => me.head.figures.indexOf(a) - me.head.figures.indexOf(b)).map(row)))));
+        me.el("tbody", {}, me.head.headlines.filter((figure) => found.figures[figure]).map((figure) => row([figure, found.figures[figure]]))))));
   }
 })();

@@ -32,7 +32,7 @@
   function card(sample) {
     const twin = sample.twin === null || me.state.run !== "" ? null : me.samples[sample.twin];
     const open = me.el(
-      "button", { type: "button", class: "media", "aria-label": `Open ${sample.id}`, onclick: () => me.show({ sample: String(sample.place) }) },
+      "button", { type: "button", class: twin ? "media two" : "media", "aria-label": `Open ${sample.id}`, onclick: () => me.show({ sample: String(sample.place) }) },
       media(sample, twin ? "A" : ""), twin ? media(twin, "B") : null,
     );
     const videos = [...open.querySelectorAll("video")];
@@ -53,7 +53,7 @@
     const player = me.player(sample);
     if (!player) return me.el("span", { class: "nothing" }, sample.ok ? "no video" : "failed");
     const sides = sample.preview
-      ? me.el("span", { class: "sides", "aria-hidden": "true" }, me.el("i", {}, "reference"), me.el("i", {}, letter ? `result ${letter}` : "result"))
+      ? me.el("span", { class: "sides", "aria-hidden": "true" }, letter === "B" ? null : me.el("i", {}, "reference"), me.el("i", {}, letter ? `result ${letter}` : "result"))
       : me.el("span", { class: "sides", "aria-hidden": "true" }, me.el("i", {}, letter ? `result ${letter}, no preview` : "result, no preview"));
     return me.el("span", { class: "frame" }, player, sides);
   }

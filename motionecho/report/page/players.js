@@ -31,6 +31,7 @@
       class: sample.preview ? "pair" : "alone", loop: true, playsinline: true, preload: "none", tabindex: "-1", "aria-label": describe(sample), ".muted": true, ".disablePictureInPicture": true,
     });
     video.dataset.source = source;
+    if (sample.preview) video.addEventListener("loadedmetadata", () => shape(video));
     video.addEventListener("error", () => lost(video, sample));
     if (big) video.addEventListener("click", () => (video.paused ? play(video) : video.pause()));
     else {
@@ -43,6 +44,12 @@
     watcher.observe(video);
     return video;
   };
+
+  /** Give all players the shape of the first that is known, so that nothing moves when others load. */
+  function shape({ videoWidth, videoHeight }) {
+    const root = document.documentElement.style;
+    if (videoHeight && !root.getPropertyValue("--shape")) root.setProperty("--shape", videoWidth / videoHeight);
+  }
 
   function describe(sample) {
     const what = sample.preview ? `reference ${sample.clip} at the left, result at the right` : "the result";
@@ -67,6 +74,10 @@
 
   function play(video) {
     if (!video.hasAttribute("src")) video.src = video.dataset.source;
+    if (video.dataset.led) {
+      video.preload = "auto";
+      return;
+    }
     video.play().catch(() => {}); // taken out of sight meanwhile, or the browser wants a click first
   }
 
@@ -109,9 +120,18 @@
     return me.el("div", { class: "controls" }, toggle, button("‹", "One frame back", () => shift(-1)), button("›", "One frame on", () => shift(1)), place, me.el("label", {}, me.el("span", { class: "unseen" }, "speed"), speed));
   };
 
-  /** Keep videos of two runs together: the others follow the first. */
+  /** Keep videos of two runs together: the others do not play, but are put to every frame that the first shows. */
   me.inStep = (videos) => {
     const [first, ...others] = videos;
+    if (first.requestVideoFrameCallback) {
+      const follow = (_, { mediaTime }) => {
+        for (const other of others) if (!other.seeking && other.readyState) other.currentTime = mediaTime + 0.01;
+        first.requestVideoFrameCallback(follow);
+      };
+      others.forEach((other) => (other.dataset.led = "yes"));
+      first.requestVideoFrameCallback(follow);
+      return;
+    }
     first.addEventListener("timeupdate", () => {
       for (const other of others) {
         if (Math.abs(other.currentTime - first.currentTime) > 0.06 && other.readyState > 1) other.currentTime = first.currentTime;

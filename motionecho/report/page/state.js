@@ -58,11 +58,10 @@
     const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
     const at = me.head.figures.indexOf(state.figure);
     const min = bound(state.min, -Infinity), max = bound(state.max, Infinity);
-    const found = me.samples.filter((sample) => {
+    const found = me.cards().filter((sample) => {
       if (state.status && (state.status === "done") !== sample.ok) return false;
       if (state.cause && state.cause !== sample.cause) return false;
       if (state.run !== "" && Number(state.run) !== sample.run) return false;
-      if (me.head.runs.length > 1 && state.run === "" && sample.run === 1 && sample.twin !== null) return false;
       if (state.reference && state.reference !== sample.clip) return false;
       if (CHOICES.some((name) => state[name] && state[name] !== sample[name])) return false;
       if (at >= 0) {
@@ -73,6 +72,9 @@
     });
     return ordered(found);
   };
+
+  /** Return what has a card when nothing is filtered: of two runs, twins share that of A. */
+  me.cards = () => (me.head.runs.length < 2 || state.run !== "" ? me.samples : me.samples.filter((sample) => sample.run === 0 || sample.twin === null));
 
   function bound(text, otherwise) {
     const value = parseFloat(text);
