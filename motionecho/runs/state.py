@@ -38,7 +38,11 @@ class State:
 
 
 def state_of(store: RunStore, index: Index | None = None) -> State:
-    """Count a run's records, by an index where one was just made, and add up what its drivers said."""
+    """Count a run's records, by an index where one was just made, and add up what its drivers said.
+
+    A driver that asks for it by its own store is done, and counts as ended.
+    """
+    own = store.lease.life if store.lease else None
     index = store.index() if index is None else index
     words = [word for word in _words(store) if word.role == "driver"]
     sources = latest_sources(words)
@@ -54,7 +58,7 @@ def state_of(store: RunStore, index: Index | None = None) -> State:
         said = [word.says["total"] for word in words if "total" in word.says]
         about = len(rows) + sum(source.total for source in lost) if lost else said[-1] if said else None
         total = None if about is None else max(about, done + failed)
-    live = [word for word in words if word.live]
+    live = [word for word in words if word.live and word.life != own]
     heard = live or words[-1:]
     return State(
         run=store.url,

@@ -202,6 +202,20 @@ def test_a_report_that_cannot_be_written_fails_nothing(
     assert said[0].startswith("no report: ")
 
 
+def test_a_driver_that_writes_it_at_its_end_is_not_at_work(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    keys = [record.key for record in draw(str(place))]
+    store = RunStore(str(place))
+    lease = store.take_lease("driver", {"m.csv": keys})
+    assert publish_report(store, True, pytest.fail)
+    mine = taken(place / "report", "head")["runs"][0]["state"]
+    write_report([RunStore(str(place))])
+    others = taken(place / "report", "head")["runs"][0]["state"]
+    lease.end({})
+    assert (mine["total"], mine["finished"]) == (COUNT, True)
+    assert (others["total"], others["finished"], others["drivers"]) == (COUNT, False, 1)
+
+
 def test_what_has_no_page_is_refused_in_a_sentence(run: tuple[Path, list[Record]], tmp_path: Path) -> None:
     store, scores = RunStore(str(run[0])), RunStore(str(tmp_path / "scores"))
     scores.create({"scoring": {}}, {})
