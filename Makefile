@@ -17,8 +17,9 @@ help:
 demo: $(VENV)/.installed
 	$(BIN)/motionecho batch submit manifests/demo.parquet --out runs/demo
 
+# A process that crashes ends the tests: replaced, it would leave the rest waiting for it without end.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 --cov --cov-report=term
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
