@@ -60,7 +60,8 @@ const motionecho = (() => {
     node.replaceChildren(...told(children));
   }
 
-  const told = (children) => children.flat(3).filter((child) => ![null, undefined, false, ""].includes(child));
+  const told = (children) =>
+    children.flat(3).filter((child) => ![null, undefined, false, ""].includes(child));
 
   /** Tell those who listen to the page. */
   function say(text) {

@@ -25,12 +25,16 @@
   };
 
   /** Write a sample's figure, those that are fractions with as many digits whatever they are. */
-  me.figureText = (figure, value, digits = 3) => (typeof value === "number" && isFraction(figure) ? value.toFixed(digits) : me.number(value, digits));
+  me.figureText = (figure, value, digits = 3) =>
+    typeof value === "number" && isFraction(figure) ? value.toFixed(digits) : me.number(value, digits);
   const fractions = new Map();
   function isFraction(figure) {
     if (!fractions.has(figure)) {
       const { values } = me.valuesOf(me.samples, figure);
-      fractions.set(figure, values.some((value) => !Number.isInteger(value)) && values.every((value) => Math.abs(value) <= 1));
+      fractions.set(
+        figure,
+        values.some((value) => !Number.isInteger(value)) && values.every((value) => Math.abs(value) <= 1),
+      );
     }
     return fractions.get(figure);
   }
@@ -45,27 +49,33 @@
 
   me.moment = (text) => {
     const at = new Date(text);
-    return Number.isNaN(at.getTime()) ? String(text) : `${at.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+    return Number.isNaN(at.getTime())
+      ? String(text)
+      : `${at.toISOString().slice(0, 16).replace("T", " ")} UTC`;
   };
 
   /** Average, with the interval that holds the mean with 95 %: whole groups are drawn, as those of one are alike. */
   me.estimate = (values, groups) => {
     const place = new Map();
     const member = groups.map((name) => place.get(name) ?? (place.set(name, place.size), place.size - 1));
-    const sums = new Float64Array(place.size), counts = new Float64Array(place.size);
+    const sums = new Float64Array(place.size),
+      counts = new Float64Array(place.size);
     values.forEach((value, n) => {
       sums[member[n]] += value;
       counts[member[n]] += 1;
     });
-    const n = values.length, mean = sums.reduce((a, b) => a + b, 0) / n;
+    const n = values.length,
+      mean = sums.reduce((a, b) => a + b, 0) / n;
     if (place.size < 2) return { mean, low: null, high: null, n };
     if (place.size > MANY) {
       const spread = Math.sqrt(sums.reduce((all, sum, g) => all + (sum - mean * counts[g]) ** 2, 0)) / n;
       return { mean, low: mean - 1.96 * spread, high: mean + 1.96 * spread, n };
     }
-    const drawn = draws(place.size), means = new Float64Array(DRAWS);
+    const drawn = draws(place.size),
+      means = new Float64Array(DRAWS);
     for (let d = 0; d < DRAWS; d++) {
-      let sum = 0, count = 0;
+      let sum = 0,
+        count = 0;
       for (let g = 0, at = d * place.size; g < place.size; g++, at++) {
         sum += drawn[at] * sums[g];
         count += drawn[at] * counts[g];
@@ -79,8 +89,10 @@
   /** Return how often each group is taken in each draw, always the same draws for as many groups. */
   function draws(groups) {
     if (!weights.has(groups)) {
-      const taken = new Uint16Array(DRAWS * groups), random = generator(groups);
-      for (let d = 0; d < DRAWS; d++) for (let g = 0; g < groups; g++) taken[d * groups + Math.floor(random() * groups)]++;
+      const taken = new Uint16Array(DRAWS * groups),
+        random = generator(groups);
+      for (let d = 0; d < DRAWS; d++)
+        for (let g = 0; g < groups; g++) taken[d * groups + Math.floor(random() * groups)]++;
       weights.set(groups, taken);
     }
     return weights.get(groups);
@@ -98,14 +110,17 @@
   }
 
   function quantile(sorted, share) {
-    const at = share * (sorted.length - 1), low = Math.floor(at);
+    const at = share * (sorted.length - 1),
+      low = Math.floor(at);
     return sorted[low] + (at - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
   }
   me.quantile = quantile;
 
   /** Return the values that the samples have of a figure, and their references. */
   me.valuesOf = (samples, figure) => {
-    const at = me.head.figures.indexOf(figure), values = [], groups = [];
+    const at = me.head.figures.indexOf(figure),
+      values = [],
+      groups = [];
     for (const sample of samples) {
       if (typeof sample.figures[at] !== "number") continue;
       values.push(sample.figures[at]);

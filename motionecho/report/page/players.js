@@ -4,13 +4,17 @@
 (() => {
   const me = motionecho;
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  const SPEEDS = [1, 0.5, 0.25], FRAME = 1 / 8; // seconds of one, of most pairs
+  const SPEEDS = [1, 0.5, 0.25],
+    FRAME = 1 / 8; // seconds of one, of most pairs
   const near = new Set(); // in sight, or nearly
   let paused = false; // by a person, all of them
 
-  const watcher = new IntersectionObserver((seen) => {
-    for (const { target, isIntersecting } of seen) (isIntersecting ? enter : leave)(target);
-  }, { rootMargin: "300px 0px" });
+  const watcher = new IntersectionObserver(
+    (seen) => {
+      for (const { target, isIntersecting } of seen) (isIntersecting ? enter : leave)(target);
+    },
+    { rootMargin: "300px 0px" },
+  );
 
   const still = () => paused || calm.matches;
   me.isPaused = () => still();
@@ -28,7 +32,14 @@
     const source = sample.preview || sample.video;
     if (!source) return null;
     const video = me.el("video", {
-      class: sample.preview ? "pair" : "alone", loop: true, playsinline: true, preload: "none", tabindex: "-1", "aria-label": describe(sample), ".muted": true, ".disablePictureInPicture": true,
+      class: sample.preview ? "pair" : "alone",
+      loop: true,
+      playsinline: true,
+      preload: "none",
+      tabindex: "-1",
+      "aria-label": describe(sample),
+      ".muted": true,
+      ".disablePictureInPicture": true,
     });
     video.dataset.source = source;
     if (sample.preview) video.addEventListener("loadedmetadata", () => shape(video));
@@ -38,7 +49,8 @@
       const frame = () => video.closest("button") || video;
       requestAnimationFrame(() => {
         for (const name of ["pointerenter", "focus"]) frame().addEventListener(name, () => play(video));
-        for (const name of ["pointerleave", "blur"]) frame().addEventListener(name, () => still() && video.pause());
+        for (const name of ["pointerleave", "blur"])
+          frame().addEventListener(name, () => still() && video.pause());
       });
     }
     watcher.observe(video);
@@ -48,7 +60,8 @@
   /** Give all players the shape of the first that is known, so that nothing moves when others load. */
   function shape({ videoWidth, videoHeight }) {
     const root = document.documentElement.style;
-    if (videoHeight && !root.getPropertyValue("--shape")) root.setProperty("--shape", videoWidth / videoHeight);
+    if (videoHeight && !root.getPropertyValue("--shape"))
+      root.setProperty("--shape", videoWidth / videoHeight);
   }
 
   function describe(sample) {
@@ -59,7 +72,8 @@
   function enter(video) {
     near.add(video);
     if (!video.hasAttribute("src")) video.src = video.dataset.source;
-    if (still()) video.preload = "metadata"; // its first frame
+    if (still())
+      video.preload = "metadata"; // its first frame
     else play(video);
   }
 
@@ -94,16 +108,28 @@
     }
   }
 
-  me.forget = (root) => root.querySelectorAll("video").forEach((video) => {
-    watcher.unobserve(video);
-    leave(video);
-  });
+  me.forget = (root) =>
+    root.querySelectorAll("video").forEach((video) => {
+      watcher.unobserve(video);
+      leave(video);
+    });
 
   /** Make what plays, stops and shifts videos; the others follow the first. */
   me.controls = (videos) => {
     const [video] = videos;
-    const toggle = me.el("button", { type: "button", class: "toggle", onclick: () => (video.paused ? play(video) : video.pause()) }, "Play");
-    const place = me.el("input", { type: "range", min: 0, max: 1, step: "any", value: 0, "aria-label": "place in the video" });
+    const toggle = me.el(
+      "button",
+      { type: "button", class: "toggle", onclick: () => (video.paused ? play(video) : video.pause()) },
+      "Play",
+    );
+    const place = me.el("input", {
+      type: "range",
+      min: 0,
+      max: 1,
+      step: "any",
+      value: 0,
+      "aria-label": "place in the video",
+    });
     const shift = (by) => {
       video.pause();
       video.currentTime = Math.min(video.duration - FRAME / 2, Math.max(0, video.currentTime + by * FRAME));
@@ -112,12 +138,26 @@
       video.pause();
       video.currentTime = place.value * video.duration;
     });
-    for (const name of ["timeupdate", "seeked"]) video.addEventListener(name, () => (place.value = video.currentTime / video.duration || 0));
-    for (const name of ["play", "pause"]) video.addEventListener(name, () => (toggle.textContent = video.paused ? "Play" : "Pause"));
-    const speed = me.el("select", { onchange: () => videos.forEach((each) => (each.playbackRate = Number(speed.value))) },
-      SPEEDS.map((value) => me.el("option", { value }, `${value} ×`)));
-    const button = (text, name, act) => me.el("button", { type: "button", "aria-label": name, title: name, onclick: act }, text);
-    return me.el("div", { class: "controls" }, toggle, button("‹", "One frame back", () => shift(-1)), button("›", "One frame on", () => shift(1)), place, me.el("label", {}, me.el("span", { class: "unseen" }, "speed"), speed));
+    for (const name of ["timeupdate", "seeked"])
+      video.addEventListener(name, () => (place.value = video.currentTime / video.duration || 0));
+    for (const name of ["play", "pause"])
+      video.addEventListener(name, () => (toggle.textContent = video.paused ? "Play" : "Pause"));
+    const speed = me.el(
+      "select",
+      { onchange: () => videos.forEach((each) => (each.playbackRate = Number(speed.value))) },
+      SPEEDS.map((value) => me.el("option", { value }, `${value} ×`)),
+    );
+    const button = (text, name, act) =>
+      me.el("button", { type: "button", "aria-label": name, title: name, onclick: act }, text);
+    return me.el(
+      "div",
+      { class: "controls" },
+      toggle,
+      button("‹", "One frame back", () => shift(-1)),
+      button("›", "One frame on", () => shift(1)),
+      place,
+      me.el("label", {}, me.el("span", { class: "unseen" }, "speed"), speed),
+    );
   };
 
   /** Keep videos of two runs together: the others do not play, but are put to every frame that the first shows. */
@@ -125,7 +165,8 @@
     const [first, ...others] = videos;
     if (first.requestVideoFrameCallback) {
       const follow = (_, { mediaTime }) => {
-        for (const other of others) if (!other.seeking && other.readyState) other.currentTime = mediaTime + 0.01;
+        for (const other of others)
+          if (!other.seeking && other.readyState) other.currentTime = mediaTime + 0.01;
         first.requestVideoFrameCallback(follow);
       };
       others.forEach((other) => (other.dataset.led = "yes"));
@@ -134,10 +175,16 @@
     }
     first.addEventListener("timeupdate", () => {
       for (const other of others) {
-        if (Math.abs(other.currentTime - first.currentTime) > 0.06 && other.readyState > 1) other.currentTime = first.currentTime;
+        if (Math.abs(other.currentTime - first.currentTime) > 0.06 && other.readyState > 1)
+          other.currentTime = first.currentTime;
       }
     });
-    first.addEventListener("seeked", () => others.forEach((other) => (other.currentTime = first.currentTime)));
-    for (const name of ["play", "pause"]) first.addEventListener(name, () => others.forEach((other) => (name === "play" ? play(other) : other.pause())));
+    first.addEventListener("seeked", () =>
+      others.forEach((other) => (other.currentTime = first.currentTime)),
+    );
+    for (const name of ["play", "pause"])
+      first.addEventListener(name, () =>
+        others.forEach((other) => (name === "play" ? play(other) : other.pause())),
+      );
   };
 })();

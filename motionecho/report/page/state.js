@@ -3,8 +3,20 @@
 (() => {
   const me = motionecho;
   const USUAL = {
-    view: "samples", text: "", status: "", cause: "", run: "", strategy: "", method: "", reference: "",
-    figure: "", min: "", max: "", sort: "", down: "", sample: "",
+    view: "samples",
+    text: "",
+    status: "",
+    cause: "",
+    run: "",
+    strategy: "",
+    method: "",
+    reference: "",
+    figure: "",
+    min: "",
+    max: "",
+    sort: "",
+    down: "",
+    sample: "",
   };
   const CHOICES = ["strategy", "method"];
   const state = { ...USUAL };
@@ -31,7 +43,8 @@
   };
 
   me.clear = () => me.show({ ...USUAL, view: state.view, sort: state.sort, down: state.down });
-  me.isFiltered = () => Object.keys(USUAL).some((name) => !["view", "sort", "down", "sample"].includes(name) && state[name]);
+  me.isFiltered = () =>
+    Object.keys(USUAL).some((name) => !["view", "sort", "down", "sample"].includes(name) && state[name]);
 
   function read() {
     const said = new URLSearchParams(location.hash.slice(1));
@@ -48,7 +61,15 @@
     sample.place = place;
     const reference = me.head.references[sample.reference];
     sample.clip = reference.split("/").pop();
-    const words = [sample.id, sample.prompt, sample.clip, sample.strategy, sample.cause, sample.message, sample.key];
+    const words = [
+      sample.id,
+      sample.prompt,
+      sample.clip,
+      sample.strategy,
+      sample.cause,
+      sample.message,
+      sample.key,
+    ];
     sample.words = words.filter(Boolean).join("\n").toLowerCase();
     return sample;
   };
@@ -57,7 +78,8 @@
   me.chosen = () => {
     const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
     const at = me.head.figures.indexOf(state.figure);
-    const min = bound(state.min, -Infinity), max = bound(state.max, Infinity);
+    const min = bound(state.min, -Infinity),
+      max = bound(state.max, Infinity);
     const found = me.cards().filter((sample) => {
       if (state.status && (state.status === "done") !== sample.ok) return false;
       if (state.cause && state.cause !== sample.cause) return false;
@@ -74,7 +96,10 @@
   };
 
   /** Return what has a card when nothing is filtered: of two runs, twins share that of A. */
-  me.cards = () => (me.head.runs.length < 2 || state.run !== "" ? me.samples : me.samples.filter((sample) => sample.run === 0 || sample.twin === null));
+  me.cards = () =>
+    me.head.runs.length < 2 || state.run !== ""
+      ? me.samples
+      : me.samples.filter((sample) => sample.run === 0 || sample.twin === null);
 
   function bound(text, otherwise) {
     const value = parseFloat(text);
@@ -82,11 +107,13 @@
   }
 
   function ordered(found) {
-    const { sort } = state, sign = state.down ? -1 : 1;
+    const { sort } = state,
+      sign = state.down ? -1 : 1;
     const value = valueBy(sort);
     if (!sort) return state.down ? found.reverse() : found;
     return found.sort((a, b) => {
-      const one = value(a), two = value(b);
+      const one = value(a),
+        two = value(b);
       if (one === two) return a.place - b.place;
       if (one === null || two === null) return one === null ? 1 : -1; // those without it come last either way
       return (one < two ? -1 : 1) * sign;
@@ -111,7 +138,8 @@
     const twin = sample.twin === null ? null : me.samples[sample.twin];
     if (!twin) return null;
     const [one, two] = sample.run === 0 ? [sample, twin] : [twin, sample];
-    const before = me.figureOf(one, figure), after = me.figureOf(two, figure);
+    const before = me.figureOf(one, figure),
+      after = me.figureOf(two, figure);
     return before === null || after === null ? null : after - before;
   };
 
