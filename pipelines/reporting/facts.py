@@ -22,6 +22,7 @@ def facts(store: RunStore, index: Index) -> dict[str, Any]:
     words, state = store.run() or {}, state_of(store, index)
     identity, about = words.get("identity", {}), words.get("about") or {}
     settings = identity.get("settings") or {}
+    echo, names = LATER | (settings.get("echo") or {}), EchoConfig.names()
     quoted = shlex.quote(store.url)
     return {
         "name": Place(store.url).name or store.url,
@@ -35,7 +36,7 @@ def facts(store: RunStore, index: Index) -> dict[str, Any]:
         "weights_at": about.get("weights_at") or [],
         "pair": settings.get("pair"),
         "settings": {name: value for name, value in settings.items() if name != "echo"},
-        "echo": LATER | (settings.get("echo") or {}),
+        "echo": {name: echo[name] for name in (*names, *echo) if name in echo},
         "damaged": list(state.damaged),
         "commands": {
             "retry": f"motionecho batch retry {quoted}",

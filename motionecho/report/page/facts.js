@@ -265,6 +265,7 @@
         begun: run.created_at && me.moment(run.created_at),
         manifests: run.manifests.join(", "),
         ...run.settings,
+        metrics: (run.settings.metrics || []).join(", "),
         "weights at": run.weights_at.join(", "),
       }),
       ...table("Settings", ["setting", "symbol", "value", "meaning"], settings),
