@@ -1,6 +1,7 @@
 """Activation statistics of one sample: what every student step saw, decided and cost."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -52,10 +53,8 @@ class Trace:
         return {kind: sum(step.evaluations[kind] for step in self.steps) for kind in KINDS}
 
     def forward_equivalents(self) -> int:
-        """Sum the cost in units of one forward pass: 1 a plain evaluation, 3 a guided one."""
-        return sum(
-            n * (1 + BACKWARD_COST * kind.endswith("guided")) for kind, n in self.evaluations().items()
-        )
+        """Sum the cost in units of one forward pass."""
+        return forward_equivalents(self.evaluations())
 
     def summary(self) -> dict[str, Any]:
         losses = [step.loss for step in self.steps if step.loss is not None]
@@ -83,3 +82,13 @@ class Stopwatch:
         now = time.perf_counter()
         self.laps[name] = round(self.laps.get(name, 0.0) + now - self.mark, 4)
         self.mark = now
+
+
+def forward_equivalents(evaluations: Mapping[str, int]) -> int:
+    """Sum evaluations by kind in units of one forward pass: 1 a plain one, 3 a guided one."""
+    return sum(n * (1 + BACKWARD_COST * kind.endswith("guided")) for kind, n in evaluations.items())
+
+
+def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Turn the rows of a trace, all of the same names, into a list for every name."""
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}

@@ -81,6 +81,7 @@ class Summary:
     seconds: float
     sheet: str | None
     failures: dict[str, int] = field(default_factory=dict)
+    report: str | None = None  # the page to open
     unread: int = 0  # of those left, rows whose files could not be had when it began
     put_off: int = 0  # of those left, samples that the surroundings (a node, the store, a file) kept failing
     put_off_for: str | None = None  # one of these, and why

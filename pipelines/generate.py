@@ -30,6 +30,7 @@ from pipelines.execution import Execution, Progress, Summary
 from pipelines.machines.ray_cluster import node_cores, pool_specs, text_pool
 from pipelines.machines.resources import PoolSpec, laid_over, read_execution
 from pipelines.plan import Plan, Work, plan_generation, texts_of
+from pipelines.reporting.write import publish_report
 from pipelines.sheet import publish_sheet
 from pipelines.submission import drive, refuse
 from pipelines.tasks import Job
@@ -71,11 +72,14 @@ def run(
     def loop(jobs: list[Job], reporter: Reporter) -> Loop:
         return make_loop(jobs, settings, store, execution, reporter, factory)
 
-    def sheet(fresh: bool, complain: Callable[[str], None]) -> str | None:
-        return publish_sheet(store, settings, work, fresh=fresh, on_problem=complain)
+    def draw(fresh: bool, complain: Callable[[str], None]) -> dict[str, str | None]:
+        return {
+            "sheet": publish_sheet(store, settings, work, fresh=fresh, on_problem=complain),
+            "report": publish_report(store, fresh, complain),
+        }
 
     facts = {"weights_at": list(settings.placement.weights)}
-    return drive(work, store, identity(settings), execution, loop, on_event, sheet, facts)
+    return drive(work, store, identity(settings), execution, loop, on_event, draw, facts)
 
 
 def check(work: Work, settings: RunSettings, store_url: str, execution: Execution) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from motionecho.config import RunSettings
 from motionecho.metrics import headlines
 from motionecho.models.registry import PairSpec, pair_spec
+from motionecho.report.moving import moving_sheet
 from motionecho.report.sheet import SheetRow, contact_sheet
 from motionecho.runs.files import fetch
 from motionecho.runs.notes import Blob
@@ -24,8 +25,8 @@ def publish_sheet(
 ) -> str | None:
     """Write the run's contact sheet and return where it is; None, and a word, where that was not possible.
 
-    A sheet that exists is kept unless something `fresh` was made. The run has succeeded before this begins,
-    so nothing that goes wrong here may turn it into a failure.
+    One that moves is written beside it. A sheet that exists is kept unless something `fresh` was made. The
+    run has succeeded before this begins, so nothing that goes wrong here may turn it into a failure.
     """
     try:
         if not fresh and store.exists(store.sheet_uri):
@@ -42,10 +43,24 @@ def publish_sheet(
         with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
             local = os.path.join(folder, "contact_sheet.png")
             contact_sheet(shown, local, total=len(work.tasks))
-            return store.absolute(store.put_blob(store.sheet_uri, local).uri)
+            sheet = store.absolute(store.put_blob(store.sheet_uri, local).uri)
+        _publish_moving(store, shown, spec.fps, on_problem)
+        return sheet
     except Exception as problem:
         on_problem(f"no contact sheet: {problem}")
         return None
+
+
+def _publish_moving(
+    store: RunStore, shown: list[SheetRow], fps: float, on_problem: Callable[[str], None]
+) -> None:
+    try:
+        with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
+            local = os.path.join(folder, "preview.webp")
+            moving_sheet(shown, local, fps)
+            store.put_blob(store.moving_uri, local)
+    except Exception as problem:  # a Pillow without WebP, say: the sheet is there
+        on_problem(f"no moving picture: {problem}")
 
 
 def _row(

@@ -22,7 +22,7 @@ from pipelines.machines.ray_cluster import address_of, connected, head_watched
 from pipelines.plan import Work
 from pipelines.tasks import Job, Tally
 
-Finish = Callable[[bool, Callable[[str], None]], str | None]  # (anything new?, where to complain) -> a report
+Finish = Callable[[bool, Callable[[str], None]], dict[str, str | None]]  # (anything new?, where to complain)
 
 
 def drive(
@@ -32,13 +32,14 @@ def drive(
     execution: Execution,
     make_loop: Callable[[list[Job], Reporter], Loop],
     on_event: Callable[[Progress], None],
-    finish: Finish = lambda fresh, complain: None,
+    finish: Finish = lambda fresh, complain: {},
     facts: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Do the work of one submission into `store` and say how it went; raises UserError before it begins.
 
     `make_loop` is called once Ray is there, and not at all where nothing is left to do. `facts` are noted in
-    run.json beside the identity, for people. What the summary counts is in the store when it is counted.
+    run.json beside the identity, for people; `finish` draws what people look at, and says where it is. What
+    the summary counts is in the store when it is counted.
     """
     began, before = time.monotonic(), work.plan
     about = {"created_at": now(), "manifest": digest(sorted(work.tasks)), "versions": versions()}
@@ -49,7 +50,8 @@ def drive(
         on_event(Progress(before.rows, before.done, before.failed_before, message=message))
 
     lease = store.take_lease("driver", work.sources, wait)
-    tally, stopped, interrupted, report = Tally(), None, False, None
+    tally, stopped, interrupted = Tally(), None, False
+    pages: dict[str, str | None] = {}
     with Reporter(before, store, lease, on_event) as reporter:
         store.create(identity, about)
         for sentence in work.index.damaged:
@@ -79,7 +81,7 @@ def drive(
                 "more: it was deleted or moved while the run went on; submit again to make them"
             )
         else:
-            report = finish(tally.committed > 0, reporter.say)
+            pages = finish(tally.committed > 0, reporter.say)
 
     committed, already_done = sum(e.ok for e in made), sum(e.ok for e in there)
     failed = sum(e.failed for e in (*made, *there))
@@ -97,7 +99,8 @@ def drive(
         stopped=stopped,
         interrupted=interrupted,
         seconds=round(time.monotonic() - began, 3),
-        sheet=report,
+        sheet=pages.get("sheet"),
+        report=pages.get("report"),
         failures=dict(tally.failures),
     )
 

@@ -21,6 +21,7 @@ from motionecho.cli import (
     metrics,
     models,
     plan,
+    report,
     retry,
     score,
     status,
@@ -70,6 +71,7 @@ batch.app.command(no_args_is_help=True)(status.status)
 batch.app.command(no_args_is_help=True)(status.failures)
 batch.app.command(no_args_is_help=True)(jobs.logs)
 batch.app.command(no_args_is_help=True)(jobs.cancel)
+batch.app.command(no_args_is_help=True)(report.report)
 batch.app.command(no_args_is_help=True)(finished.collect)
 batch.app.command(no_args_is_help=True)(verify.verify)
 batch.app.command(no_args_is_help=True)(retry.retry)

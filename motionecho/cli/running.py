@@ -123,6 +123,8 @@ def conclude(summary: "Summary", url: str, head: "Headline | None") -> None:
     say(*(lines(head, url) if head else []))
     if summary.sheet:
         say(f"look at    {summary.sheet}")
+    if summary.report:
+        say(f"report     {summary.report}")
     if summary.warned:
         say(f"warned     {count(summary.warned, 'sample')}; the first: {summary.warned_of}")
     if summary.unread:

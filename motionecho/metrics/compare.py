@@ -34,6 +34,14 @@ class Scored:
         name = os.path.basename(str(self.inputs.get("reference", "")))
         return name, str(self.inputs.get("prompt", "")), str(self.inputs.get("seed", ""))
 
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> "Scored":
+        """Merge the records of one sample; of several figures of one name, the one committed last counts."""
+        scored = cls(records[0].id, records[0].inputs)
+        for record in sorted(records, key=lambda record: record.committed_at):
+            scored.take(record)
+        return scored
+
     def take(self, record: Record) -> None:
         """Add a record's figures; where both have one, the record's counts."""
         for metric, row in record.scores.items():
@@ -81,10 +89,10 @@ def read_scores(place: str) -> list[Scored]:
 
 def gather(records: Iterable[Record]) -> list[Scored]:
     """Merge records by sample id; of several figures of one name, the one committed last counts."""
-    found: dict[str, Scored] = {}
+    found: dict[str, list[Record]] = defaultdict(list)
     for record in sorted((r for r in records if r.ok), key=lambda record: record.committed_at):
-        found.setdefault(record.id, Scored(record.id, record.inputs)).take(record)
-    return list(found.values())
+        found[record.id].append(record)
+    return [Scored.of(of_one) for of_one in found.values()]
 
 
 def summarize(rows: Sequence[Scored]) -> dict[str, Estimate]:
@@ -112,15 +120,8 @@ def tally(rows: Sequence[Scored]) -> dict[str, dict[str, int]]:
 
 
 def compare(a: Sequence[Scored], b: Sequence[Scored]) -> Comparison:
-    """Pair two sets by id or, where fewer than half of the smaller share ids, by reference, prompt and seed.
-
-    Raises UserError where nothing pairs.
-    """
-    by, couples = "id", _couples(a, b, "id")
-    if 2 * len(couples) < min(len(a), len(b)):
-        other = _couples(a, b, "content")
-        if len(other) > len(couples):
-            by, couples = "reference, prompt and seed", other
+    """Compare B with A over their pairs; raises UserError where nothing pairs."""
+    by, couples = pairs(a, b)
     if not couples:
         raise UserError("no sample of one is in the other, neither by id nor by reference, prompt and seed")
     names = dict.fromkeys(name for one, two in couples for name in one.figures if name in two.figures)
@@ -132,6 +133,19 @@ def compare(a: Sequence[Scored], b: Sequence[Scored]) -> Comparison:
     }
     figures = {name: _difference(name, couples) for name in names}
     return Comparison(by, len(couples), (len(a) - len(couples), len(b) - len(couples)), figures, unlike)
+
+
+def pairs(a: Sequence[Scored], b: Sequence[Scored]) -> tuple[str, list[tuple[Scored, Scored]]]:
+    """Pair two sets by id or, where fewer than half of the smaller share ids, by reference, prompt and seed.
+
+    Returns by what they were paired, and the pairs.
+    """
+    by, couples = "id", _couples(a, b, "id")
+    if 2 * len(couples) < min(len(a), len(b)):
+        other = _couples(a, b, "content")
+        if len(other) > len(couples):
+            by, couples = "reference, prompt and seed", other
+    return by, couples
 
 
 def _difference(name: str, couples: Sequence[tuple[Scored, Scored]]) -> Difference:

@@ -72,7 +72,7 @@ def contact_sheet(
             draw.line((MARGIN, y - BETWEEN // 2, width - MARGIN, y - BETWEEN // 2), fill=RULE)
         _sample(sheet, draw, row, layout, x, y)
     if partial:
-        draw.text((MARGIN, height), f"{len(shown)} of {count} samples", INK, _font(SMALL_SIZE))
+        draw.text((MARGIN, height), f"{len(shown)} of {count} samples", INK, font(SMALL_SIZE))
     encoded = io.BytesIO()
     sheet.save(encoded, "png", optimize=True)
     with replacing(path) as temporary, open(temporary, "wb") as stream:
@@ -102,24 +102,26 @@ def _shorten(line: str, font: Font, width: int) -> str:
     return line[:fitting].rstrip() + "..."
 
 
-def _font(size: int) -> Font:
+def font(size: int) -> Font:
+    """Return Pillow's own font, so that sheets are the same everywhere."""
     return ImageFont.load_default(size)
 
 
 def _layout(rows: Sequence[SheetRow]) -> _Layout:
     """Lay cells out in the first reference's shape; other shapes are centred in them."""
-    cell = _cell(*rows[0].reference.shape[1:3])
+    cell = cell_of(*rows[0].reference.shape[1:3])
     longest = max(max(len(row.reference), len(row.result)) for row in rows)
     frames = min(longest, max(6, min(8, STRIP // (cell[0] + GAP))))
     width = max(GUTTER + frames * (cell[0] + GAP) - GAP, 360)
-    caption = _font(CAPTION_SIZE)
+    caption = font(CAPTION_SIZE)
     lines = max(len(fit_text(row.caption, caption, width, CAPTION_LINES)) for row in rows)
     noted = any(row.note for row in rows)
     header = lines * (CAPTION_SIZE + LEADING) + (SMALL_SIZE + LEADING) * noted + LEADING
     return _Layout(cell, frames, (width, header + 2 * cell[1] + 2 * GAP))
 
 
-def _cell(height: int, width: int) -> tuple[int, int]:
+def cell_of(height: int, width: int) -> tuple[int, int]:
+    """Return the size, (width, height), that frames are shown at."""
     longer = max(height, width)
     if longer > CELL_MAX:
         return max(1, round(width * CELL_MAX / longer)), max(1, round(height * CELL_MAX / longer))
@@ -132,7 +134,7 @@ def _sample(
 ) -> None:
     """Draw a block, caption at the top, strips at the bottom, so that strips of one line stand level."""
     width, height = layout.block
-    caption, small = _font(CAPTION_SIZE), _font(SMALL_SIZE)
+    caption, small = font(CAPTION_SIZE), font(SMALL_SIZE)
     at = y
     for line in fit_text(row.caption, caption, width, CAPTION_LINES):
         draw.text((x, at), line, INK, caption)
@@ -145,7 +147,7 @@ def _sample(
     ):
         draw.text((x, place + layout.cell[1] // 2), label, GREY, small, anchor="lm")
         for column, frame in enumerate(_spread(video, layout.frames)):
-            image = _scaled(frame, layout.cell)
+            image = scaled(frame, layout.cell)
             left = x + GUTTER + column * (layout.cell[0] + GAP) + (layout.cell[0] - image.width) // 2
             sheet.paste(image, (left, place + (layout.cell[1] - image.height) // 2))
 
@@ -155,7 +157,7 @@ def _spread(video: np.ndarray, frames: int) -> list[np.ndarray]:
     return [video[k * (len(video) - 1) // max(1, count - 1)] for k in range(count)]
 
 
-def _scaled(frame: np.ndarray, cell: tuple[int, int]) -> Image.Image:
+def scaled(frame: np.ndarray, cell: tuple[int, int]) -> Image.Image:
     """Enlarge by a whole factor, unsmoothed so that every pixel made is seen, or reduce smoothly."""
     image = Image.fromarray(np.ascontiguousarray(frame))
     factor = min(cell[0] // image.width, cell[1] // image.height)

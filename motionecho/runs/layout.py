@@ -8,13 +8,15 @@ canary.json                        what the first worker made of a fixed tiny ta
 motions/<ab>/<key>.safetensors     inverted references, by content; may be a place shared between runs
 texts/<ab>/<key>.safetensors       encoded texts, by content, of pairs that have a stage for them
 videos/<ab>/<key>-<attempt>.mp4    stats/<ab>/<key>-<attempt>.parquet; an attempt is <number>-<life>
+previews/<ab>/<key>-<attempt>.mp4  reference and result side by side, small
 features/<ab>/<name>.npz           what set metrics compare (places of scores only), by content
 attempts/<ab>/<key>-<attempt>.json failed attempts of samples that are not finished yet
 records/<ab>/<key>.json            the commit: written last, names the blobs with their sha256; a sample made
                                    again has <key>-2.json, -3, ... beside it, and the highest counts
 results/part-<time>-<digest>.parquet   compacted records, a cache of them: the manifest of outputs; the digest
                                    is of its bytes
-report/                            what people look at: contact_sheet.png; sets.json of a place of scores
+report/                            what people look at: index.html and what it loads, contact_sheet.png,
+                                   preview.webp; sets.json of a place of scores
 scores/                            figures taken later, a place of the same layout
 """
 
@@ -24,12 +26,13 @@ from datetime import UTC, datetime
 
 RUN, JOB, CANARY = "run.json", "job.json", "canary.json"
 OLD_PROGRESS = "progress.json"  # the one word that all drivers of version 0.1 shared
-SHEET, SETS = "report/contact_sheet.png", "report/sets.json"
+SHEET, MOVING, SETS = "report/contact_sheet.png", "report/preview.webp", "report/sets.json"
 MOTIONS, TEXTS, VIDEOS, STATS, FEATURES = "motions", "texts", "videos", "stats", "features"
+PREVIEWS = "previews"
 ATTEMPTS, RECORDS, RESULTS, REPORT, SCORES = "attempts", "records", "results", "report", "scores"
 PROGRESS = "progress"
 
-BLOBS = (VIDEOS, STATS)  # named by an attempt, so that one that died leaves some behind
+BLOBS = (VIDEOS, STATS, PREVIEWS)  # named by an attempt, so that one that died leaves some behind
 FOLDERS = (*BLOBS, ATTEMPTS, RECORDS, RESULTS, MOTIONS, TEXTS, REPORT)  # where leftovers may be
 OUTCOMES = (RESULTS, ATTEMPTS, RECORDS, *BLOBS, REPORT, SCORES)  # what a run has made, in order of deletion
 YOUNG_S = 3600.0  # younger leftovers are left alone: whoever wrote them may not have a lease yet
@@ -87,6 +90,10 @@ def video(key: str, attempt: str) -> str:
 
 def stats(key: str, attempt: str) -> str:
     return f"{STATS}/{key[:2]}/{key}-{attempt}.parquet"
+
+
+def preview(key: str, attempt: str) -> str:
+    return f"{PREVIEWS}/{key[:2]}/{key}-{attempt}.mp4"
 
 
 def features(name: str) -> str:

@@ -12,6 +12,7 @@ from motionecho.runs.sealed import SEAL, read_object, sealed, unsealed
 SCHEMA_VERSION = 3
 SEALED_SINCE = 3  # what is older has no digest of itself
 STATUSES = ("ok", "failed", "requeued")
+SHALLOW = 20  # levels of containers within each other that no tool minds
 OUTCOME_PREFIX = "result_"  # results are a manifest: columns that begin so are dropped when read as one
 
 
@@ -38,6 +39,7 @@ class Record:
     motion: Blob | None = None
     video: Blob | None = None
     stats: Blob | None = None
+    preview: Blob | None = None  # reference and result side by side, for looking at
     latent_sha256: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)  # pair, dtype, width, height, frames, fps
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -45,6 +47,7 @@ class Record:
     skipped: dict[str, str] = field(default_factory=dict)
     tries: list[dict[str, Any]] = field(default_factory=list)  # one a try, where a quality gate was set
     trace: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, list[Any]] = field(default_factory=dict)  # the table of its steps, column by column
     warnings: list[str] = field(default_factory=list)  # what is odd about its reference
     seconds: dict[str, float] = field(default_factory=dict)
     strikes: list[ErrorNote] = field(default_factory=list)
@@ -63,7 +66,7 @@ class Record:
     @property
     def blobs(self) -> list[Blob]:
         """List the files of this sample alone; its motion may be of many."""
-        return [blob for blob in (self.video, self.stats) if blob]
+        return [blob for blob in (self.video, self.stats, self.preview) if blob]
 
     @property
     def made_on(self) -> str:
@@ -106,10 +109,11 @@ class Record:
             data = unsealed(data)
         data = (_of_version_1(data) if version == 1 else data) | {"schema_version": SCHEMA_VERSION}
         record = read_as(cls, data)
-        try:
-            asdict(record)
-        except RecursionError as problem:
-            raise Damaged("it is nested without end") from problem
+        if _is_deep(data, SHALLOW):  # for others copying would be most of the time that reading takes
+            try:
+                asdict(record)
+            except RecursionError as problem:
+                raise Damaged("it is nested without end") from problem
         if record.ok and record.motion_key and not record.video:
             raise Damaged("it is of a sample that was made, and names no video")
         return record
@@ -123,6 +127,13 @@ def _of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
     device, _, threads = str(where.get("device") or "").partition(", threads: ")
     name = {"name": where.get("host", ""), "device": device or None, "threads": threads or None}
     return {**data, "where": {**where, **name}}
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    """Tell whether containers are nested in each other over more levels than that."""
+    inner = value.values() if isinstance(value, dict) else value
+    held = [each for each in inner if isinstance(each, dict | list)]
+    return bool(held) and (levels == 0 or any(_is_deep(each, levels - 1) for each in held))
 
 
 def absolute(root: str, uri: str) -> str:

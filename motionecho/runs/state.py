@@ -37,13 +37,17 @@ class State:
         return max((word["eta_s"] for word in self.drivers if word.get("eta_s")), default=None)
 
 
-def state_of(store: RunStore) -> State:
-    """Count a run's records and add up what its drivers said."""
-    return look(store, store.index())[0]
+def state_of(store: RunStore, index: Index | None = None) -> State:
+    """Count a run's records, by an index where one was just made, and add up what its drivers said."""
+    return look(store, store.index() if index is None else index)[0]
 
 
 def look(store: RunStore, index: Index) -> tuple[State, list[Entry]]:
-    """Count what an index of the run holds; return the state, and the entries counted as done or failed."""
+    """Count what an index of the run holds; return the state, and the entries counted as done or failed.
+
+    A driver that asks for it by its own store is done, and counts as ended.
+    """
+    own = store.lease.life if store.lease else None
     words = [word for word in _words(store) if word.role == "driver"]
     sources = latest_sources(words)
     named = {manifest: store.rows(source.rows) for manifest, source in sources.items()}
@@ -63,7 +67,7 @@ def look(store: RunStore, index: Index) -> tuple[State, list[Entry]]:
         said = [word.says["total"] for word in words if "total" in word.says]
         about = len(rows) + sum(source.total for source in lost) if lost else said[-1] if said else None
         total = None if about is None else max(about, done + failed)
-    live = [word for word in words if word.live]
+    live = [word for word in words if word.live and word.life != own]
     heard = live or words[-1:]
     state = State(
         run=store.url,

@@ -165,10 +165,12 @@ class RunStore(Ledger):
     text_uri = staticmethod(layout.text)
     video_uri = staticmethod(layout.video)
     stats_uri = staticmethod(layout.stats)
+    preview_uri = staticmethod(layout.preview)
     features_uri = staticmethod(layout.features)
     record_uri = staticmethod(layout.record)
     sent_uri = staticmethod(layout.sent)  # what a job was sent: its manifest and clips
-    sheet_uri, sets_uri, canary_uri = layout.SHEET, layout.SETS, layout.CANARY
+    sheet_uri, moving_uri = layout.SHEET, layout.MOVING
+    sets_uri, canary_uri = layout.SETS, layout.CANARY
 
     @property
     def scores_url(self) -> str:

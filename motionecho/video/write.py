@@ -16,10 +16,11 @@ from motionecho.video.index import check_file, open_video
 
 # In order of preference. A build of FFmpeg without GPL parts has no libx264; MPEG-4 part 2 is in every one.
 ENCODERS = ("libx264", "mpeg4")
+CRF = 18  # of x264: smaller is better, and larger
 OPTIONS = {
     # x264's output depends on the number of threads, and with B-frames varied from run to run at 64x64.
     # "medium" takes 2.5 times as long for a tenth of a decibel, and a GPU may be waiting.
-    "libx264": {"crf": "18", "preset": "veryfast", "threads": "2", "bf": "0"},
+    "libx264": {"crf": str(CRF), "preset": "veryfast", "threads": "2", "bf": "0"},
     "mpeg4": {"flags": "+qscale", "global_quality": str(2 * 118), "threads": "1"},  # 118: FF_QP2LAMBDA
 }
 SMPTE170M = 6  # BT.601 colours, and marked so: readers that ignore the mark assume BT.601 too
@@ -31,8 +32,9 @@ def write_video(
     fps: float,
     provenance: Mapping[str, Any] | None = None,
     encoders: tuple[str, ...] = ENCODERS,
+    crf: int = CRF,
 ) -> None:
-    """Write frames uint8 [f, h, w, 3] RGB as an mp4: H.264, yuv420p, crf 18, index in front.
+    """Write frames uint8 [f, h, w, 3] RGB as an mp4: H.264, yuv420p, index in front.
 
     `provenance` goes into the container's comment as JSON, with what was done to the pixels under
     "encoding": the codec, its options and, as yuv420p has even sizes only, the columns and rows repeated at
@@ -43,16 +45,17 @@ def write_video(
     """
     _check(frames, fps)
     codec = _encoder(encoders)
+    options = OPTIONS[codec] | ({"crf": str(crf)} if "crf" in OPTIONS[codec] else {})
     height, width = frames.shape[1:3]
     right, bottom = width % 2, height % 2
-    encoding: dict[str, Any] = {"codec": codec, "options": OPTIONS[codec], "pixel_format": "yuv420p"}
+    encoding: dict[str, Any] = {"codec": codec, "options": options, "pixel_format": "yuv420p"}
     if right or bottom:
         encoding["padding"] = {"right": right, "bottom": bottom}
     comment = json.dumps({**(provenance or {}), "encoding": encoding}, ensure_ascii=False, allow_nan=False)
     padded = np.pad(frames, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
     with replacing(path) as temporary:
         try:
-            _encode(temporary, padded, Fraction(fps).limit_denominator(1001), codec, comment)
+            _encode(temporary, padded, Fraction(fps).limit_denominator(1001), codec, options, comment)
             held = _count(temporary, height + bottom, width + right)
         except (av.FFmpegError, BadSample, OSError) as problem:
             raise Transient(f'cannot write "{os.fspath(path)}" ({problem}); is the disk full?') from problem
@@ -93,11 +96,13 @@ def _encoder(names: tuple[str, ...]) -> str:
     raise ValueError(f"this FFmpeg has none of the encoders {', '.join(names)}; install PyAV's own wheel")
 
 
-def _encode(path: str, frames: np.ndarray, rate: Fraction, codec: str, comment: str) -> None:
-    options = {"movflags": "+faststart+use_metadata_tags"}
-    with av.open(path, "w", format="mp4", options=options) as container:
+def _encode(
+    path: str, frames: np.ndarray, rate: Fraction, codec: str, options: dict[str, str], comment: str
+) -> None:
+    flags = {"movflags": "+faststart+use_metadata_tags"}
+    with av.open(path, "w", format="mp4", options=flags) as container:
         container.metadata["comment"] = comment
-        stream: Any = container.add_stream(codec, rate=rate, options=OPTIONS[codec])
+        stream: Any = container.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context

@@ -15,9 +15,10 @@ from pipelines.plan import Work, bad_row_key
 from pipelines.tasks import Failure, Job
 
 WRITERS = 8
-BLOBS = ("motion", "video", "stats")
+BLOBS = ("motion", "video", "stats", "preview")
 FIELDS = (
-    *BLOBS, "latent_sha256", "facts", "scores", "metrics", "skipped", "tries", "trace", "warnings", "seconds",
+    *BLOBS, "latent_sha256", "facts", "scores", "metrics", "skipped", "tries", "trace", "steps", "warnings",
+    "seconds",
 )  # fmt: skip
 
 

@@ -21,11 +21,12 @@ from motionecho.metrics import Item, Metric, load_metrics
 from motionecho.models.references import read_reference
 from motionecho.models.registry import load_pair, pair_spec
 from motionecho.models.texts import EncodedText, load_text
+from motionecho.report.preview import write_preview
 from motionecho.runs.keys import score_key
 from motionecho.runs.notes import Blob
 from motionecho.runs.store import RunStore
 from motionecho.runs.tables import steps_table, written
-from motionecho.trace import Stopwatch
+from motionecho.trace import Stopwatch, by_column
 from motionecho.video import Clip, read_clip, write_video
 from pipelines.tasks import STAGES, Film, MakeSample, Task
 from pipelines.workers.canary import check
@@ -235,10 +236,10 @@ class Generate:
 
 
 class Publish:
-    """A stage from a film to the store: the video and the table of its trace."""
+    """A stage from a film to the store: the video, the table of its trace, and a preview for reports."""
 
     def __init__(self, common: Common) -> None:
-        self.store, self.fps = common.store, common.spec.fps
+        self.common, self.store, self.fps = common, common.store, common.spec.fps
 
     def __call__(self, task: Task, film: Film) -> dict[str, Any]:
         store = self.store
@@ -247,10 +248,20 @@ class Publish:
             write_video(video, film.frames, self.fps, film.origin)
             with open(stats, "wb") as stream:
                 stream.write(written(steps_table(film.steps, task.key, task.payload.id)))
-            return {
+            made = {
                 "video": store.put_blob(store.video_uri(task.key, task.attempt), video),
                 "stats": store.put_blob(store.stats_uri(task.key, task.attempt), stats),
+                "steps": by_column(film.steps),
             }
+            watch = Stopwatch()
+            with suppress(Exception):  # a report goes without, or makes it later and says why it could not
+                made["preview"] = self._preview(task, film, os.path.join(folder, "preview.mp4"))
+            watch.lap("preview")
+        return made | {"seconds": watch.laps}
+
+    def _preview(self, task: Task, film: Film, local: str) -> Blob:
+        write_preview(local, self.common.reference(task.payload).frames, film.frames, self.fps)
+        return self.store.put_blob(self.store.preview_uri(task.key, task.attempt), local)
 
 
 class Score:

@@ -50,7 +50,13 @@ def test_invert_generate_score(tasks: list[Task], tmp_path: Path, monkeypatch: p
     assert stages["invert"](first)["motion"] == Blob(motion.uri), "the second time it is there"
 
     made = stages["generate"](first)
-    made |= stages["publish"](first, made["handed"])
+    film = made["handed"]
+    made |= stages["publish"](first, film)
+    assert made["steps"]["loss"] == [step["loss"] for step in film.steps]
+    assert file_digest(store.absolute(made["preview"].uri)) == made["preview"].sha256
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.workers.stages.write_preview", lambda *a: 1 / 0)
+        assert "preview" not in stages["publish"](first, film), "and nothing else fails"
     video = store.absolute(made["video"].uri)
     assert file_digest(video) == made["video"].sha256
     assert (probe(video).frames, probe(video).width) == (16, 64)
