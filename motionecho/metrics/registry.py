@@ -137,7 +137,7 @@ METRICS: dict[str, MetricSpec] = {
             bookkeeping=("sanity_",), usual=True,
         ),
         MetricSpec(
-            "motion_fidelity", _motion_fidelity, prefix="mf_", headlines=("mf_traj",),
+            "motion_fidelity", _motion_fidelity, prefix="mf_", headlines=("follows",),
             bookkeeping=("mf_tracks_", "mf_kept_", "mf_frames"), usual=True, gpu=_tracker_is_a_network,
         ),
         MetricSpec("text_alignment", _text_alignment, usual=True, gpu=_clip_is_large),
