@@ -38,6 +38,7 @@ from motionecho.sprites.scenes import Scenes, captions, sample_scenes
 from motionecho.teacher import alone
 from motionecho.trace import StepTrace, Trace
 
+TRACKED = ("follows", "mf_traj")  # figures that need no truth, beside those that do
 SPLITS = {"validation": 20_000, "test": 10_000}  # first generator seed; tuning sees the former only
 
 Row = Mapping[str, Any]
@@ -140,8 +141,9 @@ class AblationSet:
                 }
             )
             if tracked is not None:
-                figure = tracked(Item(video, self.clips[k], prompt, self.pair.spec.fps))["mf_traj"]
-                rows[-1]["mf_traj"] = float("nan") if figure is None else figure
+                figures = tracked(Item(video, self.clips[k], prompt, self.pair.spec.fps))
+                found = {name: figures[name] for name in TRACKED}
+                rows[-1] |= {name: float("nan") if x is None else x for name, x in found.items()}
         return rows
 
 

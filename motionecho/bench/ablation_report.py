@@ -12,7 +12,9 @@ from motionecho.metrics.stats import Estimate, estimate
 
 Samples = Sequence[dict[str, Any]]
 
-SCORES = {"velocity": 3, "mf_traj": 3, "text": 3, "consistency": 3, "error_px": 1}  # column and its digits
+SCORES = {  # column and its digits
+    "velocity": 3, "follows": 3, "mf_traj": 3, "text": 3, "consistency": 3, "error_px": 1,
+}  # fmt: skip
 COUNTS = ("cost", "student", "student_guided", "teacher", "teacher_guided")
 NAMES = {
     "velocity": "velocity cosine",

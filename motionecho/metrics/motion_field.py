@@ -2,9 +2,9 @@
 
 Tracks say where single points go; a field says what moves at every place in every step, so nothing is missed
 that no track began on. Two fields are compared as currents are (Vaillant and Glaunes 2005): blurred over the
-picture, then by their cosine, which is 1 for equal motion, 0 for unrelated motion whatever the reference, and -1
-for the opposite. Half of the blur spans the whole picture, so that a thing may be elsewhere or of another size;
-the other half is local and tells zooming in from zooming out.
+picture, then by their cosine, which is 1 for equal motion, 0 on average over unrelated motions, whatever the
+reference, and -1 for the opposite. Half of the blur spans the whole picture, so that a thing may be elsewhere
+or of another size; the other half is local and tells zooming in from zooming out.
 """
 
 from dataclasses import dataclass
@@ -36,36 +36,39 @@ class MotionField:
     size: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """The agreement of a video with its reference: `follows` in [0, 1], or None and why in words."""
+def agreement(video: MotionField, reference: MotionField, instants: int) -> tuple[float | None, str]:
+    """Compare two fields at `instants`: 0 for a still video or another motion, 1 for equal motion, and "ok".
 
-    follows: float | None
-    why: str | None = None
-
-
-def agreement(video: MotionField, reference: MotionField, instants: int) -> Agreement:
-    """Compare two fields at `instants`: 0 for a still video or another motion, 1 for equal motion."""
+    None, and a status, where the reference shows no motion to follow.
+    """
     if not reference.followed.any():
-        return Agreement(None, "nothing in the reference could be followed")
+        return None, "untracked_reference"
     ours, theirs = binned(video, instants), binned(reference, instants)
-    pace, wanted = speed(ours), speed(theirs)
+    wanted = speed(theirs)
     if wanted < STILL_SPEED:
-        return Agreement(None, "the reference stands still")
-    kept = min(1.0, pace / (PACE * wanted))
-    return Agreement(float(np.clip(cosine(ours, theirs) / CEILING, 0, 1)) * kept)
+        return None, "static_reference"
+    alike = float(np.clip(cosine(ours, theirs) / CEILING, 0, 1))
+    return alike * min(1.0, speed(ours) / (PACE * wanted)), "ok"
 
 
 def binned(field: MotionField, instants: int) -> Array:
-    """Sum the moves between evenly spaced instants in bins: [instants - 1, BINS, BINS, 2] in frame diagonals."""
+    """Sum the moves between evenly spaced instants in bins: [instants - 1, BINS, BINS, 2] frame diagonals."""
     total, count = field.moves.shape[:2]
-    at = np.clip(field.places * BINS - 0.5, 0, BINS - 1)
-    across, down = (np.maximum(0, 1 - np.abs(at[..., axis, None] - np.arange(BINS))) for axis in (0, 1))
-    shares = (down[..., :, None] * across[..., None, :]).reshape(*at.shape[:-1], BINS**2)  # [s,] n, bins
     moves = np.where(field.followed[..., None], field.moves, 0) / np.hypot(*field.size)
-    steps = shares.swapaxes(-1, -2) @ moves * (BINS**2 / count)  # as if every bin held one place
+    moves *= BINS**2 / count  # as if every bin held one place
+    if field.places.ndim == 2:
+        steps = _shares(field.places) @ moves
+    else:  # step by step, as the shares of all would fill the memory
+        steps = np.stack([_shares(at) @ move for at, move in zip(field.places, moves, strict=True)])
     begin = np.round(np.linspace(0, total, instants)).astype(int)[:-1]
-    return np.add.reduceat(steps.astype(np.float64), begin).reshape(instants - 1, BINS, BINS, 2)
+    return np.add.reduceat(steps, begin).reshape(instants - 1, BINS, BINS, 2)
+
+
+def _shares(places: NDArray[np.float32]) -> Array:
+    """Compute the share that every bin has in every place: [BINS^2, n], bilinear."""
+    at = np.clip(places * BINS - 0.5, 0, BINS - 1)
+    across, down = (np.maximum(0, 1 - np.abs(side - np.arange(BINS)[:, None])) for side in at.T)
+    return np.asarray(down[:, None] * across).reshape(BINS**2, -1)
 
 
 def speed(moves: Array) -> float:
@@ -85,7 +88,9 @@ def _moving(moves: Array) -> Array:
     """Take away what is slow beside the rest of its step."""
     square = (moves**2).sum(-1, keepdims=True)
     within = (1, 2, 3)
-    typical = square.sum(within, keepdims=True) / np.maximum(np.sqrt(square).sum(within, keepdims=True), 1e-12)
+    typical = square.sum(within, keepdims=True) / np.maximum(
+        np.sqrt(square).sum(within, keepdims=True), 1e-12
+    )
     return np.asarray(moves * (square / np.maximum(square + (SLOW * typical) ** 2, 1e-24)))
 
 

@@ -1,8 +1,8 @@
 """Point trackers: frames in, tracklets out. Two classical ones that need no weights.
 
 A grid of points on the middle frame is followed in both directions. A step counts only when going there and
-back again returns to the start (forward-backward check): occlusions and textureless areas drop out. With the same
-flows a finer grid begins anew in every frame, so that what moves is seen wherever and whenever it does: the field.
+back again returns to the start (forward-backward check): occlusions and textureless areas drop out. With the
+same flows a finer grid begins anew in every frame: the field, which sees what moves wherever it does.
 OpenCV's thread count is left as the process has it: DIS and Lucas-Kanade give the same bits with any number.
 """
 
@@ -24,7 +24,9 @@ Move = Callable[[int, int, Points], Points]
 
 SMALLEST, LARGEST = 256 * 256, 512 * 320  # areas in pixels between which tracking was found to work well
 PLACES = 1024  # of the field
-LEEWAY = 0.6  # of its length that a move of the field may miss its start by: fast things come back less exactly
+LEEWAY = (
+    0.6  # of its length that a move of the field may miss its start by: fast things come back less exactly
+)
 SHORTEST_SIDE = 32  # below it the flow pyramids have no level left
 
 

@@ -30,8 +30,8 @@ Status = Literal["ok", "no_reference", "too_few_frames", "insufficient_tracks", 
 class Tracks:
     """n tracklets over t frames of one video.
 
-    points [n, t, 2] float32, x and y in pixels; valid [n, t] bool; size (height, width) of the frames; `dense`
-    is what moves between frames wherever no tracklet is, where the tracker says so (see `field`).
+    points [n, t, 2] float32, x and y in pixels; valid [n, t] bool; size (height, width) of the frames;
+    dense, of trackers that have it, is how all places move, with tracklets or without (see `field`).
     Raises ValueError when the shapes do not fit each other.
     """
 
@@ -55,10 +55,10 @@ class Tracks:
         if self.dense is not None:
             return self.dense
         good = _good(self)
-        points = np.where(good[..., None], self.points, 0).swapaxes(0, 1)
+        points = np.where(good[..., None], self.points, np.float32(0)).swapaxes(0, 1)
         moves, followed = np.diff(points, axis=0), (good[:, 1:] & good[:, :-1]).T
-        places = (points[:-1] + 0.5) / np.array(self.size[::-1], np.float32)
-        return MotionField(places, moves, followed, self.size)
+        places = (points[:-1] + 0.5) / np.array(self.size[::-1])
+        return MotionField(places.astype(np.float32), moves, followed, self.size)
 
 
 @dataclass(frozen=True, eq=False)
