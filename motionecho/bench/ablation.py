@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from motionecho.bench.ablation_report import TRACKED
 from motionecho.config import EchoConfig
 from motionecho.echo import echo
 from motionecho.guidance.strategy import strategy_of
@@ -38,7 +39,6 @@ from motionecho.sprites.scenes import Scenes, captions, sample_scenes
 from motionecho.teacher import alone
 from motionecho.trace import StepTrace, Trace
 
-TRACKED = ("follows", "mf_traj")  # figures that need no truth, beside those that do
 SPLITS = {"validation": 20_000, "test": 10_000}  # first generator seed; tuning sees the former only
 
 Row = Mapping[str, Any]
