@@ -2,10 +2,11 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from motionecho.config import RunSettings
-from motionecho.metrics import headlines
+from motionecho.metrics import METRICS, headlines
 from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.report.moving import moving_sheet
 from motionecho.report.sheet import SheetRow, contact_sheet
@@ -76,9 +77,21 @@ def _row(
 
 
 def remark(record: Record) -> str:
-    """Write the figures that say most, as far as they could be measured, and what the sample cost."""
+    """Write the figures that say most, or why there is none, and what the sample cost."""
     scores = {name: value for values in record.scores.values() for name, value in values.items()}
     figures = [f"{name} {scores[name]:.2f}" for name in headlines() if isinstance(scores.get(name), float)]
+    figures += lacking(scores)
     if "forward_equivalents" in record.trace:
         figures.append(f"{record.trace['forward_equivalents']} forward equivalents")
     return f"{record.id}: {', '.join(figures)}" if figures else record.id
+
+
+def lacking(scores: Mapping[str, Any]) -> list[str]:
+    """Say of every metric that was taken and has no figure why."""
+    shown = headlines()
+    words = []
+    for spec in METRICS.values():
+        name, status = spec.headlines[0], scores.get(f"{spec.name}_status")
+        if name in shown and scores.get(name) is None and status not in (None, "ok"):
+            words.append(f"no {name}: {scores.get(f'{name}_why') or str(status).replace('_', ' ')}")
+    return words

@@ -34,7 +34,7 @@ def run(
 @pytest.mark.parametrize(
     ("text", "written"),
     [
-        ("motion_fidelity>=0.5", "mf_traj>=0.5, 3 tries"),
+        ("motion_fidelity>=0.5", "follows>=0.5, 3 tries"),
         (" mf_dmt >= -.25 ", "mf_dmt>=-0.25, 3 tries"),
         ("sanity_flicker<=1e-1", "sanity_flicker<=0.1, 3 tries"),
         ("sanity<=1", "sanity_flicker<=1, 3 tries"),
@@ -50,8 +50,9 @@ def test_what_is_written_is_read_as_the_same(text: str, written: str) -> None:
 
 def test_a_figure_leads_to_its_metric(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = {
-        "mf_traj_near": "motion_fidelity", "sanity_luma": "sanity", "toy_consistency": "toy_text",
-        "toy_text_shape": "toy_text", "temporal_consistency_all_pairs": "temporal_consistency",
+        "follows": "motion_fidelity", "mf_traj_near": "motion_fidelity", "sanity_luma": "sanity",
+        "toy_consistency": "toy_text", "toy_text_shape": "toy_text",
+        "temporal_consistency_all_pairs": "temporal_consistency",
     }  # fmt: skip
     assert {name: Gate(name, ">=", 0).metric for name in figures} == figures
     monkeypatch.setitem(METRICS, "toy_motion", MetricSpec("toy_motion", "nowhere:ToyMotion"))
@@ -72,7 +73,7 @@ def test_a_first_try_that_reaches_the_bar_is_the_sample_as_asked_for() -> None:
     made, tries = run(Gate.parse("motion_fidelity>=0.5"), [0.5])
     assert (made.config, made.seed, len(tries)) == (CONFIG, 5, 1)
     assert tries[0] == {
-        "seed": 5, "changes": {}, "mf_traj": 0.5, "reached": True, "kept": True, "forward_equivalents": 0,
+        "seed": 5, "changes": {}, "follows": 0.5, "reached": True, "kept": True, "forward_equivalents": 0,
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from motionecho.bench.ablation_report import TRACKED
 from motionecho.config import EchoConfig
 from motionecho.echo import echo
 from motionecho.guidance.strategy import strategy_of
@@ -140,8 +141,9 @@ class AblationSet:
                 }
             )
             if tracked is not None:
-                figure = tracked(Item(video, self.clips[k], prompt, self.pair.spec.fps))["mf_traj"]
-                rows[-1]["mf_traj"] = float("nan") if figure is None else figure
+                figures = tracked(Item(video, self.clips[k], prompt, self.pair.spec.fps))
+                found = {name: figures[name] for name in TRACKED}
+                rows[-1] |= {name: float("nan") if x is None else x for name, x in found.items()}
         return rows
 
 

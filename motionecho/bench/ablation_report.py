@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motionecho.metrics.stats import Estimate, estimate
 
 Samples = Sequence[dict[str, Any]]
 
-SCORES = {"velocity": 3, "mf_traj": 3, "text": 3, "consistency": 3, "error_px": 1}  # column and its digits
+SCORES = {  # column and its digits
+    "velocity": 3, "follows": 3, "mf_traj": 3, "text": 3, "consistency": 3, "error_px": 1,
+}  # fmt: skip
+TRACKED = ("follows", "mf_traj")  # figures that need no truth
 COUNTS = ("cost", "student", "student_guided", "teacher", "teacher_guided")
 NAMES = {
     "velocity": "velocity cosine",
@@ -62,6 +66,28 @@ def contrasts(samples: Samples, couples: Sequence[tuple[str, str]]) -> str:
         cost = _paired(samples, one, other, "cost").mean
         lines.append(f"| {' | '.join([f'{one} - {other}', *cells])} | {cost:+.1f} |")
     return "\n".join(lines)
+
+
+def beside_the_truth(samples: Samples) -> str:
+    """Write markdown, a line per figure that needs no truth: how well it knows the velocity cosine.
+
+    The AUC is the chance that what follows (a cosine above .9) is ranked above what does not (below .2).
+    """
+    lines = [columns_line(["figure", "without", "rank correlation with the velocity cosine", "AUC"])]
+    for name in (name for name in TRACKED if name in samples[0]):
+        known = [s for s in samples if not math.isnan(s[name])]
+        figure, truth = (np.array([s[column] for s in known]) for column in (name, "velocity"))
+        correlation = np.corrcoef(_ranks(figure), _ranks(truth))[0, 1]
+        gaps = figure[truth > 0.9][:, None] - figure[truth < 0.2][None]
+        auc = f"{np.mean((gaps > 0) + (gaps == 0) / 2):.3f}" if gaps.size else ""
+        lines.append(f"| {name} | {1 - len(known) / len(samples):.1%} | {correlation:.3f} | {auc} |")
+    return "\n".join(lines)
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank from 0, equal values at the middle of their ranks."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts + 1) / 2)[place])
 
 
 def steps_up(samples: Samples) -> list[tuple[str, str]]:

@@ -46,7 +46,7 @@ def methods(
     ] = False,
     split: Annotated[str, typer.Option("--split", help="test, or validation, which tuning sees.")] = "test",
     tracked: Annotated[
-        bool, typer.Option("--tracked", help="Tracked motion fidelity too: a second a video.")
+        bool, typer.Option("--tracked", help="Motion figures of flow, beside the truth: a second a video.")
     ] = False,
     device: DeviceOption = None,
     json: JsonOption = False,
@@ -117,7 +117,15 @@ def _run(
     tracked: bool = False,
 ) -> None:
     from motionecho.bench import ablation as bench
-    from motionecho.bench.ablation_report import contrasts, lifts, rivals, steps_up, table, write_samples
+    from motionecho.bench.ablation_report import (
+        beside_the_truth,
+        contrasts,
+        lifts,
+        rivals,
+        steps_up,
+        table,
+        write_samples,
+    )
     from motionecho.bench.tables import beside_the_paper
     from motionecho.config import Placement
     from motionecho.metrics.registry import load_metrics
@@ -143,6 +151,8 @@ def _run(
     couples = {"curve": rivals, "strategies": lifts, "methods": steps_up}
     if name in couples:
         text += f"\n{contrasts(samples, couples[name](samples))}\n"
+    if usable:
+        text += f"\n{beside_the_truth(samples)}\n"
     if name.startswith("table-"):
         text += f"\n{beside_the_paper(int(name[-1]), samples)}\n"
     (folder / f"{name}.md").write_text(text, encoding="utf-8")

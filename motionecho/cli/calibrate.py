@@ -85,7 +85,7 @@ def runner(resolved: "Resolved") -> "Run":
 
         clip, motion = known.get((sample.reference, sample.window), invert)
         made = maker.make(motion, sample.prompt, sample.seed, used, sample.negative_prompt or "")
-        figure = metric(Item(made.frames, clip.frames, sample.prompt, spec.fps))["mf_traj"]
+        figure = metric(Item(made.frames, clip.frames, sample.prompt, spec.fps))["follows"]
         return (float(figure) if isinstance(figure, float) else None), made.trace
 
     return run
@@ -98,7 +98,7 @@ def line(point: "Point") -> dict[str, Any]:
         "teacher": point.candidate.name,
         "delta_1": changes.get("activation_threshold"),
         "delta_2": changes.get("truncation_threshold"),
-        "mf_traj": fidelity.mean,
+        "follows": fidelity.mean,
         "low": fidelity.low,
         "high": fidelity.high,
         "active": f"{point.activated:.0%}",

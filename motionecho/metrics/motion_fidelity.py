@@ -1,4 +1,4 @@
-"""Motion Fidelity: does the video move as its reference does? The comparison itself is in `tracklets`."""
+"""Motion Fidelity: does the video move as its reference does? Compared in `motion_field` and `tracklets`."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motionecho.cache import Recent
+from motionecho.metrics.motion_field import agreement
 from motionecho.metrics.protocol import Item, Scores
 from motionecho.metrics.trackers import DisTracker, Tracker
 from motionecho.metrics.tracklets import (
@@ -16,20 +17,26 @@ from motionecho.metrics.tracklets import (
     MIN_VALID,
     NEAR,
     Fidelity,
-    Status,
     Tracks,
     fidelity,
     steps,
 )
 
 COLUMNS = (
+    *("follows", "follows_why"),
     *("mf_dmt", "mf_dmt_oneway", "mf_traj", "mf_traj_near"),
-    *("mf_dmt_floor", "mf_traj_floor", "mf_traj_near_floor", "mf_floor", "mf_frames"),
+    *("mf_dmt_floor", "mf_traj_floor", "mf_traj_near_floor", "mf_floor", "mf_frames", "mf_status"),
     *("mf_tracks_video", "mf_kept_video", "mf_speed_video"),
     *("mf_tracks_reference", "mf_kept_reference", "mf_speed_reference"),
 )
 
 
+WHY = {
+    "no_reference": "there is no reference",
+    "too_few_frames": "one frame shows no motion",
+    "static_reference": "the reference stands still",
+    "untracked_reference": "nothing in the reference could be followed",
+}
 REFERENCES = 32  # whose tracks are kept: many videos follow one
 
 
@@ -47,13 +54,16 @@ def _grain(shape: tuple[int, ...], sigma: float) -> NDArray[np.int8]:
 
 @dataclass(frozen=True, eq=False)
 class MotionFidelity:
-    """Motion Fidelity of one item, several figures side by side, each in [-1, 1].
+    """Motion Fidelity of one item: `follows` in [0, 1] and, of the same flows, others in [-1, 1].
 
-    mf_dmt         symmetric DMT formula, the headline
+    follows        0 for a still video or another motion, 1 for equal motion (`motion_field`), the headline
+    follows_why    in words, where there is none; the metric's status says whether there is
+    mf_dmt         symmetric DMT formula
     mf_dmt_oneway  as DMT's released code: best partners of the video's tracklets only (without its slip)
     mf_traj        symmetric, whole trajectories weighted by magnitude: tells motions apart better
     mf_traj_near   the same among tracklets near each other: sees where things move, zoom in from zoom out
     mf_*_floor     the same figure for a still clip of the video's first frame with slight noise
+    mf_status      "ok", or why there is none of these
     mf_kept_*, mf_tracks_*, mf_speed_*   followed share, count, and mean motion in frame diagonals a step
 
     Trackers differ in level: never compare with figures of another tracker, CoTracker in papers included.
@@ -69,19 +79,21 @@ class MotionFidelity:
 
     @property
     def version(self) -> str:
-        return f"1 {self.setting}"
+        return f"2 {self.setting}"
 
     def __call__(self, item: Item) -> Scores:
         row: Scores = dict.fromkeys(COLUMNS)
         row |= {"mf_tracker": self.tracker.settings.split()[0], "mf_setting": self.setting}
         status = f"{self.name}_status"
         if item.reference is None or min(len(item.video), len(item.reference)) < 2:
-            missing: Status = "no_reference" if item.reference is None else "too_few_frames"
-            return row | {status: missing}
+            missing = "no_reference" if item.reference is None else "too_few_frames"
+            return row | {"follows_why": WHY[missing], "mf_status": missing, status: missing}
         video, reference = self.tracker.track(item.video), self._of_reference(item.reference)
         frames = min(video.frames, reference.frames, COMPARED)
+        found, why = agreement(video.field, reference.field, frames)
         result = fidelity(video, reference)
-        row |= {"mf_frames": frames, **_scores(result), status: result.status}
+        row |= {"follows": found, "follows_why": WHY.get(why), status: why}
+        row |= {"mf_frames": frames, **_scores(result), "mf_status": result.status}
         row |= _followed("video", video, frames) | _followed("reference", reference, frames)
         if result.status == "ok":
             lowest = fidelity(self.tracker.track(static_clip(item.video[0], frames)), reference)

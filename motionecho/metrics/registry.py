@@ -144,7 +144,7 @@ METRICS: dict[str, MetricSpec] = {
             summary="is it black, flat, noise, still or flickering?",
         ),
         MetricSpec(
-            "motion_fidelity", _motion_fidelity, prefix="mf_", headlines=("mf_traj",),
+            "motion_fidelity", _motion_fidelity, prefix="mf_", headlines=("follows",),
             bookkeeping=("mf_tracks_", "mf_kept_", "mf_frames"), usual=True, gpu=_tracker_is_a_network,
             summary="does it move as its reference does?",
         ),

@@ -1,18 +1,21 @@
 """Point trackers: frames in, tracklets out. Two classical ones that need no weights.
 
 A grid of points on the middle frame is followed in both directions. A step counts only when going there and
-back again returns to the start (forward-backward check): occlusions and textureless areas drop out.
+back again returns to the start (forward-backward check): occlusions and textureless areas drop out. With the
+same flows a finer grid begins anew in every frame: the field, which sees what moves wherever it does.
 OpenCV's thread count is left as the process has it: DIS and Lucas-Kanade give the same bits with any number.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from motionecho.metrics.motion_field import MotionField
 from motionecho.metrics.protocol import MetricUnavailable
 from motionecho.metrics.tracklets import Tracks
 
@@ -20,6 +23,10 @@ Points = NDArray[np.float32]
 Move = Callable[[int, int, Points], Points]
 
 SMALLEST, LARGEST = 256 * 256, 512 * 320  # areas in pixels between which tracking was found to work well
+PLACES = 1024  # of the field
+LEEWAY = (
+    0.6  # of its length that a move of the field may miss its start by: fast things come back less exactly
+)
 SHORTEST_SIDE = 32  # below it the flow pyramids have no level left
 
 
@@ -94,7 +101,7 @@ def grid(height: int, width: int, count: int) -> Points:
 def _track(
     frames: NDArray[np.uint8], mover: Callable[[list[NDArray[Any]]], Move], tolerance: float, count: int
 ) -> Tracks:
-    """Follow a grid from the middle frame to both ends."""
+    """Follow a grid from the middle frame to both ends, and a finer one from every frame to the next."""
     total, height, width = frames.shape[:3]
     size = working_size(height, width)
     gray = [_gray(frame, size) for frame in frames]
@@ -104,19 +111,37 @@ def _track(
     points = np.zeros((len(start), total, 2), np.float32)
     valid = np.zeros((len(start), total), np.bool_)
     points[:, middle], valid[:, middle] = start, True
+    places = grid(*size, PLACES)
+    moves = np.zeros((total - 1, len(places), 2), np.float32)
+    followed = np.zeros(moves.shape[:2], np.bool_)
     for direction in (1, -1):
         here = start
         for source in range(middle, total - 1 if direction == 1 else 0, direction):
             target = source + direction
-            there = move(source, target, here)
-            lost = np.isnan(there).any(1)
-            there[lost] = here[lost]  # a lost point waits where it was last seen, marked as not valid
-            drift = np.linalg.norm(move(target, source, there) - here, axis=1)
+            there, drift = _there_and_back(move, source, target, here)
             inside = ((there >= -0.5) & (there <= np.array([size[1], size[0]]) - 0.5)).all(1)
-            points[:, target], valid[:, target] = there, (drift <= tolerance) & inside & ~lost
+            points[:, target], valid[:, target] = there, (drift <= tolerance) & inside
             here = there
+            first = min(source, target)
+            reached, drift = _there_and_back(move, first, first + 1, places)
+            moves[first] = reached - places
+            followed[first] = drift <= np.maximum(tolerance, LEEWAY * np.linalg.norm(moves[first], axis=1))
     ratio = np.array([width / size[1], height / size[0]], np.float32)
-    return Tracks((points + 0.5) * ratio - 0.5, valid, (height, width))
+    sides = np.array(size[::-1], np.float32)
+    motion = MotionField((places + 0.5) / sides, moves * ratio, followed, (height, width))
+    return Tracks((points + 0.5) * ratio - 0.5, valid, (height, width), motion)
+
+
+def _there_and_back(move: Move, source: int, target: int, here: Points) -> tuple[Points, NDArray[Any]]:
+    """Move points and back again: where they arrive, and by how much they miss where they began.
+
+    A lost point waits where it was last seen, and misses by infinity.
+    """
+    there = move(source, target, here)
+    lost = np.isnan(there).any(1)
+    there[lost] = here[lost]
+    drift = np.linalg.norm(move(target, source, there) - here, axis=1)
+    return there, np.where(lost | np.isnan(drift), np.inf, drift)
 
 
 def _gray(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
@@ -130,8 +155,12 @@ def _dis(gray: list[NDArray[Any]]) -> Move:
     engine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     no_guess: Any = None  # a flow passed in would be a first guess: results would depend on earlier calls
 
+    @lru_cache(maxsize=2)  # there and back, for the tracklets and for the field
+    def flow_between(source: int, target: int) -> NDArray[Any]:
+        return engine.calc(gray[source], gray[target], no_guess)
+
     def move(source: int, target: int, points: Points) -> Points:
-        flow = engine.calc(gray[source], gray[target], no_guess)
+        flow = flow_between(source, target)
         x, y = np.ascontiguousarray(points[:, None, 0]), np.ascontiguousarray(points[:, None, 1])
         step = cv2.remap(flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return points + step[:, 0]

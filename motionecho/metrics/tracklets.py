@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from motionecho.metrics.motion_field import MotionField
+
 COMPARED = 16  # instants, the paper's; over more, steps shrink to the tracker's noise and every floor sinks
 MIN_TRACKS = 8  # with fewer, a best partner says nothing
 MIN_VALID = 0.6  # share of the frames that a tracklet must have been followed in
@@ -28,13 +30,15 @@ Status = Literal["ok", "no_reference", "too_few_frames", "insufficient_tracks", 
 class Tracks:
     """n tracklets over t frames of one video.
 
-    points [n, t, 2] float32, x and y in pixels; valid [n, t] bool; size (height, width) of the frames.
+    points [n, t, 2] float32, x and y in pixels; valid [n, t] bool; size (height, width) of the frames;
+    dense, of trackers that have it, is how all places move, with tracklets or without (see `field`).
     Raises ValueError when the shapes do not fit each other.
     """
 
     points: NDArray[np.float32]
     valid: Mask
     size: tuple[int, int]
+    dense: MotionField | None = None
 
     def __post_init__(self) -> None:
         shape = self.points.shape
@@ -44,6 +48,17 @@ class Tracks:
     @property
     def frames(self) -> int:
         return int(self.points.shape[1])
+
+    @property
+    def field(self) -> MotionField:
+        """The motion at all places: the tracker's own field or, failing that, of the tracklets alone."""
+        if self.dense is not None:
+            return self.dense
+        good = _good(self)
+        points = np.where(good[..., None], self.points, np.float32(0)).swapaxes(0, 1)
+        moves, followed = np.diff(points, axis=0), (good[:, 1:] & good[:, :-1]).T
+        places = (points[:-1] + 0.5) / np.array(self.size[::-1])
+        return MotionField(places.astype(np.float32), moves, followed, self.size)
 
 
 @dataclass(frozen=True, eq=False)

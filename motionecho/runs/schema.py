@@ -205,6 +205,8 @@ FIGURES: dict[str, tuple[Column, ...]] = {
         Column("sanity_flicker", "float64", "second difference in time over the first: 0 to 2"),
     ),
     "motion_fidelity": (
+        Column("follows", "float64", "whether it moves as its reference does: 0 to 1"),
+        Column("follows_why", "string", "why there is no such figure"),
         Column("mf_dmt", "float64", "symmetric DMT formula: -1 to 1"),
         Column("mf_dmt_oneway", "float64", "as DMT's released code: -1 to 1"),
         Column("mf_traj", "float64", "whole trajectories, weighted: -1 to 1"),
@@ -213,6 +215,7 @@ FIGURES: dict[str, tuple[Column, ...]] = {
         Column("mf_traj_floor", "float64", "mf_traj of a still clip"),
         Column("mf_traj_near_floor", "float64", "mf_traj_near of a still clip"),
         Column("mf_floor", "string", "how the floor was found"),
+        Column("mf_status", "string", "ok, or why there is no figure of tracks"),
         Column("mf_frames", "int64", "frames that were compared"),
         Column("mf_tracks_video", "int64", "tracks in the video"),
         Column("mf_kept_video", "float64", "share of them that was followed"),

@@ -1,6 +1,7 @@
 """The ablation on two pairs and few steps: what it measures, how sure it is of it, and what it writes."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ import pytest
 import torch
 
 from motionecho.bench.ablation import CURVE, TABLE, AblationSet, Row, measure, settings_of
-from motionecho.bench.ablation_report import contrasts, rivals, steps_up, table, write_samples
+from motionecho.bench.ablation_report import (
+    beside_the_truth,
+    contrasts,
+    rivals,
+    steps_up,
+    table,
+    write_samples,
+)
 from motionecho.metrics.registry import load_metrics
 from motionecho.models.registry import load_pair
 from motionecho.sprites.judge import asked_for
@@ -151,6 +159,16 @@ def test_a_tracker_says_what_it_saw(task: AblationSet) -> None:
     usable, _ = load_metrics(["motion_fidelity"])
     for measured in measure(task, ROWS["student"], 1, *usable):
         assert -1 <= measured["mf_traj"] <= 1 or np.isnan(measured["mf_traj"])
+        assert 0 <= measured["follows"] <= 1
+
+
+def test_figures_are_put_beside_the_truth() -> None:
+    velocity = [0.95, 0.93, 0.5, 0.1, 0.1]
+    columns = zip(velocity, [1.0, 0.9, 0.8, 0.0, 0.0], [0.2, math.nan, 0.5, 0.9, 0.1], strict=True)
+    samples = [{"velocity": v, "follows": f, "mf_traj": t} for v, f, t in columns]
+    follows, tracked = (line.split("|") for line in beside_the_truth(samples).splitlines()[2:])
+    assert [cell.strip() for cell in follows[1:5]] == ["follows", "0.0%", "1.000", "1.000"]
+    assert [cell.strip() for cell in tracked[1:5]] == ["mf_traj", "20.0%", "-0.105", "0.500"]
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path) -> None:

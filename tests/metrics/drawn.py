@@ -46,3 +46,16 @@ def camera(
         move = np.array([[scale, 0, x], [0, scale, y]], np.float32)
         video.append(cv2.warpAffine(world, move, (width, height), borderMode=cv2.BORDER_REFLECT))
     return np.stack(video)
+
+
+def ball(
+    path: NDArray[np.float64], ground: int, seed: int | None = None, size: int = 64
+) -> NDArray[np.uint8]:
+    """A ball 5 px wide is where `path` [f, 2] says, on plain grey or, with a seed, on a texture."""
+    wall = np.full((size, size, 3), ground) if seed is None else texture(size, size, seed)
+    y, x = np.mgrid[:size, :size]
+    video = []
+    for centre in path:
+        alpha = np.clip(3 - np.hypot(x - centre[0], y - centre[1]), 0, 1)[..., None]
+        video.append((wall * (1 - alpha) + np.array([250, 220, 40]) * alpha).astype(np.uint8))
+    return np.stack(video)

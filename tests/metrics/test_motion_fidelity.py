@@ -69,7 +69,7 @@ def test_a_still_video_scores_about_the_floor() -> None:
 
 def test_the_engine_stands_beside_its_figures() -> None:
     row = score(camera(2.0, seed=1), camera(2.0))
-    assert row["motion_fidelity_status"] == "ok"
+    assert row["motion_fidelity_status"] == row["mf_status"] == "ok"
     assert row["mf_tracker"] == "dis-medium"
     assert "fb1.5" in row["mf_setting"]
     assert row["mf_frames"] == 16
@@ -85,28 +85,36 @@ NOISE = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint
 
 
 @pytest.mark.parametrize(
-    ("video", "reference", "status"),
+    ("video", "reference", "status", "why"),
     [
-        (camera(2.0), None, "no_reference"),
-        (camera(2.0)[:1], camera(2.0), "too_few_frames"),
-        (NOISE, camera(2.0), "insufficient_tracks"),
-        (camera(2.0), np.repeat(camera(2.0)[:1], 16, 0), "static_reference"),
+        (camera(2.0), None, "no_reference", "there is no reference"),
+        (camera(2.0)[:1], camera(2.0), "too_few_frames", "one frame shows no motion"),
+        (camera(2.0), np.repeat(camera(2.0)[:1], 16, 0), "static_reference", "the reference stands still"),
     ],
 )
 def test_no_answer_is_none_with_its_status_and_the_same_columns(
-    video: np.ndarray, reference: np.ndarray | None, status: str
+    video: np.ndarray, reference: np.ndarray | None, status: str, why: str
 ) -> None:
     row = score(video, reference)
-    assert row["motion_fidelity_status"] == status
+    assert row["motion_fidelity_status"] == row["mf_status"] == status
+    assert (row["follows"], row["follows_why"]) == (None, why)
     assert [row[figure] for figure in FIGURES] == [None] * 4
     assert row["mf_dmt_floor"] is None
     assert row.keys() == score(camera(2.0)[:4], camera(2.0)[:4]).keys()
+
+
+def test_what_no_track_survives_in_has_a_figure_all_the_same() -> None:
+    row = score(NOISE, camera(2.0))
+    assert (row["mf_traj"], row["mf_status"]) == (None, "insufficient_tracks")
+    assert row["follows"] == pytest.approx(0, abs=0.05)
+    assert (row["follows_why"], row["motion_fidelity_status"]) == (None, "ok")
 
 
 def test_lengths_and_sizes_may_differ() -> None:
     row = score(camera(4.0, height=80, width=128, frames=20), camera(2.0, seed=1))
     assert row["mf_frames"] == 16
     assert row["mf_dmt"] > 0.95
+    assert row["follows"] > 0.95
 
 
 def test_a_reference_is_tracked_once_for_all_videos_that_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
