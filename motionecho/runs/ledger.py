@@ -18,7 +18,7 @@ from motionecho.runs.leases import Lease
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.parallel import in_order
 from motionecho.runs.records import Record, absolute
-from motionecho.runs.results import DAMAGED, KEYED, Entry, Index
+from motionecho.runs.results import DAMAGED, Entry, Index
 from motionecho.runs.tables import More, as_row, more_of, to_parquet, together
 
 
@@ -164,28 +164,6 @@ class Ledger:
                 yield record
         yield from (read for _, read in self.read(wanted) if isinstance(read, Record))
 
-    def outcomes(self, index: Index, wanted: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
-        """Yield a row of the results table for every sample that `index` has a whole record of.
-
-        A row has KEYED and the columns whose name is `wanted`; no record is read that a part holds.
-        """
-        left = {key: entry.generation for key, entry in index.items() if not entry.to_do}
-        for part, keys in index.parts.items():
-            try:
-                rows = self._rows(part, wanted)
-            except (FileNotFoundError, Damaged):
-                continue  # as in `records`
-            for row in rows:
-                key, generation = (row.get(name) for name in KEYED)
-                if key in keys and left.get(key) == (generation or 1):
-                    del left[key]
-                    yield row
-        rest = (read for _, read in self.read(left) if isinstance(read, Record))
-        loose = (record for record in index.loose if left.pop(record.key, None))
-        for record in chain(loose, rest):
-            row = as_row(record, self.url)
-            yield {name: value for name, value in row.items() if name in KEYED or wanted(name)}
-
     def read(self, generations: Mapping[str, int]) -> Iterator[tuple[str, Record | Damaged]]:
         """Read those records, several at a time; Damaged in place of one that cannot be, none of one gone."""
 
@@ -279,9 +257,6 @@ class Ledger:
     def _entries(self, part: str) -> tuple[list[Entry], tuple[More, bool]]:
         data = self._part(part)
         return list(results.read_entries(data)), results.shape_of(data)
-
-    def _rows(self, part: str, wanted: Callable[[str], bool]) -> list[dict[str, Any]]:
-        return results.read_rows(self._part(part), wanted)
 
     def _part(self, part: str) -> bytes:
         """Return the bytes of a results part; raises Damaged where they are not those that were written."""

@@ -5,9 +5,10 @@ names are leftovers of attempts that died; who may remove them, and when, is `cl
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
+from itertools import chain
 from typing import Any, TypeVar
 
 from motionecho.errors import Damaged, Misplaced, UserError
@@ -17,7 +18,10 @@ from motionecho.runs.folder import Folder
 from motionecho.runs.keys import CODE_EPOCH, differences, digest
 from motionecho.runs.ledger import Ledger
 from motionecho.runs.notes import Blob
+from motionecho.runs.records import Record
+from motionecho.runs.results import KEYED, Index, read_rows
 from motionecho.runs.sealed import read_object
+from motionecho.runs.tables import as_row
 
 CREATE_PATIENCE_S = HURRIED_S
 RUN_KINDS = {"identity": dict, "about": dict | None, "motions": str | None}  # of what run.json says
@@ -125,6 +129,28 @@ class RunStore(Ledger):
             return None
         return frozenset(lines.split()) if digest(lines)[: len(name)] == name else None
 
+    def outcomes(self, index: Index, wanted: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+        """Yield a row of the results table for every sample that `index` has a whole record of.
+
+        A row has KEYED and the columns whose name is `wanted`; no record is read that a part holds.
+        """
+        left = {key: entry.generation for key, entry in index.items() if not entry.to_do}
+        for part, keys in index.parts.items():
+            try:
+                rows = self._rows(part, wanted)
+            except (FileNotFoundError, Damaged):
+                continue  # as in `records`
+            for row in rows:
+                key, generation = (row.get(name) for name in KEYED)
+                if key in keys and left.get(key) == (generation or 1):
+                    del left[key]
+                    yield row
+        rest = (read for _, read in self.read(left) if isinstance(read, Record))
+        loose = (record for record in index.loose if left.pop(record.key, None))
+        for record in chain(loose, rest):
+            row = as_row(record, self.url)
+            yield {name: value for name, value in row.items() if name in KEYED or wanted(name)}
+
     def note_job(self, job: Mapping[str, Any]) -> None:
         """Remember the Ray job that drives this run: its address and id, never what it may open with."""
         self.put_text(layout.JOB, json.dumps({"schema_version": 1, **job}))
@@ -228,6 +254,9 @@ class RunStore(Ledger):
         if self.absolute(uri) != uri:
             return self.folder, uri
         return Folder.holding(uri, self.folder.patience_s)
+
+    def _rows(self, part: str, wanted: Callable[[str], bool]) -> list[dict[str, Any]]:
+        return read_rows(self._part(part), wanted)
 
     def _read_json(self, uri: str, way_out: str) -> dict[str, Any] | None:
         try:
