@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from motionecho.config import EchoConfig
 from motionecho.runs.keys import digest
 from motionecho.runs.records import OUTCOME_PREFIX, Record, absolute
 
@@ -294,7 +293,3 @@ GROUPS = {
 }
 (RECORD,) = prefixed([Column("record", "string", "all of it as JSON; last of all columns")])
 RESULTS = tuple(column for group in GROUPS.values() for column in group)
-# A manifest's settings have columns behind these, where it has them; a row's mistake leaves its cell null.
-SETTINGS: dict[str, Kind] = {
-    each["name"]: KINDS.get(type(each["default"]), "string") for each in EchoConfig.describe()
-} | {"teacher_fraction": "float64"}

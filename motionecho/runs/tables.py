@@ -17,8 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from motionecho.config import EchoConfig
 from motionecho.runs.records import OUTCOME_PREFIX, Record
-from motionecho.runs.schema import FILES, RECORD, RESULTS, SAMPLE, SETTINGS, STEPS, VERSION
+from motionecho.runs.schema import FILES, KINDS, RECORD, RESULTS, SAMPLE, STEPS, VERSION, Kind
 
 TYPES = {
     "null": pa.string(), "string": pa.string(), "bool": pa.bool_(), "int53": pa.int64(), "int64": pa.int64(),
@@ -28,6 +29,11 @@ NULLABLE = {"bool": ("bool", "boolean"), "int53": ("int64", "Int64"), "int64": (
 EXACT, LARGEST = 2**53, 2**63
 META = b"motionecho"  # in a file's metadata: {"table", "schema_version", "more": kinds by name}
 DECLARED = frozenset(column.name for column in (*RESULTS, RECORD))
+
+# A manifest's settings have columns behind the declared ones; a row's mistake leaves its cell null.
+SETTINGS: dict[str, Kind] = {
+    each["name"]: KINDS.get(type(each["default"]), "string") for each in EchoConfig.describe()
+} | {"teacher_fraction": "float64"}
 
 More = Mapping[str, str]  # kinds of the columns behind the declared ones, by name
 

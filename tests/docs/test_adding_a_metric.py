@@ -21,6 +21,7 @@ from motionecho.runs.store import RunStore
 from pipelines import plan
 from pipelines.scoring import run as scoring
 from pipelines.scoring import stage
+from pipelines.scoring.source import read_source
 from pipelines.sheet import remark
 from pipelines.tasks import Job
 from pipelines.workers import stages
@@ -116,7 +117,7 @@ def test_a_run_scores_with_it(clip: Path, tmp_path: Path) -> None:
 
 def test_videos_that_exist_are_scored_with_it_and_the_sheet_says_so(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "videos.csv").write_text(f"id,video\none,{clip}")
-    source = scoring.read_source(str(tmp_path / "videos.csv"))
+    source = read_source(str(tmp_path / "videos.csv"))
     asked = scoring.Scoring.of(["brightness"], "crop", "cpu")
     url = str(tmp_path / "scores")
     (task,) = scoring.plan_scoring(source, asked, url)[0].todo

@@ -25,7 +25,7 @@ def made(number: int, reference: str, motion: float | None, reached: bool = True
     fields: dict[str, Any] = {
         "inputs": {"id": name, "reference": reference, "prompt": "a star"},
         "video": Blob(f"videos/{name}.mp4", "0" * 64, 1),
-        "scores": {"motion_fidelity": {"mf_traj": motion, "mf_traj_floor": 0.25} | status},
+        "scores": {"motion_fidelity": {"follows": motion, "follows_floor": 0.25} | status},
         "metrics": {"motion_fidelity": {"version": "1", "key": "k"}},
         "skipped": NO_CLIP,
         "tries": tries,
@@ -72,9 +72,9 @@ def test_a_run_is_summed_up(store: RunStore) -> None:
         Cause(2, "BadSample", "invert", "s2", '"a.mp4" is no video'),
         Cause(1, "RuntimeError", "invert", "s1", "it broke"),
     )
-    assert list(head.figures) == ["mf_traj"]
-    assert head.figures["mf_traj"] == estimate([0.5, 0.7, 0.9], ["x", "x", "y"])
-    assert (head.figures["mf_traj"].n, head.floors, head.references) == (3, {"mf_traj": 0.25}, 2)
+    assert list(head.figures) == ["follows"]
+    assert head.figures["follows"] == estimate([0.5, 0.7, 0.9], ["x", "x", "y"])
+    assert (head.figures["follows"].n, head.floors, head.references) == (3, {"follows": 0.25}, 2)
     assert head.gate == GateResult("mf_traj>=0.6, 2 tries", 4, 1, 8)
     assert (head.unmeasured, head.statuses) == (NO_CLIP, {"motion_fidelity": {"too_few_tracks": 1}})
     assert head.cost is not None
@@ -84,7 +84,7 @@ def test_a_run_is_summed_up(store: RunStore) -> None:
     assert head.cost.forward_equivalents is not None
     assert head.cost.forward_equivalents.mean == 40.0, "all tries count"
     assert [video.id for video in head.latest] == ["s7", "s6", "s5"]
-    assert (head.latest[0].figures, head.latest[1].figures) == ({}, {"mf_traj": 0.9})
+    assert (head.latest[0].figures, head.latest[1].figures) == ({}, {"follows": 0.9})
 
 
 def test_no_record_is_read_that_a_part_holds(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,11 +118,11 @@ def test_an_older_part_that_does_not_tell_of_the_gate_is_made_up_for(
 def test_what_was_measured_later_counts_and_is_unmeasured_no_more(store: RunStore) -> None:
     later = RunStore(store.scores_url)
     later.create({"scoring": {"fit": "crop"}}, {})
-    figures = {"text_alignment": {"text_alignment": 0.3}, "motion_fidelity": {"mf_traj": 0.8}}
+    figures = {"text_alignment": {"text_alignment": 0.3}, "motion_fidelity": {"follows": 0.8}}
     later.commit(made(4, "x.mp4", 0.0, scores=figures, skipped={}, tries=[], seconds={"score": 1.0}))
     head = headline_of(store)[1]
     assert head.figures["text_alignment"].n == 1
-    assert head.figures["mf_traj"] == estimate([0.8, 0.7, 0.9], ["x", "x", "y"])
+    assert head.figures["follows"] == estimate([0.8, 0.7, 0.9], ["x", "x", "y"])
     assert head.unmeasured == {}
     assert head.cost == headline_of(store, RunStore(f"{store.url}/none"))[1].cost, "scoring is no cost of it"
 

@@ -24,10 +24,11 @@ from motionecho.runs.export import collect_steps, collect_table
 from motionecho.runs.notes import Blob, ErrorNote, Host
 from motionecho.runs.records import Record
 from motionecho.runs.results import read_entries, read_records, read_steps
-from motionecho.runs.schema import FIGURES, RECORD, RESULTS, SETTINGS, STEPS, VERSION
+from motionecho.runs.schema import FIGURES, RECORD, RESULTS, STEPS, VERSION
 from motionecho.runs.store import RunStore
 from motionecho.runs.tables import (
     DECLARED,
+    SETTINGS,
     as_row,
     joined,
     kind_of,
