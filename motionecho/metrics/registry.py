@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from motionecho.errors import UserError, nearest
 from motionecho.metrics.protocol import Embedder, Item, Metric, MetricUnavailable, Scores, clean
-from motionecho.runs.schema import FIGURES, Column, of_metric, prefixed
 
 if TYPE_CHECKING:
     from motionecho.metrics.clip import ClipModel
+    from motionecho.runs.schema import Column
 
 T = TypeVar("T")
 TRACKER = "MOTIONECHO_TRACKER"
@@ -74,7 +74,6 @@ class MetricSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", self.prefix or f"{self.name}_")
         object.__setattr__(self, "headlines", self.headlines or (self.name,))
-        object.__setattr__(self, "figures", self.figures or FIGURES.get(self.name, ()))
 
     def owns(self, figure: str) -> bool:
         """Tell whether a figure of that name, a number, is this metric's."""
@@ -166,6 +165,8 @@ METRICS: dict[str, MetricSpec] = {
 
 def plugged_in() -> dict[str, str]:
     """Return the columns that tables have of metrics which others have added, with their kinds."""
+    from motionecho.runs.schema import FIGURES, of_metric, prefixed
+
     own = [spec for spec in METRICS.values() if spec.name not in FIGURES]
     columns = prefixed(column for spec in own for column in of_metric(spec.name, spec.figures))
     return {column.name: "float64" if column.kind == "int64" else column.kind for column in columns}
