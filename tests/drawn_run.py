@@ -87,7 +87,7 @@ def _record(number: int, better: float) -> Record:
         kind, name = ("bad", "BadSample") if number == 3 else ("strike", "Timeout")
         why = ErrorNote(kind=kind, name=name, message=f"it took too long {HOSTILE}", stage="generate")
         return Record(status="failed", error=why, **common)
-    fidelity = {"mf_traj": round(rng.uniform(0.3, 0.9) + better, 4), "motion_fidelity_status": "ok"}
+    fidelity = {"follows": round(rng.uniform(0.3, 0.9) + better, 4), "motion_fidelity_status": "ok"}
     text = {"toy_text": round(rng.uniform(0.8, 1), 4), "toy_text_status": "ok"}
     return Record(
         status="ok",

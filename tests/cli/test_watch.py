@@ -59,8 +59,8 @@ def test_the_panel_has_workers_pace_causes_figures_and_last_videos(
     text = drawn(store, columns, monkeypatch)
     for part in ("7/8 samples", "1 of 2 busy: 1 on box (NVIDIA H100)", "s8 (3 s)", "2.5 videos/min",
                  '2 BadSample in invert: "a.mp4" is no video', "1 RuntimeError", "1 NotThere",
-                 "about 24 s left", "mf_traj 0.700",
-                 "s6  mf_traj 0.90",
+                 "about 24 s left", "follows 0.700",
+                 "s6  follows 0.90",
                  "motion_fidelity: 1 too_few_tracks", "one worker did not start", "heard"):  # fmt: skip
         assert part in text
     assert max(map(len, text.splitlines())) == min(columns, 120)
@@ -105,11 +105,11 @@ def test_a_watched_run_reads_nothing_twice(store: RunStore, monkeypatch: pytest.
     reads: list[str] = []
 
     def counted(name: str) -> Callable[..., Any]:
-        plain = getattr(Ledger, name)
+        plain = getattr(RunStore, name)
         return lambda self, *what: (reads.append(name), plain(self, *what))[1]
 
     for name in ("_read", "_entries", "_rows", "generations"):
-        monkeypatch.setattr(Ledger, name, counted(name))
+        monkeypatch.setattr(RunStore, name, counted(name))
     watcher = Watcher(store.url, clock=lambda: 0.0)  # nothing takes any time
     first = watcher.look()
     assert sorted(reads) == ["_entries", "_read", "_rows", "generations"]
@@ -176,7 +176,7 @@ def test_json_has_the_same_facts(cli: Cli, store: RunStore) -> None:
     assert (found["done"], found["eta_s"], head["left"], head["put_off"]) == (4, 24.0, 1, {"NotThere": 1})
     assert head["causes"][0] == {"count": 2, "error": "BadSample", "stage": "invert", "id": "s2",
                                  "message": '"a.mp4" is no video'}  # fmt: skip
-    assert head["figures"]["mf_traj"]["n"] == 3
+    assert head["figures"]["follows"]["n"] == 3
     assert (head["gate"]["missed"], head["cost"]["unit"]) == (1, "GPU")
     assert found["next"] == [f"motionecho batch status {store.url} --watch"]
 

@@ -75,9 +75,10 @@ def test_a_submission_looks_once(manifest: Manifest, tmp_path: Path, counts: Cou
     assert (summary.already_done, summary.failed) == (3, 1)
     sheet = 3
     assert counts.pop("records") == 1 + sheet
-    assert counts.pop("part") == 2, "once more to take the row of the deleted one out"
-    lists = {"list records": 3, "list results": 1, "list motions": 1}
-    assert counts == lists, "for the sheet as well, and at the end it is counted"
+    report = 2 * 2  # of both parts which rows count, then their records
+    assert counts.pop("part") == 2 + report, "once more to take the row of the deleted one out"
+    lists = {"list records": 4, "list results": 2, "list motions": 1}
+    assert counts == lists, "for the sheet and the report as well, and at the end it is counted"
     bad = bad_row_key(work.bad[0])
     assert in_parts(store) == sorted([one.key, two.key, three.key, bad])
 

@@ -58,10 +58,10 @@ def test_samples_come_in_readable_order_with_what_the_page_needs(run: tuple[Path
     assert (head["count"], head["shards"], head["roles"]["motion"], head["roles"]["text"]) == (
         COUNT,
         1,
-        "mf_traj",
+        "follows",
         "toy_text",
     )
-    assert head["headlines"][:2] == ["mf_traj", "toy_text"]
+    assert head["headlines"][:2] == ["follows", "toy_text"]
     assert [row["id"] for row in rows if row["id"].startswith("arc")] == [
         "arc-4",
         "arc-8",
@@ -164,7 +164,7 @@ def test_values_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
         status="ok",
         inputs={"prompt": ["a"], "reference": 3},
         steps={"loss": ["x"]},
-        scores={"motion_fidelity": {"mf_traj": "much", "mf_dmt": [1]}},
+        scores={"motion_fidelity": {"follows": "much", "mf_dmt": [1]}},
         trace={"evaluations": {}},
     )
     store.commit(odd)
@@ -269,13 +269,13 @@ def test_the_way_from_a_page_to_its_run(page: str, run: str, way: str | None) ->
 
 
 def test_motion_comes_first_and_what_is_added_last() -> None:
-    figures = ("toy_text", "cost_forward_equivalents", "mf_dmt", "mf_traj", "mine")
+    figures = ("toy_text", "cost_forward_equivalents", "mf_dmt", "follows", "mine")
     shape = Shape.of([Scored("a", {}, dict.fromkeys(figures, 1.0))], ["r"])
-    assert shape.figures == ("mf_traj", "toy_text", "mf_dmt", "mine", "cost_forward_equivalents")
+    assert shape.figures == ("follows", "toy_text", "mf_dmt", "mine", "cost_forward_equivalents")
     assert shape.roles() == {
-        "motion": "mf_traj",
+        "motion": "follows",
         "text": "toy_text",
         "cost": "cost_forward_equivalents",
         "seconds": None,
     }
-    assert "mf_traj" in METRICS["motion_fidelity"].headlines
+    assert "follows" in METRICS["motion_fidelity"].headlines

@@ -112,11 +112,11 @@ def test_samples_are_seen_found_and_opened(run: tuple[Path, list[Record]], look:
     page.keyboard.press("Escape")
     page.select_option("[name=strategy]", "moft")
     page.select_option("[name=status]", "done")
-    page.select_option("[name=figure]", "mf_traj")
+    page.select_option("[name=figure]", "follows")
     page.fill("[name=min]", "0.5")
-    page.select_option("[name=sort]", "mf_traj")
+    page.select_option("[name=sort]", "follows")
     page.click("#down")
-    scores = {r.id: r.scores["motion_fidelity"]["mf_traj"] for r in ok if r.echo["strategy"] == "moft"}
+    scores = {r.id: r.scores["motion_fidelity"]["follows"] for r in ok if r.echo["strategy"] == "moft"}
     best = sorted((id for id, value in scores.items() if value >= 0.5), key=lambda id: -scores[id])
     page.wait_for_function(f"() => document.getElementById('number').textContent.startsWith('{len(best)} ')")
     assert at.ids() == best
@@ -177,7 +177,7 @@ def test_figures_failures_and_facts(run: tuple[Path, list[Record]], look: Look) 
     by = {record.id: record for record in records}
     for row in at.table(".groups"):
         own = [each for each in scored if by[each.id].echo["strategy"] == row[0]]
-        means = estimate([s.figures["mf_traj"] for s in own], [s.inputs["reference"] for s in own])
+        means = estimate([s.figures["follows"] for s in own], [s.inputs["reference"] for s in own])
         shown = row[3].split()
         assert int(row[1]) == len(own)
         assert abs(float(shown[0]) - means.mean) < 0.001
@@ -187,7 +187,7 @@ def test_figures_failures_and_facts(run: tuple[Path, list[Record]], look: Look) 
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.wait_for_selector("#detail[open]")
-    lowest = min(scored, key=lambda s: (s.figures["cost_forward_equivalents"], s.figures["mf_traj"]))
+    lowest = min(scored, key=lambda s: (s.figures["cost_forward_equivalents"], s.figures["follows"]))
     assert page.locator("#detail-name").inner_text() == lowest.id
     page.keyboard.press("Escape")
     page.wait_for_selector("#detail", state="hidden")
@@ -275,7 +275,7 @@ def test_two_runs_are_one_folder_by_itself(
     assert page.locator(".card").count() == COUNT + FAILED, "those that failed have no partner"
     assert all(card.locator("video").count() == 2 for card in paired)
     at.show(view="figures")
-    row = next(row for row in at.table("section:first-child .groups") if row[0] == "mf_traj")
+    row = next(row for row in at.table("section:first-child .groups") if row[0] == "follows")
     assert row[3].startswith("+0.050")
     assert row[4:] == ["100 %", str(COUNT - FAILED)]
     assert at.complaints == []
