@@ -65,7 +65,7 @@ def test_before_the_driver_has_spoken_the_records_speak(cli: Cli, store: RunStor
     ("ago", "word", "said"),
     [
         (1, {"eta_s": 90.0}, "2 of 5 done, 1 failed, about 1 min 30 s left"),
-        (600, {"eta_s": 90.0}, "nothing heard for 10 min 0 s"),
+        (600, {"eta_s": 90.0}, "nothing heard for 10 min"),
         (600, {"ended": True}, "ended before it was finished: submit again"),
         (600, {"ended": True, "rows": "abc"}, "2 of 3 done, 1 failed, finished"),
         (1, {"rows": "abc"}, "2 of 3 done, 1 failed"),
