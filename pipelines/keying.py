@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from motionecho.config import FACTORED, EchoConfig, ReferenceSettings, RunSettings
+from motionecho.config import FACTORED, STRATEGIES, EchoConfig, ReferenceSettings, RunSettings
 from motionecho.errors import MotionEchoError, UserError
 from motionecho.manifest import Sample
 from motionecho.models.registry import PairSpec
@@ -69,9 +69,15 @@ class Keying:
 def kept_of(reference: ReferenceSettings) -> dict[str, Any]:
     """Return what a motion's key is made of; a file of factors takes part by its bytes, not by its place.
 
-    Raises UserError where that file cannot be had or read, or the strategy would not read it.
+    So does the release of a package that adds the strategy. Raises UserError where the file cannot be had or
+    read, the strategy would not read it, or the package is broken.
     """
     settings = reference.to_dict()
+    if giver := STRATEGIES.giver(reference.strategy):
+        from motionecho.guidance.strategy import maker_of
+
+        maker_of(reference.strategy)
+        settings["strategy_of"] = giver
     if reference.motion_lora:
         from motionecho.guidance.lora import read_file
 

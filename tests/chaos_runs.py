@@ -12,6 +12,7 @@ from typing import Any
 
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
+from tests.patience import patience
 
 ROOT = Path(__file__).parents[1]
 CLIPS = sorted((ROOT / "manifests" / "clips").glob("*.mp4"))
@@ -51,7 +52,7 @@ def environment() -> dict[str, str]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
-    out, talk = process.communicate(timeout=1200)
+    out, talk = process.communicate(timeout=patience(1200))
     assert out.strip(), talk
     return process.returncode, json.loads(out.splitlines()[-1])
 

@@ -20,7 +20,7 @@ MODULES = {
 # Lowest first: a room imports rooms of the rows above its own, and of no other.
 LAYERS = (
     ("errors",),
-    ("strict",),
+    ("strict", "plugins"),
     ("config", "schedules", "noise", "trace", "cache", "device"),
     ("denoiser", "steplog", "sprites", "runs"),
     ("guidance", "adaptive", "video"),

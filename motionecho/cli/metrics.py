@@ -5,7 +5,7 @@ from typing import Any
 import typer
 
 from motionecho.cli.options import JsonOption
-from motionecho.cli.printing import put, put_json, table
+from motionecho.cli.printing import put, put_json, say, table
 
 app = typer.Typer(help="What says how good a video is.", no_args_is_help=True)
 OF_SETS = {
@@ -25,16 +25,20 @@ def list_(json: JsonOption = False) -> None:
 
     rows: list[dict[str, Any]] = [
         {"metric": spec.name, "of": "a video", "usual": spec.usual, "figures": ", ".join(spec.headlines),
-         "says": spec.summary, "needs": spec.needs}
+         "says": spec.summary, "needs": spec.needs, "from": METRICS.giver(spec.name) or "motionecho"}
         for spec in METRICS.values()
     ]  # fmt: skip
     rows += [
         {"metric": name, "of": "a set", "usual": False, "figures": name,
-         "says": OF_SETS[name], "needs": CLIP if features == "clip" else FEATURES}
+         "says": OF_SETS[name], "needs": CLIP if features == "clip" else FEATURES, "from": "motionecho"}
         for name, features in SETS.items()
     ]  # fmt: skip
+    broken = METRICS.broken()
     if json:
-        put_json(metrics=rows)
+        put_json(metrics=rows, broken=broken)
         return
     told = [row | {"says": f"{row['says']} (needs {row['needs']})"} for row in rows]
-    put(table(told, ["metric", "of", "usual", "figures", "says"]))
+    others = ["from"] if any(row["from"] != "motionecho" for row in rows) else []
+    put(table(told, ["metric", "of", "usual", "figures", *others, "says"]))
+    for sentence in broken.values():
+        say(f"warning: {sentence}")

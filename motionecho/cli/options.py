@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from motionecho.cli import completion
-from motionecho.metrics import METRICS
+from motionecho.metrics.registry import OWN
 from motionecho.runs.places import Place
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
@@ -40,7 +40,7 @@ MetricOption = Annotated[
         "--metric",
         metavar="METRIC",
         autocompletion=completion.metrics,
-        help=f"A metric to score with, repeatable: {', '.join(METRICS)}, or none. `motionecho metrics list` "
+        help=f"A metric to score with, repeatable: {', '.join(OWN)}, or none. `motionecho metrics list` "
         "says what each is.",
     ),
 ]

@@ -191,4 +191,5 @@ def check_metrics(names: Sequence[str], more: Sequence[str] = ()) -> tuple[str, 
             raise UserError(
                 f'unknown metric "{name}"{nearest(name, known)}; known: {", ".join(known)}, or none'
             )
+        METRICS[name]  # one of a package that is broken is told now
     return chosen

@@ -5,16 +5,18 @@ strategies add. Names, types and ranges are strict, and all are frozen.
 """
 
 from dataclasses import fields
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from motionecho.errors import nearest
+from motionecho.plugins import STRATEGIES_GROUP, Registry
 from motionecho.strict import STRICT, Color, Maybe, Names, Number, Text, Truth, Whole, stripped
 
 # What follows a motion, by the word that settings choose it with: "module:function", imported when used.
-STRATEGIES = {
+OWN = {
     "motionclone": "motionecho.guidance.motionclone:strategy",
     "motiondirector": "motionecho.guidance.motiondirector:strategy",
     "dmt": "motionecho.guidance.dmt:strategy",
@@ -24,6 +26,7 @@ STRATEGIES = {
     "ditflow": "motionecho.guidance.ditflow:strategy",
     "flowmotion": "motionecho.guidance.flowmotion:strategy",
 }
+STRATEGIES = Registry("strategy", STRATEGIES_GROUP, OWN, attrgetter("value"))
 FACTORED = ("motiondirector", "vmc")  # those whose training ends in factors, which a file may hold
 OF_TRANSFORMERS = ("ditflow", "flowmotion")  # those that U-Nets have no layers or no strengths for
 TRAINED = ("motiondirector", "motioninversion", "vmc")  # those that train something on each reference

@@ -1,13 +1,13 @@
 """A strategy: what of a motion is compared, and what is kept of a reference. Settings choose it by a word."""
 
-import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import Tensor
 
-from motionecho.config import STRATEGIES, ReferenceSettings
+from motionecho.config import STRATEGIES, TRAINED, ReferenceSettings
 from motionecho.denoiser import Denoiser, Energy, Kind, Tap, Target, observe
 from motionecho.errors import UserError
 from motionecho.guidance.carrier import Adapter
@@ -75,10 +75,18 @@ def strategy_of(denoiser: Denoiser, reference: ReferenceSettings) -> Strategy:
     """The strategy that settings name, for one network; UserError where this process does not know it."""
     if reference.strategy not in STRATEGIES:
         raise UserError(f'no strategy "{reference.strategy}" here; known: {", ".join(STRATEGIES)}')
-    module, function = STRATEGIES[reference.strategy].split(":")
-    make: Callable[[Denoiser, ReferenceSettings], Strategy]
-    make = getattr(importlib.import_module(module), function)
-    return make(denoiser, reference)
+    made = maker_of(reference.strategy)(denoiser, reference)
+    if made.recipe and not reference.trains:
+        raise UserError(
+            f'strategy "{reference.strategy}" of {STRATEGIES.giver(reference.strategy)} has a recipe: '
+            f"those that train on a reference are part of motionecho ({', '.join(TRAINED)})"
+        )
+    return made
+
+
+def maker_of(word: str) -> Callable[[Denoiser, ReferenceSettings], Strategy]:
+    """Return the function that makes a strategy; UserError where a package of others is broken."""
+    return STRATEGIES.using(word, lambda: pkgutil.resolve_name(STRATEGIES[word]))
 
 
 def layers_of(denoiser: Denoiser, reference: ReferenceSettings) -> tuple[str, ...]:

@@ -10,10 +10,12 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, TypeVar
 
 from motionecho.errors import UserError, nearest
 from motionecho.metrics.protocol import Embedder, Item, Metric, MetricUnavailable, Scores, clean
+from motionecho.plugins import METRICS_GROUP, Registry
 
 if TYPE_CHECKING:
     from motionecho.metrics.clip import ClipModel
@@ -82,7 +84,16 @@ class MetricSpec:
 
     def load(self, shared: Shared) -> Metric:
         """Make the metric; MetricUnavailable or ImportError where it cannot run here."""
-        return Guarded(pkgutil.resolve_name(self.make)() if isinstance(self.make, str) else self.make(shared))
+        try:
+            its = pkgutil.resolve_name(self.make)() if isinstance(self.make, str) else self.make(shared)
+        except (MetricUnavailable, ImportError):
+            raise
+        except Exception as problem:  # a package of others that is broken; ours are tested
+            if not (giver := METRICS.giver(self.name)):
+                raise
+            said = f"{type(problem).__name__}: {problem}"
+            raise MetricUnavailable(f"{giver} cannot make it: {said}") from problem
+        return Guarded(its)
 
 
 def _motion_fidelity(shared: Shared) -> Metric:
@@ -134,7 +145,7 @@ def _tracker_is_a_network() -> bool:
 
 
 EMBEDDERS: dict[str, Callable[[Shared], Embedder]] = {"inception": _inception, "clip": _clip}
-METRICS: dict[str, MetricSpec] = {
+OWN: dict[str, MetricSpec] = {
     spec.name: spec
     for spec in (  # a run's settings name the usual ones in this order
         MetricSpec(
@@ -161,6 +172,16 @@ METRICS: dict[str, MetricSpec] = {
         ),
     )
 }  # fmt: skip
+
+
+def _spec(point: EntryPoint) -> MetricSpec:
+    spec = point.load()
+    if not isinstance(spec, MetricSpec) or spec.name != point.name:
+        raise TypeError(f"{point.value} is no MetricSpec of the name {point.name}")
+    return spec
+
+
+METRICS: Registry[MetricSpec] = Registry("metric", METRICS_GROUP, OWN, _spec)
 
 
 def plugged_in() -> dict[str, str]:

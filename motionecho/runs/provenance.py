@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from motionecho import __version__
+from motionecho.plugins import distributions
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "open_clip_torch", "numpy", "pillow", "av",
             "decord", "opencv-python-headless", "pyarrow", "fsspec", "ray")  # fmt: skip
@@ -38,7 +39,8 @@ def provenance(
 def versions() -> dict[str, str]:
     """List versions of Python, motionecho and packages that decide results; absent ones are left out.
 
-    Read from the installed metadata: nothing is imported.
+    So are those of packages that add strategies or metrics. Read from the installed metadata: nothing is
+    imported.
     """
     found = {"python": platform.python_version(), "motionecho": __version__}
     for package in PACKAGES:
@@ -46,4 +48,4 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return found | distributions()

@@ -29,6 +29,7 @@ from motionecho.sprites.render import reference_clip, render
 from motionecho.sprites.scenes import captions, held_out_look, sample_scenes
 from motionecho.sprites.words import WORDS, tokenize
 from tests.models.descent import loss_after
+from tests.patience import patience
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_training_script_runs_from_start_to_end(tmp_path: Path) -> None:
     ]
     for stage in ("vae", "judge", "teacher", "student"):
         command += [f"--{stage}-seconds", "1"]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=patience(300))
     facts = json.loads((tmp_path / "config.json").read_text())
     assert facts["teacher_steps"] >= 1
     assert facts["student_steps"] >= 1

@@ -23,6 +23,7 @@ from motionecho.schedules import renoise
 from motionecho.sprites.judge import load_judge, text_accuracy, velocity_cosine, verdict
 from motionecho.sprites.render import reference_clip
 from tests.models.descent import loss_after
+from tests.patience import patience
 
 PROMPT = "a red star on a blue background"
 
@@ -102,7 +103,7 @@ def test_training_script_runs_from_start_to_end(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "motionecho.models.toy_dit.training.train", "--out", str(tmp_path)]
     command += ["--from", str(WEIGHTS), "--videos", "2", "--batch", "2"]
     command += ["--teacher-seconds", "1", "--student-seconds", "1"]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=patience(300))
     facts = json.loads((tmp_path / "config.json").read_text())
     assert facts["teacher_steps"] >= 1
     assert facts["student_steps"] >= 1

@@ -16,6 +16,7 @@ from chaos_runs import CLIPS, FAST, Rows, Start, by_id, check_whole, ended, envi
 
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
+from tests.patience import patience
 
 pytestmark = pytest.mark.slow
 
@@ -67,8 +68,8 @@ def processes() -> dict[int, tuple[int, str]]:
     return found
 
 
-def until(met: Callable[[], bool], driver: subprocess.Popen[str], patience_s: float = 900) -> None:
-    late = time.monotonic() + patience_s
+def until(met: Callable[[], bool], driver: subprocess.Popen[str], seconds: float = 900) -> None:
+    late = time.monotonic() + patience(seconds)
     while not met():
         assert driver.poll() is None, driver.communicate()
         assert time.monotonic() < late

@@ -18,6 +18,7 @@ import ray
 
 from pipelines.execution import Execution
 from pipelines.machines.ray_cluster import connected
+from tests.patience import patience
 
 # What a user may have set for a cluster of theirs; an embedded Ray has a door of its own.
 FOREIGN = {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": "of another cluster"}
@@ -53,14 +54,15 @@ class Door:
         """The status that a call of Ray's own protocol is answered with."""
         with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
             try:
-                channel.unary_unary(f"/ray.rpc.{call}")(b"", metadata=bearer(token).items(), timeout=5)
+                asked = channel.unary_unary(f"/ray.rpc.{call}")
+                asked(b"", metadata=bearer(token).items(), timeout=patience(5))
             except grpc.RpcError as problem:
                 return str(problem.code().name)
             return "OK"
 
     def page(self, token: str | None) -> tuple[int, str]:
         """The status and the text that a browser is answered with; 0 where this speaks no HTTP."""
-        caller = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        caller = HTTPConnection("127.0.0.1", self.port, timeout=patience(5))
         try:
             caller.request("GET", "/", headers=bearer(token))
             page = caller.getresponse()
@@ -108,7 +110,7 @@ def private() -> Iterator[Run]:
         with connected(Execution()):
             witness: Any = Witness.remote()
             run = Run(ray.get_runtime_context().gcs_address, ray.get(witness.see.remote()))
-            late = time.monotonic() + 60
+            late = time.monotonic() + patience(60)
             while not all(len(run.open_to_us()[call]) >= number for call, number in CALLS.items()):
                 assert time.monotonic() < late, run.open_to_us()
             yield run
@@ -170,12 +172,12 @@ def test_pages_want_the_token_too_but_for_counters(private: Run) -> None:
 def test_a_stranger_does_not_join(private: Run) -> None:
     join = f"import ray; ray.init(address='{private.address}'); print(ray.cluster_resources()['CPU'])"
     # to look on loopback, and not for minutes
-    patience = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_NUM_REDIS_GET_RETRIES": "1"}
+    hurry = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_NUM_REDIS_GET_RETRIES": "1"}
     said = {}
     for who, token in {"friend": private.token, "stranger": "of another cluster", "nobody": None}.items():
         door = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {"RAY_AUTH_MODE": "disabled"}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
-        done = subprocess.run([sys.executable, "-c", join], env=kept | patience | door, timeout=120,
+        done = subprocess.run([sys.executable, "-c", join], env=kept | hurry | door, timeout=patience(120),
                               capture_output=True, text=True, check=False)  # fmt: skip
         said[who] = (done.returncode, "Unauthenticated" in done.stderr)
     assert said == {"friend": (0, False), "stranger": (1, True), "nobody": (1, True)}

@@ -15,6 +15,7 @@ import pytest
 
 from motionecho.errors import UserError
 from pipelines.machines import jobs
+from tests.patience import patience
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "manifests" / "clips" / "bounce.mp4"
@@ -86,7 +87,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )  # fmt: skip
     address = f"http://127.0.0.1:{dashboard}"
     try:
-        for _ in range(120):
+        for _ in range(round(patience(120))):
             try:
                 jobs.connect(address)
                 break
@@ -96,7 +97,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=patience(60))
 
 
 def environment() -> dict[str, str]:
@@ -107,7 +108,7 @@ def environment() -> dict[str, str]:
 
 def motionecho(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "motionecho", *map(str, words)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=patience(300))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from motionecho.errors import UserError
 from pipelines.execution import Execution
 from pipelines.machines.ray_cluster import pool_specs
 from pipelines.machines.resources import Resources, laid_over, read_execution
+from tests.patience import patience
 
 
 def write(path: Path, text: str) -> str:
@@ -78,7 +79,7 @@ def test_ray_is_asked_for_it(tmp_path: Path) -> None:
     before = ray.available_resources()
     try:
         pool.tend(0.0, 1)
-        ray.get(pool.seats[0].ref, timeout=60)
+        ray.get(pool.seats[0].ref, timeout=patience(60))
         now = ray.available_resources()
         assert before["CPU"] - now["CPU"] == pytest.approx(0.25)
         assert before["memory"] - now["memory"] == pytest.approx(10 * 2**20)

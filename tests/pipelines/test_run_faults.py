@@ -17,10 +17,11 @@ from motionecho.runs.store import RunStore
 from pipelines.generate import Execution, Progress, Summary, plan_generation, run
 from pipelines.machines import ray_cluster
 from pipelines.tasks import STAGES, StageSpec
+from tests.patience import patience
 
 Manifest = Callable[..., str]
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
-EXECUTION = Execution(workers=2, backoff_s=0.01, deadline_s=20)
+EXECUTION = Execution(workers=2, backoff_s=0.01, deadline_s=patience(20))
 
 pytestmark = pytest.mark.usefixtures("embedded_ray")
 

@@ -12,6 +12,7 @@ import fake_stages
 import pytest
 
 from motionecho.runs.store import RunStore
+from tests.patience import patience
 
 ROOT = Path(__file__).parents[2]
 Manifest = Callable[..., str]
@@ -56,7 +57,7 @@ def until_done(process: subprocess.Popen[str], count: int) -> None:
 def last_line(process: subprocess.Popen[str]) -> dict[str, object]:
     assert process.stdout is not None
     lines = process.stdout.read().splitlines()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=patience(60)) == 0
     return dict(json.loads(lines[-1]))
 
 

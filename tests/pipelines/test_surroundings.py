@@ -21,6 +21,7 @@ from motionecho.runs.store import RunStore
 from pipelines.generate import Execution, run
 from pipelines.machines import ray_cluster, reaper, surroundings
 from pipelines.machines.ray_cluster import head_watched
+from tests.patience import patience
 
 SETTINGS = RunSettings(pair="toy", echo=EchoConfig())
 Usage = namedtuple("Usage", "total used free")
@@ -115,7 +116,7 @@ def _runs(pid: int) -> bool:
 
 
 def _until(true: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patience(seconds)
     while not true():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.05)
@@ -177,6 +178,11 @@ def test_a_start_that_does_not_come_to_an_end_is_told(start: str, told: str) -> 
     """In a process of its own, since signals are a whole process's."""
     words = [sys.executable, "-c", START, start]
     done = subprocess.run(
-        words, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=150, check=False
+        words,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patience(150),
     )
     assert done.stdout == f"{told}\n", done.stderr

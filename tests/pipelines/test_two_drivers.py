@@ -17,6 +17,7 @@ from noise_stages import latents_of
 
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
+from tests.patience import patience
 
 pytestmark = pytest.mark.slow
 GC_EVERY_S = 5.0
@@ -125,7 +126,8 @@ def test_nothing_is_lost_between_two_drivers_and_a_sweeper(
     words: tuple[str, ...],
 ) -> None:
     place, chance = places(tmp_path, stages, samples, words), random.Random(0)
-    late, next_gc, killed = time.monotonic() + 1500, time.monotonic() + 20, {"worker": 0, "driver": 0}
+    late, next_gc = time.monotonic() + patience(1500), time.monotonic() + 20
+    killed = {"worker": 0, "driver": 0}
     while not (place.drivers and place.ended):
         assert time.monotonic() < late, (tmp_path / "drivers.log").read_text()[-3000:]
         for manifest in place.manifests:

@@ -26,6 +26,7 @@ from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
+from tests.patience import patience
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_records_are_read_once_and_videos_copied_together(
     def waiting(self: RunStore, uri: str) -> Iterator[str]:
         if len(copied) < COPIES:
             copied.append(uri)
-            together.wait(timeout=30)  # passes once so many copies are under way
+            together.wait(timeout=patience(30))  # passes once so many copies are under way
         with fetch(self, uri) as path:
             yield path
 

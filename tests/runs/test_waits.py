@@ -7,6 +7,7 @@ import pytest
 from motionecho.runs import waits
 from motionecho.runs.files import patiently
 from motionecho.runs.waits import heard, waiting
+from tests.patience import patience
 
 
 def test_a_long_wait_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +20,7 @@ def test_a_long_wait_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
         for _ in range(2):
             with waiting("s3://bucket"):
-                end = time.monotonic() + 20
+                end = time.monotonic() + patience(20)
                 while not told and time.monotonic() < end:
                     time.sleep(0.02)
         assert told == ["still waiting for s3://bucket"]
