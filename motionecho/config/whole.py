@@ -130,10 +130,10 @@ class RunSettings:
     """The settings that a batch run needs to be reproduced; all but the placement is written to run.json."""
 
     pair: str
-    echo: EchoConfig
-    metrics: Names = ()
-    fit: Literal["crop", "resize", "pad"] = "crop"
-    dtype: str = "auto"
+    echo: EchoConfig  # the settings above
+    metrics: Names = ()  # taken of every video
+    fit: Literal["crop", "resize", "pad"] = "crop"  # how a clip is brought to the pair's size
+    dtype: str = "auto"  # float32, bfloat16 or float16; auto: as the device has it
     gate: str | None = None  # a quality gate as `gate.Gate` writes it
     placement: Placement = Placement()
 

@@ -27,36 +27,36 @@ class Record:
     attempts, the last included, less those that its surroundings failed; `error` is what ended a failed one.
     """
 
-    key: str
-    id: str
+    key: str  # the content that the sample is named by; the name of the file
+    id: str  # the name of the row
     status: Literal["ok", "failed", "requeued"]
-    inputs: dict[str, Any]
+    inputs: dict[str, Any]  # the manifest's columns
     reference: dict[str, Any] = field(default_factory=dict)  # {"uri", "sha256", "version"}
-    motion_key: str | None = None
+    motion_key: str | None = None  # the content that its motion is named by
     echo: dict[str, Any] = field(default_factory=dict)  # the resolved settings, overrides applied
     attempt: str | None = None  # the name under which this outcome's blobs were written
-    attempts: int = 0
-    motion: Blob | None = None
+    attempts: int = 0  # how many there were
+    motion: Blob | None = None  # the inverted reference
     video: Blob | None = None
-    stats: Blob | None = None
+    stats: Blob | None = None  # the table of its steps
     preview: Blob | None = None  # reference and result side by side, for looking at
-    latent_sha256: str | None = None
+    latent_sha256: str | None = None  # of the last latent, by which a replay is compared
     facts: dict[str, Any] = field(default_factory=dict)  # pair, dtype, width, height, frames, fps
-    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # the figures of each metric
     metrics: dict[str, dict[str, str]] = field(default_factory=dict)  # {"version", "key"} of each score
-    skipped: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)  # why a metric was not taken
     tries: list[dict[str, Any]] = field(default_factory=list)  # one a try, where a quality gate was set
-    trace: dict[str, Any] = field(default_factory=dict)
+    trace: dict[str, Any] = field(default_factory=dict)  # what it cost, in passes of networks
     steps: dict[str, list[Any]] = field(default_factory=dict)  # the table of its steps, column by column
     warnings: list[str] = field(default_factory=list)  # what is odd about its reference
-    seconds: dict[str, float] = field(default_factory=dict)
-    strikes: list[ErrorNote] = field(default_factory=list)
-    error: ErrorNote | None = None
+    seconds: dict[str, float] = field(default_factory=dict)  # of each stage
+    strikes: list[ErrorNote] = field(default_factory=list)  # failed attempts
+    error: ErrorNote | None = None  # what ended a failed one
     where: Host | None = None  # whose worker made the video
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)  # of Python, motionecho and what decides results
     weights: dict[str, str] = field(default_factory=dict)  # sha256 of every file, or "random"
-    committed_at: str = ""
-    generation: int = 1
+    committed_at: str = ""  # ISO 8601, UTC
+    generation: int = 1  # which making of the sample this is
     schema_version: int = SCHEMA_VERSION
 
     @property

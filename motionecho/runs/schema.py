@@ -1,6 +1,6 @@
 """The columns of every table, declared once: parts, collections, scores and stats are written by them.
 
-`docs/tables.md` is made of this file by `python docs/make_tables.py`. A column is added at the end of its
+`docs/tables.md` is made of this file by `python docs/make_reference.py`. A column is added at the end of its
 group; one that is renamed or means something else needs another VERSION.
 """
 

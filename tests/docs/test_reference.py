@@ -1,12 +1,15 @@
-"""docs/tables.md says what the files have: its lists are the declaration, its calls read a run."""
+"""Pages of reference say what the code says; the calls of docs/tables.md read a run."""
 
 import importlib.util
 import re
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from motionecho.cli.exits import Exit
+from motionecho.config import EchoConfig
 from motionecho.runs.records import Record
 from motionecho.runs.schema import RESULTS
 from motionecho.runs.store import RunStore
@@ -17,7 +20,7 @@ PLAIN, TOLD = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-
 
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_tables", PAGE.parent / "make_tables.py")
+    spec = importlib.util.spec_from_file_location("make_reference", PAGE.parent / "make_reference.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -25,9 +28,20 @@ def maker() -> ModuleType:
     return module
 
 
-def test_the_lists_are_what_the_declaration_gives(maker: ModuleType) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    assert text == maker.page(text), "python docs/make_tables.py"
+@pytest.mark.parametrize("name", ["tables.md", "settings.md", "records.md", "errors.md"])
+def test_the_page_is_what_the_code_gives(maker: ModuleType, name: str) -> None:
+    text = (PAGE.parent / name).read_text(encoding="utf-8")
+    assert text == maker.PAGES[name](text), "python docs/make_reference.py"
+
+
+def test_nothing_is_left_out(maker: ModuleType) -> None:
+    pages = {name: (PAGE.parent / name).read_text(encoding="utf-8") for name in maker.PAGES}
+    assert all(f"\n| `{name}` |" in pages["settings.md"] for name in EchoConfig.names())
+    assert all(f"\n| `{spec.name}` |" in pages["records.md"] for spec in fields(Record))
+    assert all(f"\n| `{name}` |" in pages["errors.md"] for name in ("BadSample", "Transient", "Damaged"))
+    assert all(f"\n| `{code.value}` | `{code.name}` | {meaning}" in pages["errors.md"] for code, meaning in (
+        (Exit.GUARD, "stopped early"), (Exit.INTERRUPTED, "the same command")))  # fmt: skip
+    text = pages["tables.md"]
     assert all(f"| `{column.name}` | {column.kind} |" in text for column in RESULTS)
 
 
