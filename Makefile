@@ -54,7 +54,7 @@ lock: $(VENV)/.installed-dev
 		--output-file cluster/requirements.lock
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The stamps say what is installed, so that a second call installs nothing until pyproject.toml changes.
 $(VENV)/.installed: pyproject.toml

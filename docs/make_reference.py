@@ -52,9 +52,9 @@ def settings(before: str) -> str:
     """Return settings.md: every setting with its symbol, default, range and meaning, in groups."""
     parts = [
         "# Settings",
-        "What `--set NAME=VALUE`, a manifest's column of that name or `echo:` in a config file may change; the\n"
-        "paper's symbol is taken for the name, too. Defaults are those of the settings alone: a pair brings\n"
-        "its own, and `motionecho config show --explain --pair PAIR` says which are in force and why.\n\n"
+        "What `--set NAME=VALUE`, a manifest's column of that name or `echo:` in a config file may change;\n"
+        "the paper's symbol is taken for the name, too. Defaults are those of the settings alone: a\n"
+        "pair brings its own, and `motionecho config show --explain --pair PAIR` says which are in force.\n\n"
         + MADE.format("motionecho/config/groups.py"),
     ]
     words = {line["name"]: line["words"] for line in EchoConfig.describe()}
@@ -101,8 +101,9 @@ def failures(before: str) -> str:
         "\n\n".join(
             [
                 "# Errors",
-                "What fails is told apart by what should happen next. A sample's record has the class under `error`,\n"
-                "and `motionecho batch failures RUN` groups by it.\n\n" + MADE.format("motionecho/errors.py"),
+                "What fails is told apart by what should happen next. A sample's record has the class under\n"
+                "`error`, and `motionecho batch failures RUN` names it.",
+                MADE.format("motionecho/errors.py"),
                 table("error | a kind of | what it is", rows),
                 "## Exit codes",
                 table("code | name | meaning", codes),

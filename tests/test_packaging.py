@@ -56,6 +56,9 @@ def test_the_image_is_made_of_the_lock_and_renewed_by_a_command() -> None:
     assert f"--python-version {python[1]} " in recipe
     assert re.findall(r"--extra (\w+)", recipe) == [*OF_THE_IMAGE]
     assert "\n#    make lock\n" in LOCK
+    ray = locked()["ray"][0]
+    for name in ("rayjob.yaml", "raycluster.yaml"):
+        assert f'rayVersion: "{ray}"' in (ROOT / "cluster" / name).read_text(encoding="utf-8"), name
 
 
 def test_on_a_package_index_the_readme_links_to_no_file_beside_it() -> None:

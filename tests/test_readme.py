@@ -2,30 +2,25 @@
 
 import importlib
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from motionecho.cli.main import run
-
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-OTHERS = ("cluster/README.md", "manifests/README.md", "motionecho/models/toy/weights/README.md")
+OTHERS = (
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "cluster/README.md",
+    "manifests/README.md",
+    "motionecho/models/toy/weights/README.md",
+)
 PAGES = [ROOT / "README.md", *(ROOT / name for name in OTHERS), *sorted((ROOT / "docs").glob("*.md"))]
 TOP = ("motionecho", "pipelines", "tests", "docs", "manifests", "cluster")
 NAMES = {path.name for top in TOP for path in (ROOT / top).rglob("*")}
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-COMMANDS = sorted(
-    {
-        line.split("#")[0].strip()
-        for page in PAGES
-        for line in page.read_text(encoding="utf-8").replace("\\\n", "").splitlines()
-        if line.startswith("    motionecho ")
-    }
-)
 
 
 def test_every_file_of_the_tree_exists() -> None:
@@ -119,17 +114,6 @@ def attribute(path: str, dotted: str) -> Any:
     for name in dotted.split("."):
         found = getattr(found, name)
     return found
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_and_its_options_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = shlex.split(command)[1:]
-    names = [word for word in words[:2] if word.isalpha()]
-    assert run([*names, "--help"]) == 0
-    offered = capsys.readouterr().out
-    for word in words:
-        if word.startswith("-"):
-            assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", offered), word
 
 
 def test_the_make_targets_exist() -> None:

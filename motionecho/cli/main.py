@@ -83,8 +83,10 @@ def _told(problem: Exception, arguments: Sequence[str]) -> Exit:
     """Say what went wrong in one sentence, and return the code for it."""
     if hasattr(problem, "show"):  # the parser's own errors print themselves, with the usage line
         shown = io.StringIO()
+        if any("\n" in argument for argument in arguments) and hasattr(problem, "message"):
+            problem.message = visible(problem.message)  # a line that was typed is none of the parser's
         problem.show(file=shown)
-        say(*told(_typed(shown.getvalue().rstrip(), problem, arguments)).split("\n"))
+        say(*told(shown.getvalue().rstrip()).split("\n"))
         return Exit.USAGE
     said = told(str(problem))
     if isinstance(problem, UserError):
@@ -102,11 +104,3 @@ def _told(problem: Exception, arguments: Sequence[str]) -> Exit:
     say(f"unexpected {type(problem).__name__}: {said or 'no message'}")
     say(f"for the traceback, run: {told(shlex.join(['motionecho', DEBUG, *arguments]))}")
     return Exit.UNEXPECTED
-
-
-def _typed(said: str, problem: Any, arguments: Sequence[str]) -> str:
-    """Keep a line that was typed within an argument from being one of the parser's lines."""
-    if any("\n" in argument for argument in arguments):
-        message = problem.format_message()
-        said = said.replace(message, visible(message))
-    return said
