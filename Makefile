@@ -40,8 +40,10 @@ $(LOWEST)/.installed: pyproject.toml
 	@test -x $(LOWEST)/bin/python || "$(PYTHON)" -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip --disable-pip-version-check install uv torch torchvision
 	$(LOWEST)/bin/python -m pip freeze | grep '^torch' > $(LOWEST)/torch.txt
-	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct \
-		--constraint $(LOWEST)/torch.txt -e ".[dev]"
+	$(LOWEST)/bin/uv pip compile pyproject.toml --extra dev --resolution lowest-direct --quiet \
+		--constraint $(LOWEST)/torch.txt --python $(LOWEST)/bin/python --output-file $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --requirement $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --no-deps --editable .
 	@touch $@
 
 # Versions and hashes for the image's Python, constrained to what is in $(VENV): the tests ran with that.

@@ -50,7 +50,8 @@ class Keying:
         )
         texts = self.spec.texts(sample.prompt, sample.negative_prompt, config.reference)
         named = tuple((text, text_key(text, pair=self.spec.name, weights=self.encoder)) for text in texts)
-        return Task(key, motion, MakeSample(sample, sha256, version, motion, config, named))
+        giver = STRATEGIES.giver(config.reference.strategy)
+        return Task(key, motion, MakeSample(sample, sha256, version, motion, config, named, giver))
 
     def _config(self, asked: str, overrides: Mapping[str, Any]) -> tuple[EchoConfig, str, dict[str, Any]]:
         if asked not in self.known:

@@ -61,6 +61,7 @@ class MakeSample(Payload):
     motion_key: str
     config: EchoConfig
     texts: tuple[tuple[str, str], ...] = ()  # with the keys of what they are encoded to, in a stage before
+    giver: str = ""  # the distribution and version that add the strategy; "" for one of ours
 
     def for_record(self) -> dict[str, Any]:
         return Payload.for_record(self) | {"motion_key": self.motion_key, "echo": self.config.to_dict()}

@@ -4,8 +4,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from motionecho import __version__
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -69,6 +72,19 @@ def test_on_a_package_index_the_readme_links_to_no_file_beside_it() -> None:
         shown = re.sub(each["pattern"], each["replacement"], shown)
     assert re.findall(r"\]\((?!https?://)", shown) == []
     assert "docs/architecture.md" in shown, "it is still named"
+
+
+def test_the_citation_is_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["version"], cited["license"]) == (__version__, PROJECT["project"]["license"])
+    assert cited["authors"] == PROJECT["project"]["authors"]
+    assert cited["references"][0]["url"].startswith("https://arxiv.org/abs/")
+
+
+def test_what_the_source_distribution_takes_along_is_there() -> None:
+    taken = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {"/docs", "/tests", "/cluster", "/CHANGELOG.md"} <= {*taken}
+    assert all((ROOT / name.lstrip("/")).exists() for name in taken)
 
 
 def test_every_extra_that_a_page_names_exists() -> None:

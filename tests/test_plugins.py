@@ -10,13 +10,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from motionecho.config import STRATEGIES, EchoConfig
-from motionecho.errors import UserError
+from motionecho.config import STRATEGIES, EchoConfig, RunSettings
+from motionecho.errors import Transient, UserError
+from motionecho.guidance.strategy import as_planned
+from motionecho.manifest import Sample
 from motionecho.metrics import METRICS, load_metrics, plugged_in, usual_metrics
 from motionecho.models.registry import pair_spec
 from motionecho.plugins import distributions
 from motionecho.runs.provenance import versions
-from pipelines.keying import kept_of
+from pipelines.keying import Keying, kept_of
+from pipelines.tasks import failure_of
 from tests.cli.conftest import Done, cli, clip
 
 __all__ = ["cli", "clip"]
@@ -162,6 +165,30 @@ def test_a_broken_strategy_is_refused_before_anything_starts(broken: None, cli: 
         assert sentence in done.err
         assert "Traceback" not in done.err
     assert pair_spec("toy").config(changes={"strategy": "moft"}).reference.strategy == "moft"
+
+
+def test_a_node_without_the_package_is_at_fault_and_not_the_row(
+    site: Path, clip: Path, request: pytest.FixtureRequest
+) -> None:
+    """Each attempt there asks for another node: the task knows what it was planned with."""
+    spec = pair_spec("toy")
+    settings = RunSettings(pair="toy", echo=spec.config(changes={"strategy": "whole_maps"}))
+    task = Keying(settings, spec).task(Sample("a", str(clip), "a red star", 0), "0" * 64, "")
+    assert task.payload.giver == "tinyecho 1.2"
+    as_planned("whole_maps", "tinyecho 1.2")
+    as_planned("moft", "")
+    for giver, said in (
+        ("tinyecho 1.1", "with that of tinyecho 1.1, and this node has tinyecho 1.2"),
+        ("", "with that of motionecho, and this node has tinyecho 1.2"),
+    ):
+        with pytest.raises(Transient, match=said):
+            as_planned("whole_maps", giver)
+    with pytest.raises(Transient, match="this node has no such package: every node needs the same"):
+        as_planned("nowhere", "tinyecho 1.2")
+    request.getfixturevalue("broken")
+    with pytest.raises(Transient, match=r"moonwalk.*cannot be used"):
+        as_planned("moonwalk", "broken-moon 0.1")
+    assert failure_of(Transient("x"), "generate").kind == "infra"
 
 
 def test_what_would_train_is_refused(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from motionecho.config import STRATEGIES, TRAINED, ReferenceSettings
 from motionecho.denoiser import Denoiser, Energy, Kind, Tap, Target, observe
-from motionecho.errors import UserError
+from motionecho.errors import Transient, UserError
 from motionecho.guidance.carrier import Adapter
 from motionecho.guidance.training import Recipe
 from motionecho.noise import noise
@@ -87,6 +87,18 @@ def strategy_of(denoiser: Denoiser, reference: ReferenceSettings) -> Strategy:
 def maker_of(word: str) -> Callable[[Denoiser, ReferenceSettings], Strategy]:
     """Return the function that makes a strategy; UserError where a package of others is broken."""
     return STRATEGIES.using(word, lambda: pkgutil.resolve_name(STRATEGIES[word]))
+
+
+def as_planned(word: str, giver: str) -> None:
+    """Make sure that this process has a strategy of the package it was planned with; Transient where not."""
+    if (here := STRATEGIES.giver(word)) != giver:
+        said = f'strategy "{word}" was planned with that of {giver or "motionecho"}, and this node has'
+        raise Transient(f"{said} {here or 'no such package'}: every node needs the same")
+    if giver:
+        try:
+            maker_of(word)
+        except UserError as problem:  # it could be used where the run was planned
+            raise Transient(str(problem)) from problem
 
 
 def layers_of(denoiser: Denoiser, reference: ReferenceSettings) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 from motionecho.cache import Recent
 from motionecho.config import RunSettings
 from motionecho.errors import BadSample, Damaged, NotThere
+from motionecho.guidance.strategy import as_planned
 from motionecho.inversion import Motion
 from motionecho.make import Made, Maker
 from motionecho.metrics import Item, Metric, load_metrics
@@ -83,6 +84,7 @@ class Common:
 
         Left as it is, such a file would spoil every sample of its reference, in every run that shares it.
         """
+        as_planned(asked.config.reference.strategy, asked.giver)
         try:
             return self.cached(asked)
         except (Damaged, BadSample):  # of other bytes, another's, of an older version; or swept away
@@ -97,6 +99,7 @@ class Common:
 
     def invert(self, asked: MakeSample, publish: Callable[[str, str], Blob]) -> tuple[Motion, Blob]:
         """Invert the reference and publish its motion; return it, and what was published."""
+        as_planned(asked.config.reference.strategy, asked.giver)
         self.remember(asked)
         motion = self.maker.motion(self.reference(asked), asked.config)
         with tempfile.TemporaryDirectory(prefix="motionecho-") as folder:
