@@ -55,7 +55,7 @@ lock: $(VENV)/.installed-dev
 		--generate-hashes --no-annotate --upgrade --custom-compile-command "make lock" \
 		--output-file cluster/requirements.lock
 
-docs: $(VENV)/.installed-docs
+docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The stamps say what is installed, so that a second call installs nothing until pyproject.toml changes.
@@ -72,10 +72,6 @@ $(VENV)/.installed-dev: pyproject.toml
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(PIP) -e ".[dev]"
 	@touch $(VENV)/.installed $@
-
-$(VENV)/.installed-docs: $(VENV)/.installed-dev
-	$(PIP) -e ".[docs]"
-	@touch $@
 
 clean:
 	rm -rf $(VENV) $(LOWEST) site .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

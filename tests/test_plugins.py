@@ -89,6 +89,10 @@ def test_a_metric_of_a_package_is_one_of_the_metrics(site: Path, cli: Callable[.
     assert (metric.name, metric.version, skipped) == ("brightness", "1", {})
     assert plugged_in()["result_brightness_change"] == "float64"
     assert METRICS.broken() == {}
+    (look,) = (
+        each for each in cli("doctor", "--no-ray", "--json").json["checks"] if each["name"] == "plugins"
+    )
+    assert (look["state"], look["found"]) == ("ok", "strategies and metrics are added by tinyecho 1.2")
 
 
 def test_what_a_package_adds_is_there_only_while_it_is_installed(cli: Callable[..., Done]) -> None:
@@ -145,6 +149,11 @@ def test_a_broken_package_is_one_sentence_and_in_nobody_s_way(
         "batch", "plan", DOCS.parent / "manifests" / "demo.csv", "--out", tmp_path / "r", "--metric", "moon"
     )
     assert (refused.code, refused.sentence()) == (2, f"error: {sentence}")
+    (look,) = (
+        each for each in cli("doctor", "--no-ray", "--json").json["checks"] if each["name"] == "plugins"
+    )
+    assert (look["state"], sentence in look["found"]) == ("warn", True)
+    assert 'strategy "moonwalk" of broken-moon 0.1' in look["found"]
     assert load_metrics(["lost"])[1]["lost"].startswith("broken-moon 0.1 cannot make it: AttributeError")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from motionecho.errors import MotionEchoError
+from motionecho.plugins import distributions
 from motionecho.runs.places import Place
 from motionecho.runs.provenance import versions
 
@@ -153,6 +154,16 @@ def pairs() -> Remark:
 
     there = [name for name, spec in PAIRS.items() if not spec.at().absent()]
     return Remark("ok", f"weights are here of {', '.join(there)}; not of {len(PAIRS) - len(there)} others")
+
+
+def plugins() -> Remark:
+    from motionecho.guidance.strategy import broken
+    from motionecho.metrics import METRICS
+
+    if found := [*METRICS.broken().values(), *broken().values()]:
+        return Remark("warn", "; ".join(found), "uninstall what is named, or install its newest release")
+    others = ", ".join(f"{name} {release}" for name, release in distributions().items())
+    return Remark("ok", f"strategies and metrics are added by {others or 'no other package'}")
 
 
 def drivers() -> Remark:

@@ -52,6 +52,7 @@ def doctor(
         "decord": checkup.decord,
         "weights": lambda: checkup.weights(spec),
         "pairs": checkup.pairs,
+        "plugins": checkup.plugins,
         "drivers": checkup.drivers,
         "tmpdir": checkup.tmpdir,
         "shm": checkup.shared_memory,

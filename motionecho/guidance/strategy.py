@@ -89,6 +89,18 @@ def maker_of(word: str) -> Callable[[Denoiser, ReferenceSettings], Strategy]:
     return STRATEGIES.using(word, lambda: pkgutil.resolve_name(STRATEGIES[word]))
 
 
+def broken() -> dict[str, str]:
+    """Return the strategies that packages add and that cannot be had, each with why; imports them all."""
+    found = STRATEGIES.broken()
+    for word in STRATEGIES:
+        try:
+            if word not in found and STRATEGIES.giver(word):
+                maker_of(word)
+        except UserError as problem:
+            found[word] = str(problem)
+    return found
+
+
 def as_planned(word: str, giver: str) -> None:
     """Make sure that this process has a strategy of the package it was planned with; Transient where not."""
     if (here := STRATEGIES.giver(word)) != giver:
