@@ -84,7 +84,7 @@ def test_every_kind_of_sample_ends_as_it_should(manifest: Manifest, tmp_path: Pa
 
 def test_a_sample_that_hangs_is_killed_at_its_deadline(manifest: Manifest, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    execution = dataclasses.replace(EXECUTION, deadline_s=0.5, max_attempts=2)
+    execution = dataclasses.replace(EXECUTION, deadline_s=2.0, max_attempts=2)
     summary = go(manifest(("hangs always", "a.mp4"), ("fine one", "a.mp4")), out, execution)
     assert (summary.committed, summary.failed) == (1, 1)
     assert error_of(by_id(out)["hangs-always"]).name == "DeadlineExceeded"
