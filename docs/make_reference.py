@@ -169,7 +169,11 @@ def commented(kind: type) -> Iterator[list[str]]:
     for node in cast(ast.ClassDef, body).body:
         if isinstance(node, ast.AnnAssign | ast.Assign):
             name = ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0])
-            kind_of = f"`{ast.unparse(node.annotation)}`" if isinstance(node, ast.AnnAssign) else ""
+            kind_of = (
+                f"`{ast.unparse(node.annotation)}`".replace(" | ", " or ")
+                if isinstance(node, ast.AnnAssign)
+                else ""
+            )
             yield [f"`{name}`", kind_of, said.get(cast(int, node.end_lineno), "")]
 
 
