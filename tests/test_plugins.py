@@ -89,6 +89,9 @@ def test_a_metric_of_a_package_is_one_of_the_metrics(site: Path, cli: Callable[.
     assert (metric.name, metric.version, skipped) == ("brightness", "1", {})
     assert plugged_in()["result_brightness_change"] == "float64"
     assert METRICS.broken() == {}
+    assert re.search(
+        r"^strategy  whole_maps +of tinyecho 1\.2$", cli("models", "show", "toy").out, flags=re.M
+    )
     (look,) = (
         each for each in cli("doctor", "--no-ray", "--json").json["checks"] if each["name"] == "plugins"
     )

@@ -60,7 +60,8 @@ def show(name: PairArgument, weights: WeightsOption = None, json: JsonOption = F
         put(f"weights   {component:<10} sha256 {sha256 or 'not computed yet; `models pull` does it'}")
     for word in (word for word in STRATEGIES if word not in spec.lacks):
         others = "trains on the layers over time" if word in TRAINED else "compares the videos themselves"
-        put(f"strategy  {word:<20} {', '.join(spec.layers.get(word, ())) or others}")
+        of = f"of {giver}" if (giver := STRATEGIES.giver(word)) else others
+        put(f"strategy  {word:<20} {', '.join(spec.layers.get(word, ())) or of}")
     put(f"methods   {', '.join(spec.methods)}")
     for preset, changes in spec.presets.items():
         put(f"preset    {preset:<20} {' '.join(f'{key}={value}' for key, value in changes.items())}")

@@ -36,15 +36,23 @@ class Registry(MutableMapping[str, T]):
         self, kind: str, group: str, own: Mapping[str, T], read: Callable[[EntryPoint], T] = EntryPoint.load
     ) -> None:
         self.kind, self.group, self.own, self._read = kind, group, dict(own), read
+        self._tried: dict[tuple[str, tuple[str, ...]], T | UserError] = {}  # by name and path
 
     def __getitem__(self, name: str) -> T:
         if name in self.own:
             return self.own[name]
-        points = self._others()[name]
+        points, tried = self._others()[name], (name, tuple(sys.path))
         if len(points) > 1:
             givers = " and ".join(map(_told, points))
             raise UserError(f'{self.kind} "{name}" is added by {givers}: uninstall all but one')
-        return self.using(name, lambda: self._read(points[0]))
+        if tried not in self._tried:
+            try:
+                self._tried[tried] = self.using(name, lambda: self._read(points[0]))
+            except UserError as problem:
+                self._tried[tried] = problem
+        if isinstance(found := self._tried[tried], UserError):
+            raise UserError(str(found))
+        return found
 
     def __setitem__(self, name: str, value: T) -> None:
         self.own[name] = value
