@@ -105,6 +105,15 @@ def test_what_a_package_adds_is_there_only_while_it_is_installed(cli: Callable[.
     assert "tinyecho" not in versions()
 
 
+@pytest.mark.parametrize("words", [["--help"], ["batch", "submit", "--help"], ["--version"]])
+def test_help_does_not_look_for_packages(words: list[str]) -> None:
+    code = "import importlib.metadata as m; m.entry_points = None; "
+    code += f"from motionecho.cli.main import run; run({words})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "otionecho" in done.stdout
+
+
 def test_its_release_is_in_a_motion_s_key_and_in_records(site: Path, tmp_path: Path) -> None:
     reference = EchoConfig.of(strategy="whole_maps").reference
     kept = kept_of(reference)
