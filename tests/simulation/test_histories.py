@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.history import History
 
-SEEDS = int(os.environ.get("MOTIONECHO_HISTORIES", "500"))  # thousands before a change of driver or store lands
+SEEDS = int(os.environ.get("MOTIONECHO_HISTORIES", "500"))  # thousands where driver or store change
 BLOCK = 100
 FOUND = (
     526,
