@@ -1,14 +1,18 @@
 """`motionecho study`: the paper's user study as a page without a server, and what its answers come to."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from motionecho.cli.exits import Exit
 from motionecho.cli.options import JsonOption
-from motionecho.cli.printing import count, put, put_json, say, size
+from motionecho.cli.printing import count, put, put_json, say, size, table
 from motionecho.cli.status import open_run
 from motionecho.runs.places import Place
+
+if TYPE_CHECKING:
+    from motionecho.study.tally import StudyTally
 
 app = typer.Typer(help="Methods side by side for people to choose from: docs/study.md.", no_args_is_help=True)
 
@@ -76,3 +80,88 @@ def build(
         say(f"note: in {count(built.unlike, 'pair')} videos last differently: they begin and end together")
     say(f"the key, which raters must not see: {built.key}")
     put_json(**asdict(built)) if json else put(built.page)
+
+
+@app.command(no_args_is_help=True)
+def tally(
+    answers: Annotated[
+        list[str],
+        typer.Argument(
+            parser=Place, metavar="ANSWERS...", help="What raters saved, a file each.", show_default=False
+        ),
+    ],
+    key: Annotated[
+        str, typer.Option("--key", parser=Place, metavar="FILE", help="The key of the study: DIR.key.json.")
+    ],
+    screen: Annotated[
+        bool, typer.Option("--screen", help="Leave out raters that failed the check of attention.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Sum up answers: the share of each method by question with its 95 % interval, and how raters agree.
+
+    A file that cannot be tallied is left out, and the exit code is 3.
+    """
+    from motionecho.study import answers as files
+    from motionecho.study.tally import tally as sum_up
+
+    solution = files.read_key(key)
+    read = files.read_answers(answers, solution)
+    result = sum_up(solution, read, screen)
+    say(*(f"left out   {each}" for each in read.left_out), *(f"replaced   {each}" for each in read.replaced))
+    if json:
+        put_json(**asdict(result), left_out=read.left_out, replaced=read.replaced)
+    else:
+        put(table(_share_rows(result)), "", table(_agreement_rows(result)), "", table(_place_rows(result)))
+    say(*_about(result, screen))
+    if read.left_out:
+        raise typer.Exit(Exit.FAILED_SAMPLES)
+
+
+def _share_rows(result: "StudyTally") -> list[dict[str, Any]]:
+    return [
+        {"question": name, "about": its.about, "method": method, "share": share.mean, "low": share.low,
+         "high": share.high}
+        for name, its in result.questions.items()
+        for method, share in its.shares.items()
+    ]  # fmt: skip
+
+
+def _agreement_rows(result: "StudyTally") -> list[dict[str, Any]]:
+    return [
+        {"question": name, "answers": its.answers, "agreement": its.agreement}
+        for name, its in result.questions.items()
+    ]
+
+
+def _place_rows(result: "StudyTally") -> list[dict[str, Any]]:
+    return [
+        {"place": chr(ord("A") + number), "share": share.mean, "low": share.low, "high": share.high}
+        for number, share in enumerate(result.places)
+    ]
+
+
+def _about(result: "StudyTally", screen: bool) -> list[str]:
+    """Say in sentences what stands beside the tables."""
+    chance = 1 / len(result.places)
+    raters = f"{count(result.answers, 'answer')} by {count(result.raters, 'rater')}"
+    said = [f"{raters} on {count(result.pairs, 'pair')}; by chance a share is {chance:.3g}"]
+    biased = [
+        chr(ord("A") + number)
+        for number, share in enumerate(result.places)
+        if share.low is not None and share.high is not None and not share.low <= chance <= share.high
+    ]
+    if biased:
+        said.append(f"note: place {', '.join(biased)} on the page was not chosen as often as chance has it")
+    if result.checked:
+        way = "they are left out" if screen else "--screen leaves them out"
+        who = f" ({', '.join(result.failed)}): {way}" if result.failed else ""
+        said.append(f"{len(result.failed)} of {count(result.checked, 'rater')} failed the check{who}")
+    if result.repeated[1]:
+        said.append(
+            f"{result.repeated[0]} of {result.repeated[1]} answers to pairs that came again are the same"
+        )
+    if result.unfinished:
+        left = ", ".join(f"{rater} ({number} sets left)" for rater, number in result.unfinished.items())
+        said.append(f"not finished: {left}")
+    return said

@@ -17,18 +17,12 @@ from motionecho.runs.folder import Folder
 from motionecho.runs.keys import digest
 from motionecho.runs.sealed import sealed
 from motionecho.runs.store import RunStore
+from motionecho.study.answers import QUESTIONS, VERSION
 from motionecho.study.drawing import DrawnPair, MethodVideo, draw, read_videos
 from motionecho.study.tiles import write_tiles
 
 INDEX, DATA, CLIPS = "index.html", "data.js", "clips"
 SHORT = 16  # hex digits of a name
-# Sec. 5.2, "User Study", in other words; the paper's names of them are what tables have.
-QUESTIONS = {
-    "Q1": ("text alignment", "Which video shows best what the text says?"),
-    "Q2": ("temporal consistency", "Which video stays most consistent from frame to frame?"),
-    "Q3": ("motion fidelity", "Which video moves most like the reference?"),
-    "Q4": ("appearance", "Which video looks best?"),
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,7 @@ def build_study(
             solution[id] = {"clip": clip, **_sources(pair, order)}
             tell(f"{number} of {pairs} pairs")
     words = {
-        "schema_version": 1,
+        "schema_version": VERSION,
         "questions": [{"id": id, "text": text} for id, (_, text) in QUESTIONS.items()],
         "pairs": sorted(shown, key=lambda each: str(each["pair"])),  # not in the order of the draw
         "repeats": min(repeats, pairs),
@@ -94,7 +88,12 @@ def build_study(
     }
     study = digest(words)[:SHORT]
     _write_pages(folder, as_json({"study": study, **words}))
-    head = {"schema_version": 1, "study": study, "made_by": f"motionecho {__version__}", "methods": methods}
+    head = {
+        "schema_version": VERSION,
+        "study": study,
+        "made_by": f"motionecho {__version__}",
+        "methods": methods,
+    }
     how = {"runs": [store.url for store in stores], "by": list(by), "seed": seed, "any_seed": any_seed}
     body = sealed(json.loads(json.dumps({**head, **how, "questions": [*QUESTIONS], "pairs": solution})))
     vault.overwrite(name, json.dumps(body, indent=1, ensure_ascii=False).encode())

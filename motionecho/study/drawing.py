@@ -127,15 +127,16 @@ def _complete(videos: Sequence[MethodVideo], any_seed: bool) -> dict[Name, dict[
 def _too_few(videos: Sequence[MethodVideo], there: int, asked: int, any_seed: bool) -> str:
     """Say how many pairs there are, of which method how many, and what would do."""
     each = Counter(method for method, _ in {(video.method, video.name) for video in videos})
-    counts = ", ".join(f"{method} of {number}" for method, number in sorted(each.items()))
+    counts = ", ".join(f"{method} for {number}" for method, number in sorted(each.items()))
     ways = [f"--pairs {there} takes these"] if there else []
     more = 0 if any_seed else len(_complete(videos, any_seed=True))
     if more > there:
         ways.append(f"--any-seed finds {more}, whose seeds differ from method to method")
     ways = ways or ["make videos of the same references and prompts with every method"]
+    total = len({video.name for video in videos})
     return (
-        f"{there} pairs of reference and prompt have a video of every method, and {asked} are asked for "
-        f"(videos of {counts}): {'; '.join(ways)}"
+        f"every method has a video for {there} of {total} pairs of reference and prompt ({counts}), and "
+        f"{asked} are asked for: {'; '.join(ways)}"
     )
 
 

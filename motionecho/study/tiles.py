@@ -12,7 +12,7 @@ from motionecho.runs.keys import file_digest
 from motionecho.study.drawing import MethodVideo
 from motionecho.video import Clip, probe, read_clip, write_video
 
-GAP = 8  # pixels between tiles: what one shows does not blur into another
+EDGE = 4  # pixels around a tile, of its own edge: colours are stored coarsely, and blur into what is beside
 CRF = 12  # of x264, finer than the videos themselves
 LARGEST = (1024, 4096, 2304)  # pixels: a tile's longer side; width and height of a file that browsers decode
 ALIKE = 1.1  # durations that differ by less are taken for equal
@@ -23,7 +23,7 @@ def write_tiles(path: str | os.PathLike[str], videos: list[MethodVideo]) -> dict
 
     All begin and end together, at the rate of the one with most frames; tiles are of one size, pictures of
     other shapes within black bars. Small ones are enlarged unsmoothed. Returns what a page needs to take it
-    apart: `tiles`, `columns`, `width` and `height` of a tile, `gap`; and `unlike`, whether the videos last
+    apart: `tiles`, `columns`, `width` and `height` of a tile, and `edge` around it; and `unlike`, whether the videos last
     differently. Raises UserError where a file is missing or is not what its record says, or cannot be read.
     """
     clips = [_read_video(video) for video in videos]
@@ -32,19 +32,21 @@ def write_tiles(path: str | os.PathLike[str], videos: list[MethodVideo]) -> dict
     columns = _columns(len(shown))
     width, height = _cell([clip.frames.shape[1:3] for clip in clips], columns, -(-len(shown) // columns))
     rows = -(-len(shown) // columns)
-    size = rows * (height + GAP) - GAP, columns * (width + GAP) - GAP
-    tiled = np.zeros((len(longest.frames), *size, 3), np.uint8)
+    high, wide = height + 2 * EDGE, width + 2 * EDGE
+    tiled = np.zeros((len(longest.frames), rows * high, columns * wide, 3), np.uint8)
     for number, frames in enumerate(shown):
-        top, left = (number // columns) * (height + GAP), (number % columns) * (width + GAP)
-        place = tiled[:, top : top + height, left : left + width]
+        top, left = number // columns * high, number % columns * wide
+        place = tiled[:, top : top + high, left : left + wide]
         for at, frame in enumerate(spread(frames, len(tiled))):
-            place[at] = _fitted(frame, width, height)
+            place[at] = np.pad(
+                _fitted(frame, width, height), ((EDGE, EDGE), (EDGE, EDGE), (0, 0)), mode="edge"
+            )
     try:
         write_video(path, tiled, longest.fps, encoders=ENCODERS, crf=CRF)
     except ValueError as problem:  # no H.264 here
         raise UserError(f"a study needs H.264, which every browser plays: {problem}") from problem
     lasts = [len(clip.frames) / clip.fps for clip in clips]
-    sizes = {"columns": columns, "width": width, "height": height, "gap": GAP}
+    sizes = {"columns": columns, "width": width, "height": height, "edge": EDGE}
     return {"tiles": len(shown), **sizes, "unlike": max(lasts) > ALIKE * min(lasts)}
 
 
@@ -57,7 +59,9 @@ def _cell(shapes: list[tuple[int, ...]], columns: int, rows: int) -> tuple[int, 
     height, width = (max(sides) for sides in zip(*shapes, strict=True))
     side, most_wide, most_high = LARGEST
     most = min(
-        side / max(width, height), most_wide / columns / (width + GAP), most_high / rows / (height + GAP)
+        side / max(width, height),
+        most_wide / columns / (width + 2 * EDGE),
+        most_high / rows / (height + 2 * EDGE),
     )
     factor = min(most, max(1, HEIGHT // height))
     factor = int(factor) if factor >= 1 else factor

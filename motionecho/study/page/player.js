@@ -31,8 +31,8 @@
 
     function draw() {
       for (const { tile, context } of pictures) {
-        const left = (tile % pair.columns) * (pair.width + pair.gap);
-        const top = Math.floor(tile / pair.columns) * (pair.height + pair.gap);
+        const left = (tile % pair.columns) * (pair.width + 2 * pair.edge) + pair.edge;
+        const top = Math.floor(tile / pair.columns) * (pair.height + 2 * pair.edge) + pair.edge;
         context.drawImage(video, left, top, pair.width, pair.height, 0, 0, pair.width, pair.height);
       }
       if (video.duration) place.value = video.currentTime / video.duration;

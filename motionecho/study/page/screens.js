@@ -175,7 +175,7 @@
     }
 
     const shownOne = (tile, name) =>
-      el("figure", {}, player.canvas(tile, name), el("figcaption", { "aria-hidden": "true" }, name.replace("Video ", "")));
+      el("figure", { class: tile ? null : "reference" }, player.canvas(tile, name), el("figcaption", { "aria-hidden": "true" }, name.replace("Video ", "")));
     const form = el(
       "form",
       {
@@ -212,9 +212,9 @@
         : el("p", { class: "prompt" }, el("span", { class: "quiet" }, "The text: "), pair.prompt),
       el(
         "div",
-        { class: "stage", "data-videos": order.length },
+        { class: order.length > 3 ? "stage wide" : "stage", "data-videos": order.length },
         shownOne(0, "Reference"),
-        el("div", { class: "videos" }, order.map((tile, place) => shownOne(tile, `Video ${me.letter(place)}`))),
+        order.map((tile, place) => shownOne(tile, `Video ${me.letter(place)}`)),
       ),
       player.lost,
       player.controls,
@@ -222,7 +222,7 @@
       el(
         "p",
         { class: "quiet foot" },
-        el("span", { class: "keys" }, `Keys: 1 to ${order.length} choose, Enter goes on, Space plays and pauses. `),
+        el("span", { class: "keys" }, `Keys: ${order.map((_, place) => place + 1).join(" ")} choose, Enter goes on, Space plays and pauses. `),
         el("button", { type: "button", class: "plain", onclick: finish }, "Stop here and save"),
       ),
       player.video,
