@@ -23,8 +23,9 @@ def write_tiles(path: str | os.PathLike[str], videos: list[MethodVideo]) -> dict
 
     All begin and end together, at the rate of the one with most frames; tiles are of one size, pictures of
     other shapes within black bars. Small ones are enlarged unsmoothed. Returns what a page needs to take it
-    apart: `tiles`, `columns`, `width` and `height` of a tile, and `edge` around it; and `unlike`, whether the videos last
-    differently. Raises UserError where a file is missing or is not what its record says, or cannot be read.
+    apart: `tiles`, `columns`, `width` and `height` of a tile, and `edge` around it; and `unlike`, whether the
+    videos last differently. Raises UserError where a file is missing, or cannot be read, or is not what its
+    record says.
     """
     clips = [_read_video(video) for video in videos]
     longest = max(clips, key=lambda clip: len(clip.frames))

@@ -2,7 +2,7 @@
 /* What a rater has answered: kept in this browser after every answer, and handed over as a file or as text. */
 (() => {
   const me = study;
-  const here = () => `motionecho-study/${me.words.study}`;
+  const here = () => `video-study/${me.words.study}`;
 
   function stored(name) {
     try {
@@ -42,7 +42,7 @@
 
   me.answered = () => me.state.trials.filter((_, number) => me.whole(number)).length;
 
-  /** Return the file of answers, as `motionecho study tally` reads it. */
+  /** Return the file of answers, as it is tallied. */
   me.answers = () => {
     const { rater, trials } = me.state;
     const rows = trials.map(({ kind, pair, order, asked }, number) => {
