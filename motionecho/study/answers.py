@@ -84,7 +84,7 @@ def read_key(place: str) -> StudyKey:
         unsealed(words)
         return key
     except MotionEchoError as problem:
-        raise UserError(f'"{Place(place)}" is no key of a study: {problem}') from problem
+        raise UserError(f'"{Place(place)}" cannot be read as the key of a study: {problem}') from problem
 
 
 def read_answers(places: Sequence[str], key: StudyKey) -> ReadAnswers:
@@ -100,7 +100,8 @@ def read_answers(places: Sequence[str], key: StudyKey) -> ReadAnswers:
             answers = read_as(RaterAnswers, _read(place))
             _check(answers, key)
         except MotionEchoError as problem:
-            left_out.append(f'"{Place(place)}": {problem}')
+            named = f'"{Place(place)}"'
+            left_out.append(str(problem) if named in str(problem) else f"{named}: {problem}")
             continue
         other = found.get(answers.rater)
         if other is not None:

@@ -1,7 +1,7 @@
 """What raters chose, summed up: shares with intervals, agreement, and whether places on the page mattered."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,5 +173,5 @@ def _repeated(raters: Iterable[RaterAnswers]) -> tuple[int, int]:
 
 def _left(its: RaterAnswers, key: StudyKey) -> int:
     """Count the trials that a rater did not answer whole."""
-    whole: Mapping[str, int] = Counter(set(trial.answers) == set(key.questions) for trial in its.trials)
-    return max(0, its.of - whole[True])
+    whole = sum(trial.answers.keys() == set(key.questions) for trial in its.trials)
+    return max(0, its.of - whole)

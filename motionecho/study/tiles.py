@@ -28,8 +28,8 @@ def write_tiles(path: str | os.PathLike[str], videos: list[MethodVideo]) -> dict
     record says.
     """
     clips = [_read_video(video) for video in videos]
-    longest = max(clips, key=lambda clip: len(clip.frames))
-    shown = [_read_reference(videos[0], longest), *(clip.frames for clip in clips)]
+    whose, longest = max(zip(videos, clips, strict=True), key=lambda each: len(each[1].frames))
+    shown = [_read_reference(whose, longest), *(clip.frames for clip in clips)]
     columns = _columns(len(shown))
     width, height = _cell([clip.frames.shape[1:3] for clip in clips], columns, -(-len(shown) // columns))
     rows = -(-len(shown) // columns)
@@ -103,10 +103,9 @@ def _read_reference(video: MethodVideo, like: Clip) -> np.ndarray:
         with fetch(video.reference) as path:
             if video.sha256 not in (None, file_digest(path)):
                 raise UserError("it is no longer the clip that was followed")
-            size = like.frames.shape[:3]
-            return read_clip(
-                path, *size, video.window, video.fit, name=video.reference, background=video.background
-            ).frames
+            frames, height, width, _ = like.frames.shape
+            how = {"fit": video.fit, "name": video.reference, "background": video.background}
+            return read_clip(path, frames, height, width, video.window, **how).frames
     except MotionEchoError as problem:
         raise UserError(
             f'the reference of {video.id}, "{video.reference}", cannot be shown: {problem}'
