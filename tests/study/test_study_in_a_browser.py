@@ -199,6 +199,14 @@ def test_videos_play_unless_less_motion_is_asked_for(look: Look) -> None:
     calm.page.wait_for_function("() => !document.querySelector('video').paused")
 
 
+def test_a_page_without_its_data_says_so(browser: Any, built: BuiltStudy, tmp_path: Path) -> None:
+    shutil.copytree(Path(built.page).parent, tmp_path / "page")
+    (tmp_path / "page" / "data.js").unlink()
+    at = Looking(browser, tmp_path / "page" / "index.html")
+    assert at.page.inner_text(".note") == "data.js is not beside this page."
+    at.context.close()
+
+
 def test_every_order_is_as_likely_and_is_the_raters_own(look: Look) -> None:
     at = look()
     drawn = at.page.evaluate(

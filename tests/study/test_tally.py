@@ -175,7 +175,7 @@ def test_a_file_that_makes_no_sense_is_left_out_with_its_reason(
 
 def test_what_is_no_key_or_no_json_is_told(key: Path, tmp_path: Path) -> None:
     answers = file(tmp_path / "1", "one", trial("p1", 1))
-    with pytest.raises(UserError, match=f'"{answers}" cannot be read as the key of a study: its study'):
+    with pytest.raises(UserError, match=f'"{answers}" cannot be read as the key of a study: its methods'):
         read_key(answers)
     edited = tmp_path / "edited.json"
     edited.write_text(key.read_text().replace('"new", "old"', '"old", "new"', 1))

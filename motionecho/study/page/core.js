@@ -2,7 +2,8 @@
 /* The one object of the page: the study as its script hands it over, and how elements are made.
    Nothing here or elsewhere parses HTML: texts of strangers become text nodes. */
 const study = (() => {
-  const me = { words: null, take, el, fill, say };
+  const me = { words: null, take, el, fill, say, show, heading };
+  let leave = () => {}; // what ends the screen that is shown
 
   /** Take what data.js hands over. */
   function take(text) {
@@ -33,6 +34,21 @@ const study = (() => {
   /** Tell those who listen to the page. */
   function say(text) {
     document.getElementById("said").textContent = text;
+  }
+
+  /** Show a screen in place of the one before; `ending` is called when another is. */
+  function show(name, ending, ...children) {
+    leave();
+    leave = ending || (() => {});
+    document.body.dataset.screen = name;
+    const view = document.getElementById("view");
+    fill(view, ...children);
+    scrollTo(0, 0);
+    view.querySelector("h1").focus({ preventScroll: true });
+  }
+
+  function heading(text) {
+    return el("h1", { tabindex: "-1" }, text);
   }
 
   return me;

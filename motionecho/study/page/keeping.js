@@ -62,7 +62,9 @@
   me.fileName = () => `answers-${me.words.study.slice(0, 6)}-${me.state.rater}.json`;
 
   me.download = () => {
-    const url = URL.createObjectURL(new Blob([JSON.stringify(me.answers(), null, 1)], { type: "application/json" }));
+    const url = URL.createObjectURL(
+      new Blob([JSON.stringify(me.answers(), null, 1)], { type: "application/json" }),
+    );
     const link = me.el("a", { href: url, download: me.fileName() });
     document.body.append(link);
     link.click();

@@ -48,7 +48,11 @@
     video.addEventListener("loadeddata", follow);
     video.addEventListener("seeked", draw);
 
-    const toggle = me.el("button", { type: "button", class: "toggle", onclick: () => player.toggle() }, "Play");
+    const toggle = me.el(
+      "button",
+      { type: "button", class: "toggle", onclick: () => player.toggle() },
+      "Play",
+    );
     for (const name of ["play", "pause"])
       video.addEventListener(name, () => (toggle.textContent = video.paused ? "Play" : "Pause"));
     place.addEventListener("input", () => {
@@ -78,10 +82,12 @@
         me.el("label", {}, me.el("span", { class: "unseen" }, "speed"), speed),
       ),
       canvas: (tile, label) => {
-        const picture = me.el(
-          "canvas",
-          { width: pair.width, height: pair.height, role: "img", "aria-label": label },
-        );
+        const picture = me.el("canvas", {
+          width: pair.width,
+          height: pair.height,
+          role: "img",
+          "aria-label": label,
+        });
         pictures.push({ tile, context: picture.getContext("2d") });
         return picture;
       },

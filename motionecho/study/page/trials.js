@@ -59,5 +59,8 @@
 
   /** Draw a code that says nothing of anyone, of letters and digits that are not taken for each other. */
   me.code = () =>
-    Array.from(crypto.getRandomValues(new Uint8Array(8)), (n) => "abcdefghjkmnpqrstuvwxyz23456789"[n % 31]).join("");
+    Array.from(
+      crypto.getRandomValues(new Uint8Array(8)),
+      (n) => "abcdefghjkmnpqrstuvwxyz23456789"[n % 31],
+    ).join("");
 })();
