@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motionecho.cli.flatten import flattened
-from motionecho.cli.options import GateOptions, JsonOption, PlacementOptions, SettingsOptions
+from motionecho.cli.options import DenyOption, GateOptions, JsonOption, PlacementOptions, SettingsOptions
 from motionecho.cli.phases import phases
 from motionecho.cli.printing import duration, put, put_json, say, table
 from motionecho.errors import BadSample, Unreachable, UserError
@@ -53,6 +53,7 @@ def generate(
         float | None,
         typer.Option("--fps", metavar="N", help="Frames per second to read; default: spread evenly."),
     ] = None,
+    deny: DenyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make one video that follows the motion of REF and shows PROMPT."""
@@ -63,6 +64,7 @@ def generate(
         _check_out(out)
 
         from motionecho.manifest.cells import LARGEST_SEED
+        from motionecho.manifest.prompts import prompt_filters
         from motionecho.models.references import read_reference
         from motionecho.trace import Stopwatch
         from motionecho.video import Window
@@ -72,6 +74,7 @@ def generate(
         if seed > LARGEST_SEED:
             raise UserError(f"--seed {seed} is too large: it has to be a whole number from 0 to 2^63-1")
         with _as_usage():
+            prompt_filters(deny).check(prompt)
             spec.check_prompt(prompt)
             background = chosen.echo.reference.background
             kept_of(chosen.echo.reference)  # a file of factors is there
