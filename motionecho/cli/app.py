@@ -15,6 +15,7 @@ from motionecho.cli import (
     config,
     doctor,
     finished,
+    forget,
     generate,
     jobs,
     manifest,
@@ -84,6 +85,7 @@ bench.app.command()(bench_methods.ablation)
 app.command(no_args_is_help=True, rich_help_panel=ONE)(generate.generate)
 app.add_typer(manifest.app, name="manifest", cls=Commands, rich_help_panel=MANY)
 app.add_typer(batch.app, name="batch", cls=Commands, rich_help_panel=MANY)
+app.command(no_args_is_help=True, rich_help_panel=MANY)(forget.forget)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.score)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.compare)
 app.add_typer(metrics.app, name="metrics", cls=Commands, rich_help_panel=FIGURES)
