@@ -13,7 +13,6 @@ from motionecho.manifest.prompts import PromptFilters, prompt_filters
 from motionecho.models.registry import pair_spec
 from motionecho.runs import files
 from motionecho.runs.faults import fault_of
-from motionecho.runs.forgotten import forgotten
 from motionecho.runs.keys import KEY_LENGTH, digest, file_digest
 from motionecho.runs.parallel import in_order
 from motionecho.runs.places import Place, opened
@@ -121,8 +120,8 @@ def plan_generation(
     spec = pair_spec(settings.pair, settings.placement.weights)
     rows = (read_manifest(manifest_path) if rows is None else rows)[:limit]
     index, cached = what_is_there(store_url, motions, index)
-    store = RunStore(store_url, CREATE_PATIENCE_S)
-    refusals = Refusals(filters or prompt_filters(), _looking(store, forgotten), index)
+    store, at_work = RunStore(store_url, CREATE_PATIENCE_S), filters or prompt_filters()
+    refusals = _looking(store, lambda store: Refusals.of(store, at_work, index))
     rows = refusals.kept(rows, manifest_path)
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]
@@ -170,7 +169,7 @@ def plan_generation(
         unread=unread,
         notes=[*notes(rows), *refusals.notes, *([f"{wordless} {UNTOLD}"] if wordless else [])],
         texts=_looking(store, RunStore.texts) if spec.text_stage else None,
-        filters=refusals.filters.facts,
+        filters=at_work.facts,
     )
 
 

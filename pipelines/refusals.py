@@ -7,8 +7,11 @@ from motionecho.errors import DeniedPrompt, MotionEchoError, UserError
 from motionecho.manifest import BadRow, Sample
 from motionecho.manifest.prompts import PromptFilters
 from motionecho.manifest.rows import resolve_reference
-from motionecho.runs.forgotten import Forgotten
+from motionecho.runs.forgotten import Forgotten, forgotten
 from motionecho.runs.results import Index
+from motionecho.runs.store import RunStore
+
+LIFTED = "the run began under a deny list, and none is named now: add --deny FILE to keep to it"
 
 
 @dataclass
@@ -21,8 +24,16 @@ class Refusals:
     filters: PromptFilters
     forgotten: Forgotten
     index: Index
+    lifted: bool = False  # whether the run began under a deny list, and there is none now
     left_out: int = 0
     known: dict[str, str | None] = field(default_factory=dict)  # of prompts
+
+    @classmethod
+    def of(cls, store: RunStore, filters: PromptFilters, index: Index) -> "Refusals":
+        """Make the judge of a place that may not exist yet."""
+        began = ((store.run() or {}).get("about") or {}).get("filters") or {}
+        lifted = bool(began.get("deny")) and "deny" not in filters.facts
+        return cls(filters, forgotten(store), index, lifted)
 
     def kept(self, rows: Iterable[Sample | BadRow], manifest: str) -> list[Sample | BadRow]:
         """Return the rows without bad ones of forgotten references, with denied ones made bad.
@@ -59,10 +70,9 @@ class Refusals:
 
     @property
     def notes(self) -> list[str]:
-        if not self.left_out:
-            return []
         rows = "row is" if self.left_out == 1 else "rows are"
-        return [f"{self.left_out} {rows} left out: a reference that this run was told to forget"]
+        left_out = f"{self.left_out} {rows} left out: a reference that this run was told to forget"
+        return [*[LIFTED][: self.lifted], *[left_out][: bool(self.left_out)]]
 
     def _names_forgotten(self, row: BadRow, manifest: str) -> bool:
         cell = row.inputs.get("reference")

@@ -70,7 +70,7 @@ def forget(
         put(table(_by_folder(places, traced)))
     say(*(f"not reached  {sentence}" for sentence in beyond), *([problem] if problem else []))
     what = f"{count(len(files), 'file')}, {size(sum(files.values()))}, of "
-    what += count(len(traced[-1].samples), "sample")
+    what += count(len(traced[-1].keys), "sample")
     if before and not found:
         say(f"it was forgotten on {before['at'][:10]}: nothing of it is left in {store.url}")
     elif yes:

@@ -105,7 +105,7 @@ def _rules(data: bytes, place: str) -> tuple[Denied, ...]:
     rules = []
     for number, line in enumerate(lines, start=1):
         text = line.strip()
-        if not text or text.startswith("#"):
+        if text.startswith("#") or not folded(text):
             continue
         try:
             rules.append(Denied(number, _pattern(text)))
