@@ -17,6 +17,7 @@ from motionecho.cli import (
     finished,
     forget,
     generate,
+    inspect,
     jobs,
     manifest,
     metrics,
@@ -25,6 +26,7 @@ from motionecho.cli import (
     report,
     retry,
     score,
+    sign,
     status,
     verify,
 )
@@ -83,6 +85,8 @@ bench.app.command()(bench_pipeline.pipeline)
 bench.app.command()(bench_methods.methods)
 bench.app.command()(bench_methods.ablation)
 app.command(no_args_is_help=True, rich_help_panel=ONE)(generate.generate)
+app.command(no_args_is_help=True, rich_help_panel=ONE)(inspect.inspect)
+app.command(no_args_is_help=True, rich_help_panel=ONE)(sign.sign)
 app.add_typer(manifest.app, name="manifest", cls=Commands, rich_help_panel=MANY)
 app.add_typer(batch.app, name="batch", cls=Commands, rich_help_panel=MANY)
 app.command(no_args_is_help=True, rich_help_panel=MANY)(forget.forget)

@@ -190,6 +190,31 @@ class GateOptions:
 
 
 @dataclass(frozen=True)
+class SigningOptions:
+    """The key that videos are signed with as C2PA's Content Credentials; it is stored nowhere."""
+
+    c2pa: Annotated[
+        str | None,
+        typer.Option(
+            "--c2pa",
+            metavar="CERT.pem",
+            envvar="MOTIONECHO_C2PA_CERT",
+            help="The certificate to sign with, and its chain behind it.",
+        ),
+    ] = None
+    c2pa_key: Annotated[
+        str | None,
+        typer.Option(
+            "--c2pa-key", metavar="KEY.pem", envvar="MOTIONECHO_C2PA_KEY", help="Its private key, a file."
+        ),
+    ] = None
+    timestamps: Annotated[
+        str | None,
+        typer.Option("--timestamps", metavar="URL", help="A server that attests the time (RFC 3161)."),
+    ] = None
+
+
+@dataclass(frozen=True)
 class PlacementOptions:
     """The models' weights and where they are loaded."""
 

@@ -3,8 +3,6 @@
 import json
 import math
 import os
-import struct
-import uuid
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 from motionecho.errors import BadSample, Transient
 from motionecho.runs.local import replacing
 from motionecho.runs.provenance import description_of, is_generated, title_of, xmp
+from motionecho.video.boxes import XMP, append_box
 from motionecho.video.index import check_file, open_video
 
 # In order of preference. A build of FFmpeg without GPL parts has no libx264; MPEG-4 part 2 is in every one.
@@ -26,7 +25,6 @@ OPTIONS = {
     "libx264": {"crf": str(CRF), "preset": "veryfast", "threads": "2", "bf": "0"},
     "mpeg4": {"flags": "+qscale", "global_quality": str(2 * 118), "threads": "1"},  # 118: FF_QP2LAMBDA
 }
-XMP_BOX = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")  # of an mp4, by XMP Specification Part 3
 SMPTE170M = 6  # BT.601 colours, and marked so: readers that ignore the mark assume BT.601 too
 
 
@@ -65,7 +63,7 @@ def write_video(
         try:
             _encode(temporary, padded, Fraction(fps).limit_denominator(1001), codec, options, told)
             if is_generated(origin):
-                _append_box(temporary, XMP_BOX, xmp(origin))
+                append_box(temporary, XMP, xmp(origin))  # FFmpeg writes none into an mp4
             held = _count(temporary, height + bottom, width + right)
         except (av.FFmpegError, BadSample, OSError) as problem:
             raise Transient(f'cannot write "{os.fspath(path)}" ({problem}); is the disk full?') from problem
@@ -122,12 +120,6 @@ def _encode(
             frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def _append_box(path: str, kind: uuid.UUID, body: bytes) -> None:
-    """Put a box behind all others, where it moves none of them; FFmpeg writes no XMP into an mp4."""
-    with open(path, "ab") as stream:
-        stream.write(struct.pack(">I4s", 8 + 16 + len(body), b"uuid") + kind.bytes + body)
 
 
 def _count(path: str, height: int, width: int) -> int:
