@@ -36,25 +36,24 @@ def sign(
     if asked is None:
         raise UserError("name what to sign with: --c2pa CERT.pem --c2pa-key KEY.pem")
     found = _found(videos)
-    targets = {path: os.path.join(out, os.path.basename(path)) if out else path for path in found}
+    targets = {path: os.path.join(out, name) if out else path for path, name in found.items()}
     twice = len(targets) - len(set(targets.values()))
     if twice:
         raise UserError(
             f"{count(twice, 'video')} would have the name of another in {out}: sign fewer at once"
         )
-    if out:
-        os.makedirs(out, exist_ok=True)
     signed, before, left_out = list[str](), 0, dict[str, str]()
     for path, target in targets.items():
         try:
             if os.path.exists(target) and read_box(target, C2PA) is not None:
                 before += 1
                 continue
+            os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
             sign_one(path, asked, target)
             signed.append(target)
             if not json:
                 put(target)
-        except (BadSample, UserError) as problem:
+        except (BadSample, UserError, OSError) as problem:
             left_out[path] = str(problem)
     say(f"{count(len(signed), 'video')} signed, {before} signed already")
     say(*(f"left out   {problem}" for problem in left_out.values()))
@@ -64,18 +63,21 @@ def sign(
         raise typer.Exit(Exit.FAILED_SAMPLES)
 
 
-def _found(names: list[str]) -> list[str]:
-    """Return the files that are meant, those of folders in order; UserError where one is not there."""
-    files: list[str] = []
+def _found(names: list[str]) -> dict[str, str]:
+    """Map the files that are meant to their names below the folder that was named, in order.
+
+    Raises UserError where one is not there.
+    """
+    files: dict[str, str] = {}
     for name in names:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(str(each) for each in path.rglob("*.mp4") if not each.name.startswith("."))
+            inside = sorted(each for each in path.rglob("*.mp4") if not each.name.startswith("."))
             if not inside:
                 raise UserError(f'there is no .mp4 in "{name}"')
-            files += inside
+            files |= {str(each): str(each.relative_to(path)) for each in inside}
         elif path.is_file():
-            files.append(name)
+            files[name] = path.name
         else:
             raise UserError(f'"{name}" is not there; what is elsewhere has to be copied here first')
-    return list(dict.fromkeys(files))
+    return files

@@ -15,7 +15,7 @@ from typing import Any
 
 from motionecho.errors import BadSample, Damaged, Transient
 from motionecho.runs import layout
-from motionecho.runs.cleanup import remove
+from motionecho.runs.cleanup import refuse_beside_makers, remove
 from motionecho.runs.files import HURRIED_S, absolute, fetch
 from motionecho.runs.forgotten import mark_of, named, notes_of
 from motionecho.runs.keys import KEY_LENGTH, digest, file_digest
@@ -99,6 +99,7 @@ def forget(store: RunStore, lease: Lease, traced: Traced) -> int:
     """
     marks = sorted({*map(mark_of, traced.names), *(traced.before or {"marks": ()})["marks"]})
     note: dict[str, Any] = {"schema_version": 1, "at": now(), "marks": marks, "keys": sorted(traced.keys)}
+    refuse_beside_makers(store, traced.files)
     order = sorted(traced.files, key=lambda uri: (not uri.startswith(layout.RECORDS), uri))
     uri = layout.forgotten(digest(marks)[:KEY_LENGTH])
     old = [each for each, said in notes_of(store) if each != uri and {*said.get("marks", ())} & {*marks}]
@@ -173,12 +174,13 @@ def _bearing(
 ) -> Iterator[tuple[str, int]]:
     """Yield files that bear one of the keys or name the reference, with their size.
 
-    A video of a sample that has no record, as its attempt died, may be of any reference, and is nobody's.
+    What an attempt that died has left, a video without a record or half a file, may be of any reference.
     """
 
     def its(folder: str, uri: str) -> bool:
         key = layout.key_of(uri)
-        stray = bool(keys) and folder in layout.BLOBS and key not in everyone
+        unfinished = uri.rpartition("/")[2].startswith(".part-")
+        stray = bool(keys) and (unfinished or (folder in layout.BLOBS and key not in everyone))
         return key in keys or stray or (folder == layout.ATTEMPTS and _tells(store, uri, names))
 
     for folder in (layout.RECORDS, layout.ATTEMPTS, *layout.BLOBS):

@@ -115,8 +115,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 def test_videos_are_signed_and_inspected(cli: Cli, tmp_path: Path, files: Files) -> None:
-    (tmp_path / "videos").mkdir()
-    for name in ("one", "two"):
+    (tmp_path / "videos" / "train").mkdir(parents=True)
+    for name in ("one", "train/two"):
         make(tmp_path / "videos" / f"{name}.mp4")
     write_video(tmp_path / "videos" / "foreign.mp4", np.zeros((1, 32, 32, 3), np.uint8), 8)
     how = ("--c2pa", files.certificate, "--c2pa-key", files.key)
@@ -124,7 +124,8 @@ def test_videos_are_signed_and_inspected(cli: Cli, tmp_path: Path, files: Files)
     assert done.code == Exit.FAILED_SAMPLES
     assert "2 videos signed, 0 signed already" in done.err
     assert 'foreign.mp4" says nothing of motionecho' in done.err
-    assert sorted(p.name for p in (tmp_path / "signed").iterdir()) == ["one.mp4", "two.mp4"]
+    there = sorted(str(p.relative_to(tmp_path / "signed")) for p in (tmp_path / "signed").rglob("*.mp4"))
+    assert there == ["one.mp4", "train/two.mp4"]
     again = cli("sign", tmp_path / "videos" / "one.mp4", "-o", tmp_path / "signed", *how, "--json")
     assert (again.code, again.json["signed"], again.json["already_signed"]) == (Exit.OK, [], 1)
 

@@ -42,6 +42,7 @@ class Run:
         self.store.commit(Record(key=self.key("bad"), id="bad", status="failed", inputs=inputs, error=why))
         self.store.compact([*self.store.records()])
         self.put("videos/ee/" + "e" * 32 + "-1-dead.mp4", b"of an attempt that died")
+        self.put("records/aa/.part-half", self.mine.encode())
         self.put("report/index.html", self.mine.encode())
         self.put(self.store.motion_uri("f" * 32), self.motion("f" * 32, self.sha256))  # no record names it
         self.put(f"inputs/{self.sha256[:2]}/{self.sha256[:32]}.mp4", b"mine")
@@ -87,7 +88,7 @@ class Run:
 
     def contents(self) -> dict[str, bytes]:
         folder = self.store.folder
-        return {path: folder.read(path) for path in folder.find("")}
+        return {path: folder.read(path) for path in folder.listed("")}
 
 
 @pytest.fixture
