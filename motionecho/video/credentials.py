@@ -52,9 +52,9 @@ class Signature:
     @property
     def source(self) -> str | None:
         """The digital source type of the action that made the video."""
-        actions = [action for label, data in self.says.items() if label.startswith("c2pa.actions")
-                   for action in data.get("actions", ())]  # fmt: skip
-        return next((a["digitalSourceType"] for a in actions if "digitalSourceType" in a), None)
+        said = [data for label, data in self.says.items() if label.startswith("c2pa.actions")]
+        actions = [action for data in said if isinstance(data, dict) for action in data.get("actions", ())]
+        return next((str(a["digitalSourceType"]) for a in actions if "digitalSourceType" in a), None)
 
 
 def read_signing(certificates: str | None, key: str | None, timestamps: str | None = None) -> Signing | None:
@@ -135,7 +135,8 @@ def read_signature(path: str, roots: str | None = None) -> Signature:
         return Signature("unread", problem=str(problem))
     try:
         with open(path, "rb") as stream, c2pa.Reader(FORMAT, stream, context=_context(c2pa, roots)) as reader:
-            found, state = json.loads(reader.json()), reader.get_validation_state()
+            found = json.loads(reader.json(), parse_constant=str)  # JSON has no NaN; another's CBOR may
+            state = reader.get_validation_state()
     except c2pa.C2paError as problem:
         return Signature("broken", problem=str(problem))
     active = found.get("manifests", {}).get(found.get("active_manifest"), {})

@@ -10,9 +10,10 @@ from typing import Any
 import av
 import numpy as np
 
-from motionecho.errors import BadSample, Transient
+from motionecho.errors import BadSample, Damaged, Transient
 from motionecho.runs.local import replacing
 from motionecho.runs.provenance import description_of, is_generated, title_of, xmp
+from motionecho.runs.sealed import read_object
 from motionecho.video.boxes import XMP, append_box
 from motionecho.video.index import check_file, open_video
 
@@ -81,10 +82,9 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     with open_video(path) as container:
         comment = container.metadata.get("comment", "")
     try:
-        noted = json.loads(comment)
-    except ValueError:  # somebody else's comment
+        return read_object(comment)
+    except Damaged:  # somebody else's comment
         return {}
-    return noted if isinstance(noted, dict) else {}
 
 
 def _check(frames: np.ndarray, fps: float) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from certificates import Files, issue
@@ -230,3 +231,27 @@ def test_what_no_sample_came_of_and_what_cannot_be_removed(cli: Cli, run: RunSto
     lease.end({})
     run.note_job({"address": str(tmp_path / "lent.mp4"), "id": "j"})
     assert f"{run.url}/job.json names it still" in cli("forget", run.url, tmp_path / "lent.mp4", "--yes").err
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        '{"motionecho": ["x"], "prompt": {"a": "\\ud800\\u001b[31m"}, "encoding": 3, "sample": 1}',
+        '{"motionecho": 1, "prompt": NaN}',
+        "[" * 100_000,
+        '{"motionecho": "0", "digital_source_type": {"a": []}}',
+    ],
+    ids=["odd", "nan", "deep", "mapping"],
+)
+def test_notes_of_strangers(cli: Cli, tmp_path: Path, comment: str) -> None:
+    with av.open(str(tmp_path / "odd.mp4"), "w") as container:
+        container.metadata["comment"] = comment
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width = stream.height = 32
+        container.mux(stream.encode(av.VideoFrame(32, 32, "yuv420p")))
+        container.mux(stream.encode(None))
+    done = cli("inspect", tmp_path / "odd.mp4")
+    assert done.code in (Exit.OK, Exit.FAILED_SAMPLES)
+    assert "\x1b" not in done.out
+    assert "Traceback" not in done.err
+    assert cli("inspect", tmp_path / "odd.mp4", "--json").json["signature"]["state"] == "none"
