@@ -28,6 +28,7 @@ from motionecho.cli import (
     score,
     sign,
     status,
+    study,
     verify,
 )
 from motionecho.cli.printing import put
@@ -92,6 +93,7 @@ app.add_typer(batch.app, name="batch", cls=Commands, rich_help_panel=MANY)
 app.command(no_args_is_help=True, rich_help_panel=MANY)(forget.forget)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.score)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.compare)
+app.add_typer(study.app, name="study", cls=Commands, rich_help_panel=FIGURES)
 app.add_typer(metrics.app, name="metrics", cls=Commands, rich_help_panel=FIGURES)
 app.add_typer(models.app, name="models", cls=Commands, rich_help_panel=AROUND)
 app.add_typer(config.app, name="config", cls=Commands, rich_help_panel=AROUND)
