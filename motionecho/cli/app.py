@@ -15,7 +15,9 @@ from motionecho.cli import (
     config,
     doctor,
     finished,
+    forget,
     generate,
+    inspect,
     jobs,
     manifest,
     metrics,
@@ -24,6 +26,7 @@ from motionecho.cli import (
     report,
     retry,
     score,
+    sign,
     status,
     study,
     verify,
@@ -83,8 +86,11 @@ bench.app.command()(bench_pipeline.pipeline)
 bench.app.command()(bench_methods.methods)
 bench.app.command()(bench_methods.ablation)
 app.command(no_args_is_help=True, rich_help_panel=ONE)(generate.generate)
+app.command(no_args_is_help=True, rich_help_panel=ONE)(inspect.inspect)
+app.command(no_args_is_help=True, rich_help_panel=ONE)(sign.sign)
 app.add_typer(manifest.app, name="manifest", cls=Commands, rich_help_panel=MANY)
 app.add_typer(batch.app, name="batch", cls=Commands, rich_help_panel=MANY)
+app.command(no_args_is_help=True, rich_help_panel=MANY)(forget.forget)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.score)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.compare)
 app.add_typer(study.app, name="study", cls=Commands, rich_help_panel=FIGURES)

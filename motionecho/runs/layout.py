@@ -17,6 +17,7 @@ results/part-<time>-<digest>.parquet   compacted records, a cache of them: the m
                                    is of its bytes
 report/                            what people look at: index.html and what it loads, contact_sheet.png,
                                    preview.webp; sets.json of a place of scores
+forgotten/<digest>.json            that a reference is not to be used here again, by marks that do not tell it
 scores/                            figures taken later, a place of the same layout
 """
 
@@ -30,7 +31,8 @@ SHEET, MOVING, SETS = "report/contact_sheet.png", "report/preview.webp", "report
 MOTIONS, TEXTS, VIDEOS, STATS, FEATURES = "motions", "texts", "videos", "stats", "features"
 PREVIEWS = "previews"
 ATTEMPTS, RECORDS, RESULTS, REPORT, SCORES = "attempts", "records", "results", "report", "scores"
-PROGRESS = "progress"
+PROGRESS, INPUTS = "progress", "inputs"
+FORGOTTEN = "forgotten"  # outlasts --fresh: who asked for a clip back has asked for more than this run
 
 BLOBS = (VIDEOS, STATS, PREVIEWS)  # named by an attempt, so that one that died leaves some behind
 FOLDERS = (*BLOBS, ATTEMPTS, RECORDS, RESULTS, MOTIONS, TEXTS, REPORT)  # where leftovers may be
@@ -103,7 +105,11 @@ def features(name: str) -> str:
 
 def sent(name: str) -> str:
     """Name a file that a job was sent."""
-    return f"inputs/{name}"
+    return f"{INPUTS}/{name}"
+
+
+def forgotten(name: str) -> str:
+    return f"{FORGOTTEN}/{name}.json"
 
 
 def part(data: bytes, of: str = "") -> str:
