@@ -14,6 +14,7 @@ from motionecho.cli import (
     calibrate,
     config,
     doctor,
+    export,
     finished,
     generate,
     jobs,
@@ -84,6 +85,7 @@ bench.app.command()(bench_methods.ablation)
 app.command(no_args_is_help=True, rich_help_panel=ONE)(generate.generate)
 app.add_typer(manifest.app, name="manifest", cls=Commands, rich_help_panel=MANY)
 app.add_typer(batch.app, name="batch", cls=Commands, rich_help_panel=MANY)
+app.command(no_args_is_help=True, rich_help_panel=MANY)(export.export)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.score)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.compare)
 app.add_typer(metrics.app, name="metrics", cls=Commands, rich_help_panel=FIGURES)
