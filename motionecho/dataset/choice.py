@@ -47,9 +47,8 @@ def choose(table: pa.Table, where: str) -> list[int]:
             chosen = relation.filter(asked)
             (kind,) = relation.limit(0).project(asked.alias("asked")).types
             if str(kind) != "BOOLEAN":
-                raise UserError(
-                    f'--where "{where}" is {str(kind).lower().strip('"')}, no condition: compare it, as follows >= .7'
-                )
+                what = str(kind).strip('"').lower()
+                raise UserError(f'--where "{where}" is {what}, no condition: compare it, as follows >= .7')
             first, again = (_numbers(chosen) for _ in range(2))
         except duckdb.Error as problem:
             raise UserError(f'--where "{where}": {_told(problem, named.column_names)}') from problem
