@@ -57,6 +57,13 @@ def choose(table: pa.Table, where: str) -> list[int]:
     return first
 
 
+def nowhere(table: pa.Table, where: str) -> list[str]:
+    """Name the columns in an expression that no row has a value of: a figure that was not taken, say."""
+    words, named = set(re.findall(r"\w+", where.lower())), _named(table)
+    return [name for name in named.column_names
+            if name.lower() in words and named.column(name).null_count == len(named)]  # fmt: skip
+
+
 def text_figures(table: pa.Table) -> list[float | None]:
     """Return of every row what its pair's declared figure of text says; None where it was not taken."""
     declared = {pair: _declared(pair) for pair in set(_values(table, f"{OUTCOME_PREFIX}pair"))}

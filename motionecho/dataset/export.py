@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from motionecho.dataset.card import Story, card
 from motionecho.dataset.carried import CAPTION, carried, wants_record
-from motionecho.dataset.choice import choose
+from motionecho.dataset.choice import choose, nowhere
 from motionecho.dataset.loose import Splits, loose_files, write_loose
 from motionecho.dataset.names import readable_names
 from motionecho.dataset.near import NEAR, sift
@@ -86,9 +86,9 @@ def export(
         samples = [samples[row] for row in choose(table, wanted.where)]
         result.chosen = len(samples)
         if not samples:
-            raise UserError(
-                f'--where "{wanted.where}" is true of none of {result.done} samples that are done'
-            )
+            lacking = nowhere(table, wanted.where)
+            why = f"; none of them has a value of {', '.join(lacking)}" if lacking else ""
+            raise UserError(f'--where "{wanted.where}" is true of none of {result.done} done samples{why}')
     settings = {"runs": list(runs), **asdict(wanted)}
     to.begin(settings)
     samples = _sifted(runs, samples, wanted.near, result, tell)

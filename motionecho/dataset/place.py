@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from motionecho import __version__
-from motionecho.errors import Damaged, Misplaced, UserError
+from motionecho.errors import Damaged, Misplaced, MotionEchoError, UserError
 from motionecho.runs.files import HURRIED_S, PATIENCE_S
 from motionecho.runs.folder import Folder, Listed
 from motionecho.runs.keys import differences, file_digest
@@ -38,13 +38,15 @@ class Destination:
             there = self._note()
             if there is None:
                 self._refuse_others()
-                self._write_note(settings, {})
             elif changed := differences(there.get("settings"), json.loads(json.dumps(settings))):
                 raise UserError(
                     f'"{self.url}" holds an export with other settings: {"; ".join(changed)}. '
                     "Use those to go on with it, or another place"
                 )
-        except OSError as problem:
+            self._write_note(settings, {})
+        except MotionEchoError:
+            raise
+        except Exception as problem:  # of the place, before anything is begun
             raise UserError(f'cannot write to "{self.url}": {problem}') from problem
         left = [path for path in self.listed if path.rsplit("/", 1)[-1].startswith(UNFINISHED)]
         self.folder.remove_all(left)
