@@ -50,7 +50,7 @@ class Story:
 
 def card(story: Story, table: pa.Table, splits: Mapping[str, Sequence[Picked]]) -> str:
     """Return the card of a data set: rows of `table` are those that `splits` name, and no others count."""
-    rows = [each.row for its in splits.values() for each in its]
+    rows = pa.array([each.row for its in splits.values() for each in its], pa.int64())
     sections = [
         _front(story, splits),
         _splits(story, splits),
