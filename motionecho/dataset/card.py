@@ -142,7 +142,7 @@ def _models(story: Story, table: pa.Table) -> str:
             limited.append(str(pair))
             licence = f"**NON-COMMERCIAL PARTS:** {licence}"
         lines.append((_text(pair or "not noted"), count, ", ".join(parts) or "-", licence))
-    notes = [f"**Videos of {', '.join(limited)} are not for commercial use.**"] if limited else []
+    notes = [f"**Videos of {', '.join(sorted(limited))} are not for commercial use.**"] if limited else []
     notes += ["Some were made with random weights: they show noise, for load tests."] if story.random else []
     notes.append(
         "Weights that were taken from elsewhere than a pair names have terms of their own. The rights in the "
@@ -220,8 +220,8 @@ def _table(heading: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 
 
 def _text(text: str) -> str:
-    """Write a stranger's text so that Markdown shows it as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!&~$])", r"\\\1", visible(text))
+    """Write a stranger's text so that Markdown shows it as it is; a table sees to its own bars."""
+    return re.sub(r"([\\`*_{}\[\]<>#!&~$])", r"\\\1", visible(text))
 
 
 def _plain(text: str, keep: str = "") -> str:
