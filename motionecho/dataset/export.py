@@ -113,7 +113,7 @@ def export(
         result.near_duplicates, wanted.shares, wanted.caption or _caption(table), result.left_out,
         _settings(stores), "random" in table.column(f"{OUTCOME_PREFIX}weights").to_pylist(),
     )  # fmt: skip
-    to.folder.overwrite(CARD, card(story, table, there).encode())
+    to.put(CARD, card(story, table, there).encode())
     to.end(settings, {"counts": asdict(result)}, [*files, CARD])
     return result
 

@@ -44,7 +44,7 @@ def write_loose(to: Destination, stores: Stores, splits: Splits, table: pa.Table
         there = [(each.row, f"{name}.mp4") for each, name in its if f"{split}/{name}.mp4" not in missing]
         if there:
             rows = table.take([row for row, _ in there])
-            to.folder.overwrite(f"{split}/{METADATA}", written(with_files(rows, [file for _, file in there])))
+            to.put(f"{split}/{METADATA}", written(with_files(rows, [file for _, file in there])))
 
 
 def loose_files(splits: Splits) -> list[str]:

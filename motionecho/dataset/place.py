@@ -71,6 +71,12 @@ class Destination:
         """Every file that was there at the beginning."""
         return self.folder.listed()
 
+    def put(self, path: str, data: bytes) -> None:
+        """Write a small file whole, unless it is there as it should be: to the hub each is a commit."""
+        there = self.folder.look(path)
+        if there is None or there.bytes != len(data) or self.folder.read(path) != data:
+            self.folder.overwrite(path, data)
+
     # --- files that are whole by themselves
 
     def holds(self, path: str, size: int, sha256: str | None) -> bool:
@@ -142,7 +148,7 @@ class Destination:
         self._put_json(NOTE, about | {"settings": settings, **counts}, indent=1)
 
     def _put_json(self, path: str, value: Any, indent: int | None = None) -> None:
-        self.folder.overwrite(path, json.dumps(value, ensure_ascii=False, indent=indent).encode())
+        self.put(path, json.dumps(value, ensure_ascii=False, indent=indent).encode())
 
 
 def mark_of(shard: str) -> str:
