@@ -29,7 +29,8 @@ from motionecho.runs.tables import column_of
 SAMPLES = 256  # of a shard, at most
 LARGEST = 512 << 20  # bytes of a shard's videos, by their records
 SHARDS = 3  # at a time, each with a video or a group of rows in memory
-ROW_GROUP = 16  # videos of a parquet file that are read together
+ROW_GROUP = 16  # videos of a parquet file that are read together, at most
+ROW_GROUP_BYTES = 32 << 20  # from which on a group is full
 
 Videos = Iterator[tuple[str, dict[str, Any], bytes]]  # name, columns, video
 Pack = Callable[[str, Videos], int]  # writes a local file; returns how many it has
@@ -90,7 +91,7 @@ def pack_parquet(schema: pa.Schema, kinds: Mapping[str, str], path: str, videos:
         for video in videos:
             held += 1
             group.append(video)
-            if len(group) == ROW_GROUP:
+            if len(group) == ROW_GROUP or sum(len(data) for _, _, data in group) >= ROW_GROUP_BYTES:
                 write(group)
                 group = []
         if group:
