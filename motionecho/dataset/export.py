@@ -14,9 +14,10 @@ from motionecho.dataset.carried import CAPTION, carried, wants_record
 from motionecho.dataset.choice import choose, nowhere
 from motionecho.dataset.loose import Splits, loose_files, write_loose
 from motionecho.dataset.names import readable_names
-from motionecho.dataset.near import NEAR, sift
-from motionecho.dataset.place import Destination
+from motionecho.dataset.near import FRAMES, NEAR, sift
+from motionecho.dataset.place import SEEN, Destination
 from motionecho.dataset.rows import Picked, gather, samples_of
+from motionecho.dataset.seen import Seen
 from motionecho.dataset.shards import (
     SAMPLES,
     parquet_packer,
@@ -91,7 +92,7 @@ def export(
             raise UserError(f'--where "{wanted.where}" is true of none of {result.done} done samples{why}')
     settings = {"runs": list(runs), **asdict(wanted)}
     to.begin(settings)
-    samples = _sifted(runs, samples, wanted.near, result, tell)
+    samples = _sifted(to, runs, samples, wanted.near, result, tell)
     splits = _split(samples, wanted)
     there: dict[str, list[Picked]] = {name: [] for name in splits}
     named = {each.row: name for name, its in splits.items() for each, _ in its}
@@ -143,13 +144,13 @@ def _writer(
 
 
 def _sifted(
-    runs: Stores, samples: Sequence[Picked], near: float | None, result: Exported, tell: Tell
+    to: Destination, runs: Stores, samples: Sequence[Picked], near: float | None, result: Exported, tell: Tell
 ) -> list[Picked]:
     """Leave near-duplicates out, and what is seen to be damaged on the way; the others in order."""
     if near is None:
         return list(samples)
     kept, looked = list[Picked](), 0
-    for number, sifted in sift(runs, samples, near):
+    for number, sifted in sift(runs, samples, near, Seen(to.folder, SEEN, FRAMES)):
         kept += sifted.kept
         result.near_duplicates += len(sifted.near)
         result.left_out += [(each.id, problem) for each, problem in sifted.damaged.items()]

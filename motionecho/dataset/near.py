@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motionecho.dataset.rows import Picked
+from motionecho.dataset.seen import Look, Seen
 from motionecho.dataset.whole import Stores, read_whole
 from motionecho.errors import BadSample, Damaged
 from motionecho.runs.parallel import in_order
@@ -34,17 +35,20 @@ class Sifted:
     damaged: dict[Picked, str] = field(default_factory=dict)
 
 
-def sift(stores: Stores, samples: Sequence[Picked], near: float) -> Iterator[tuple[int, Sifted]]:
+def sift(stores: Stores, samples: Sequence[Picked], near: float, seen: Seen) -> Iterator[tuple[int, Sifted]]:
     """Yield what is left of each group of a reference and a prompt, with the number of samples it had."""
     groups: dict[tuple[str, str], list[Picked]] = defaultdict(list)
     for sample in samples:
         groups[sample.group, sample.prompt].append(sample)
     ordered = [sorted(group, key=lambda each: (each.when, each.row)) for group in groups.values()]
-    found = in_order(lambda group: _sift(stores, group, near), ordered, AT_ONCE)
-    yield from ((len(group), sifted) for group, sifted in zip(ordered, found, strict=True))
+    found = in_order(lambda group: _sift(stores, group, near, seen), ordered, AT_ONCE)
+    try:
+        yield from ((len(group), sifted) for group, sifted in zip(ordered, found, strict=True))
+    finally:
+        seen.flush()
 
 
-def _sift(stores: Stores, group: Sequence[Picked], near: float) -> Sifted:
+def _sift(stores: Stores, group: Sequence[Picked], near: float, seen: Seen) -> Sifted:
     if len(group) == 1:  # nothing to compare it with: it is read when it is copied
         return Sifted(list(group))
     sifted, looks, of_look = Sifted(), Looks(), list[Picked]()
@@ -54,7 +58,7 @@ def _sift(stores: Stores, group: Sequence[Picked], near: float) -> Sifted:
             sifted.near[sample] = same
             continue
         try:
-            look = look_of(read_whole(stores, sample))
+            look = _look_at(stores, sample, seen)
         except Damaged as problem:
             sifted.damaged[sample] = str(problem)
             continue
@@ -77,13 +81,13 @@ class Looks:
     def __init__(self) -> None:
         self.held, self.count = np.empty((8, FRAMES, SIDE * SIDE * 3), np.int16), 0
 
-    def add(self, look: NDArray[np.int16]) -> None:
+    def add(self, look: Look) -> None:
         if self.count == len(self.held):
             self.held = np.concatenate([self.held, np.empty_like(self.held[: self.count // 2])])
         self.held[self.count] = look
         self.count += 1
 
-    def nearest(self, look: NDArray[np.int16], near: float) -> int | None:
+    def nearest(self, look: Look, near: float) -> int | None:
         """Return the first that is as near as that; a thousand are compared at a time."""
         for start in range(0, self.count, 1000):
             close = np.flatnonzero(distance(self.held[start : min(start + 1000, self.count)], look) <= near)
@@ -92,7 +96,15 @@ class Looks:
         return None
 
 
-def look_of(data: bytes) -> NDArray[np.int16] | None:
+def _look_at(stores: Stores, sample: Picked, seen: Seen) -> Look | None:
+    if sample.sha256 and sample.sha256 in seen:  # whether it is still whole is seen when it is copied
+        return seen.look(sample.sha256)
+    look = look_of(read_whole(stores, sample))
+    seen.keep(sample.sha256, look)
+    return look
+
+
+def look_of(data: bytes) -> Look | None:
     """Return the small frames [f, h * w * 3] of a video; None where it cannot be decoded."""
     with tempfile.NamedTemporaryFile(prefix="motionecho-", suffix=".mp4") as file:
         file.write(data)
@@ -104,7 +116,7 @@ def look_of(data: bytes) -> NDArray[np.int16] | None:
     return frames.reshape(FRAMES, -1).astype(np.int16)
 
 
-def distance(one: NDArray[np.int16], other: NDArray[np.int16]) -> NDArray[np.float64]:
+def distance(one: Look, other: Look) -> NDArray[np.float64]:
     """Return how far videos are apart, of 255: the mean difference in the frame where it is largest.
 
     Looks [..., f, n] give distances [...].

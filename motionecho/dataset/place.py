@@ -3,6 +3,7 @@
 export.json           what it is made with, written first; counts are added when it has ended
 .export/files.json    every file that it made or is about to make: others are never touched
 .export/NAME.json     of a shard that is whole: what it holds, written after it
+    .export/looks/        what videos looked like that were compared
 """
 
 import json
@@ -18,7 +19,7 @@ from motionecho.runs.keys import differences, file_digest
 from motionecho.runs.sealed import read_object
 
 NOTE, ABOUT = "export.json", ".export"
-FILES = f"{ABOUT}/files.json"
+FILES, SEEN = f"{ABOUT}/files.json", f"{ABOUT}/looks"
 UNFINISHED = ".part-"  # what a process that was killed leaves beside a file
 
 

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
+import numpy as np
 import pytest
 
-from motionecho.dataset.near import NEAR, Looks, distance, look_of, sift
+from motionecho.dataset import near as looking
+from motionecho.dataset import seen as kept_looks
+from motionecho.dataset.near import FRAMES, NEAR, Looks, distance, look_of, sift
 from motionecho.dataset.rows import gather, samples_of
+from motionecho.dataset.seen import Seen
+from motionecho.runs.folder import Folder
 from motionecho.runs.notes import Blob
 from motionecho.runs.store import RunStore
 from tests.dataset.conftest import Fill
@@ -18,7 +24,8 @@ def sifted(near: float, *stores: RunStore) -> tuple[list[str], dict[str, str], d
     """The ids that stay; those that are left out, with what stays for them; those that are damaged."""
     samples = samples_of(gather(stores))
     kept, out, hurt = [], {}, {}
-    for _, its in sift({store.url: store for store in stores}, samples, near):
+    seen = Seen(Folder.at(f"memory://{uuid4()}"), "looks", FRAMES)
+    for _, its in sift({store.url: store for store in stores}, samples, near, seen):
         kept += [each.id for each in its.kept]
         out |= {each.id: other.id for each, other in its.near.items()}
         hurt |= {each.id: problem for each, problem in its.damaged.items()}
@@ -77,13 +84,51 @@ def test_what_is_damaged_stands_for_nothing(
     assert hurt["0"].endswith("is not what its record says")
 
 
-def test_what_cannot_be_decoded_is_like_nothing_else(fill: Fill, tmp_path: Path) -> None:
-    def words(number: int, crf: int = 18) -> bytes:
-        return f"no video {number}".encode()
+def test_what_cannot_be_decoded_is_like_nothing_else(
+    fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert look_of(b"no video") is None
+    store = fill(str(tmp_path / "one"), [{"id": id, "clip": n} for n, id in enumerate("abc")])
+    monkeypatch.setattr(looking, "look_of", lambda data: None)
+    assert sifted(NEAR, store) == (["a", "b", "c"], {}, {})
 
-    assert look_of(words(0)) is None
-    store = fill(str(tmp_path / "one"), [{"id": "a", "clip": 0}])
-    assert sifted(NEAR, store) == (["a"], {}, {})
+
+def test_what_was_looked_at_is_not_decoded_again(
+    fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it stopped; a file of looks that is damaged is one of none."""
+    rows = [{"id": str(n), "clip": n, "reference": "xy"[n % 2]} for n in range(8)]
+    store, folder = fill(str(tmp_path / "run"), rows), Folder.at(str(tmp_path / "out"))
+    samples, decoded, last = samples_of(gather([store])), list[int](), 5
+    inner = looking.look_of
+
+    def counting(data: bytes) -> kept_looks.Look | None:
+        if len(decoded) == last:
+            raise KeyboardInterrupt
+        decoded.append(len(data))
+        return inner(data)
+
+    def kept() -> list[str]:
+        found = sift({store.url: store}, samples, NEAR, Seen(folder, "looks", FRAMES))
+        return sorted(each.id for _, its in found for each in its.kept)
+
+    monkeypatch.setattr(looking, "look_of", counting)
+    monkeypatch.setattr(kept_looks, "EVERY", 2)
+    with pytest.raises(KeyboardInterrupt):
+        kept()
+    last = 100
+    assert kept() == [str(n) for n in range(8)]
+    assert len(decoded) == 8
+    assert kept() == [str(n) for n in range(8)]
+    assert len(decoded) == 8
+    look = Seen(folder, "looks", FRAMES).look(samples[0].sha256 or "")
+    known = inner(store.folder.read(samples[0].video or ""))
+    assert look is not None
+    assert known is not None
+    assert np.array_equal(look, known)
+    folder.overwrite(folder.find("looks")[0], b"PAR1 no more")
+    assert kept() == [str(n) for n in range(8)]
+    assert 8 < len(decoded) <= 16
 
 
 def test_many_are_held_in_one_array(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
