@@ -69,21 +69,19 @@ def export(
 
     The same command again goes on where it was stopped. Exit code 3 where a video is damaged or missing.
     """
-    forms = ("folder", "webdataset", "hf")
-    if to not in forms:
-        raise UserError(f'--to "{to}" is no form{nearest(to, forms)}; use {", ".join(forms)}')
-    if near is not None and keep_duplicates:
-        raise UserError("--near says how far duplicates are apart, --keep-duplicates keeps them: use one")
-    if shard_size and to == "folder":
-        raise UserError("a folder has no shards: leave out --shard-size, or use --to webdataset or hf")
-    stores = [open_run(run) for run in dict.fromkeys(runs)]
-
-    from motionecho.dataset.export import Wanted
+    from motionecho.dataset.export import FORMS, Wanted
     from motionecho.dataset.export import export as export_to
     from motionecho.dataset.near import NEAR
     from motionecho.dataset.shards import SAMPLES
     from motionecho.dataset.splits import ALL, read_shares
 
+    if to not in FORMS:
+        raise UserError(f'--to "{to}" is no form{nearest(to, FORMS)}; use {", ".join(FORMS)}')
+    if near is not None and keep_duplicates:
+        raise UserError("--near says how far duplicates are apart, --keep-duplicates keeps them: use one")
+    if shard_size and to == "folder":
+        raise UserError("a folder has no shards: leave out --shard-size, or use --to webdataset or hf")
+    stores = [open_run(run) for run in dict.fromkeys(runs)]
     wanted = Wanted(
         form=to,
         where=where,

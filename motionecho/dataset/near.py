@@ -3,7 +3,7 @@
     file -> 8 frames over its length at 8 x 8 -> mean difference of each pair of frames, of 255 -> the largest
 
 Other seeds of the embedded pairs differ by 14 or more, the same video encoded again (x264, crf 18 to 35) by
-less than 5: docs/export.md has the figures. Of those that are near each other the one recorded first stays.
+less than 4: docs/export.md has the figures. Of those that are near each other the one recorded first stays.
 """
 
 import tempfile
