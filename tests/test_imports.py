@@ -31,7 +31,7 @@ LAYERS = (
     ("echo",),
     ("make",),
     ("face",),
-    ("bench",),
+    ("bench", "study"),
     ("pipelines",),
     ("cli",),
 )

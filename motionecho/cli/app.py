@@ -26,6 +26,7 @@ from motionecho.cli import (
     retry,
     score,
     status,
+    study,
     verify,
 )
 from motionecho.cli.printing import put
@@ -88,6 +89,7 @@ app.add_typer(batch.app, name="batch", cls=Commands, rich_help_panel=MANY)
 app.command(no_args_is_help=True, rich_help_panel=MANY)(export.export)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.score)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.compare)
+app.add_typer(study.app, name="study", cls=Commands, rich_help_panel=FIGURES)
 app.add_typer(metrics.app, name="metrics", cls=Commands, rich_help_panel=FIGURES)
 app.add_typer(models.app, name="models", cls=Commands, rich_help_panel=AROUND)
 app.add_typer(config.app, name="config", cls=Commands, rich_help_panel=AROUND)

@@ -10,7 +10,7 @@ import typer
 from motionecho.cli.flatten import flattened
 from motionecho.cli.options import GateOptions, JsonOption, PlacementOptions, SettingsOptions
 from motionecho.cli.phases import phases
-from motionecho.cli.printing import duration, put, put_json, say, table
+from motionecho.cli.printing import duration, fitted, put, put_json, say, table
 from motionecho.errors import BadSample, Unreachable, UserError
 from motionecho.runs.places import Place
 from motionecho.runs.waits import doing
@@ -144,8 +144,11 @@ def _tell(trace: "Trace", laps: dict[str, float]) -> None:
     summary = trace.summary()
     counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in summary["evaluations"].items() if n)
     say(table(trace.rows(), TRACE_COLUMNS, talk=True))
-    say(
+    told = (
         f"teacher active in {summary['activated_steps']} of {summary['steps']} steps; evaluations: {counts} "
-        f"({summary['forward_equivalents']} forward passes' worth)",
+        f"({summary['forward_equivalents']} forward passes' worth)"
+    )
+    say(
+        *fitted("", told, talk=True),
         ", ".join(f"{name} {duration(seconds)}" for name, seconds in laps.items()),
     )
