@@ -12,12 +12,12 @@ import pyarrow as pa
 from motionecho.dataset.card import Story, card
 from motionecho.dataset.carried import CAPTION, carried, wants_record
 from motionecho.dataset.choice import choose, nowhere
+from motionecho.dataset.looks import LookBook
 from motionecho.dataset.loose import Splits, loose_files, write_loose
 from motionecho.dataset.names import readable_names
 from motionecho.dataset.near import FRAMES, NEAR, sift
-from motionecho.dataset.place import SEEN, Destination
+from motionecho.dataset.place import LOOKS, Destination
 from motionecho.dataset.rows import Picked, gather, samples_of
-from motionecho.dataset.seen import Seen
 from motionecho.dataset.shards import (
     SAMPLES,
     parquet_packer,
@@ -150,7 +150,7 @@ def _sifted(
     if near is None:
         return list(samples)
     kept, looked = list[Picked](), 0
-    for number, sifted in sift(runs, samples, near, Seen(to.folder, SEEN, FRAMES)):
+    for number, sifted in sift(runs, samples, near, LookBook(to.folder, LOOKS, FRAMES)):
         kept += sifted.kept
         result.near_duplicates += len(sifted.near)
         result.left_out += [(each.id, problem) for each, problem in sifted.damaged.items()]

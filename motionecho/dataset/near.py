@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from motionecho.dataset.looks import Look, LookBook
 from motionecho.dataset.rows import Picked
-from motionecho.dataset.seen import Look, Seen
 from motionecho.dataset.whole import Stores, read_whole
 from motionecho.errors import BadSample, Damaged
 from motionecho.runs.parallel import in_order
@@ -35,20 +35,22 @@ class Sifted:
     damaged: dict[Picked, str] = field(default_factory=dict)
 
 
-def sift(stores: Stores, samples: Sequence[Picked], near: float, seen: Seen) -> Iterator[tuple[int, Sifted]]:
+def sift(
+    stores: Stores, samples: Sequence[Picked], near: float, book: LookBook
+) -> Iterator[tuple[int, Sifted]]:
     """Yield what is left of each group of a reference and a prompt, with the number of samples it had."""
     groups: dict[tuple[str, str], list[Picked]] = defaultdict(list)
     for sample in samples:
         groups[sample.group, sample.prompt].append(sample)
     ordered = [sorted(group, key=lambda each: (each.when, each.row)) for group in groups.values()]
-    found = in_order(lambda group: _sift(stores, group, near, seen), ordered, AT_ONCE)
+    found = in_order(lambda group: _sift(stores, group, near, book), ordered, AT_ONCE)
     try:
         yield from ((len(group), sifted) for group, sifted in zip(ordered, found, strict=True))
     finally:
-        seen.flush()
+        book.flush()
 
 
-def _sift(stores: Stores, group: Sequence[Picked], near: float, seen: Seen) -> Sifted:
+def _sift(stores: Stores, group: Sequence[Picked], near: float, book: LookBook) -> Sifted:
     if len(group) == 1:  # nothing to compare it with: it is read when it is copied
         return Sifted(list(group))
     sifted, looks, of_look = Sifted(), Looks(), list[Picked]()
@@ -58,7 +60,7 @@ def _sift(stores: Stores, group: Sequence[Picked], near: float, seen: Seen) -> S
             sifted.near[sample] = same
             continue
         try:
-            look = _look_at(stores, sample, seen)
+            look = _look_at(stores, sample, book)
         except Damaged as problem:
             sifted.damaged[sample] = str(problem)
             continue
@@ -96,11 +98,11 @@ class Looks:
         return None
 
 
-def _look_at(stores: Stores, sample: Picked, seen: Seen) -> Look | None:
-    if sample.sha256 and sample.sha256 in seen:  # whether it is still whole is seen when it is copied
-        return seen.look(sample.sha256)
+def _look_at(stores: Stores, sample: Picked, book: LookBook) -> Look | None:
+    if sample.sha256 and sample.sha256 in book:  # whether it is still whole is seen when it is copied
+        return book.look(sample.sha256)
     look = look_of(read_whole(stores, sample))
-    seen.keep(sample.sha256, look)
+    book.keep(sample.sha256, look)
     return look
 
 

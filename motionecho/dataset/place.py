@@ -19,7 +19,7 @@ from motionecho.runs.keys import differences, file_digest
 from motionecho.runs.sealed import read_object
 
 NOTE, ABOUT = "export.json", ".export"
-FILES, SEEN = f"{ABOUT}/files.json", f"{ABOUT}/looks"
+FILES, LOOKS = f"{ABOUT}/files.json", f"{ABOUT}/looks"
 UNFINISHED = ".part-"  # what a process that was killed leaves beside a file
 
 

@@ -7,11 +7,11 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from motionecho.dataset import looks as kept_looks
 from motionecho.dataset import near as looking
-from motionecho.dataset import seen as kept_looks
+from motionecho.dataset.looks import LookBook
 from motionecho.dataset.near import FRAMES, NEAR, Looks, distance, look_of, sift
 from motionecho.dataset.rows import gather, samples_of
-from motionecho.dataset.seen import Seen
 from motionecho.runs.folder import Folder
 from motionecho.runs.notes import Blob
 from motionecho.runs.store import RunStore
@@ -24,8 +24,8 @@ def sifted(near: float, *stores: RunStore) -> tuple[list[str], dict[str, str], d
     """The ids that stay; those that are left out, with what stays for them; those that are damaged."""
     samples = samples_of(gather(stores))
     kept, out, hurt = [], {}, {}
-    seen = Seen(Folder.at(f"memory://{uuid4()}"), "looks", FRAMES)
-    for _, its in sift({store.url: store for store in stores}, samples, near, seen):
+    book = LookBook(Folder.at(f"memory://{uuid4()}"), "looks", FRAMES)
+    for _, its in sift({store.url: store for store in stores}, samples, near, book):
         kept += [each.id for each in its.kept]
         out |= {each.id: other.id for each, other in its.near.items()}
         hurt |= {each.id: problem for each, problem in its.damaged.items()}
@@ -109,7 +109,7 @@ def test_what_was_looked_at_is_not_decoded_again(
         return inner(data)
 
     def kept() -> list[str]:
-        found = sift({store.url: store}, samples, NEAR, Seen(folder, "looks", FRAMES))
+        found = sift({store.url: store}, samples, NEAR, LookBook(folder, "looks", FRAMES))
         return sorted(each.id for _, its in found for each in its.kept)
 
     monkeypatch.setattr(looking, "look_of", counting)
@@ -121,7 +121,7 @@ def test_what_was_looked_at_is_not_decoded_again(
     assert len(decoded) == 8
     assert kept() == [str(n) for n in range(8)]
     assert len(decoded) == 8
-    look = Seen(folder, "looks", FRAMES).look(samples[0].sha256 or "")
+    look = LookBook(folder, "looks", FRAMES).look(samples[0].sha256 or "")
     known = inner(store.folder.read(samples[0].video or ""))
     assert look is not None
     assert known is not None

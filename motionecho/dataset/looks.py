@@ -18,7 +18,7 @@ Look = NDArray[np.int16]  # [frames, pixels * 3]
 EVERY = 500  # looks of a file
 
 
-class Seen:
+class LookBook:
     """The looks that are known in a folder, read when it is made; None is that of what cannot be decoded."""
 
     def __init__(self, folder: Folder, under: str, frames: int) -> None:
