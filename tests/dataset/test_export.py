@@ -37,6 +37,8 @@ def held(place: str, form: str) -> dict[str, dict[str, dict[str, Any]]]:
     """All rows that an export holds, by split and id; each with a video that is what its row says."""
     folder, found = Folder.at(place), dict[str, dict[str, dict[str, Any]]]()
     for path in folder.find():
+        if path.startswith("."):
+            continue
         if path.endswith(".parquet"):
             split = path.split("/")[0] if form == "folder" else Path(path).name.split("-")[0]
             for row in pq.read_table(pa.BufferReader(folder.read(path))).to_pylist():
@@ -357,3 +359,11 @@ def test_nothing_done_is_nothing_to_export(tmp_path: Path, fill: Fill) -> None:
     store = fill(str(tmp_path / "run"), [{"id": "a", "failed": True}])
     with pytest.raises(UserError, match="no sample is done in"):
         export([store], str(tmp_path / "out"), Wanted())
+
+
+@each_form
+def test_a_run_may_be_in_any_place_too(fill: Fill, tmp_path: Path, form: str) -> None:
+    store = fill(f"memory://{tmp_path.name}-run", [{"id": str(n), "clip": n % 2} for n in range(4)])
+    result = export([store], str(tmp_path / "out"), wanted(form))
+    assert (result.copied, result.near_duplicates, result.left_out) == (2, 2, [])
+    assert len(ids(held(str(tmp_path / "out"), form))) == 2
