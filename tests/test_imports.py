@@ -26,7 +26,7 @@ LAYERS = (
     ("guidance", "adaptive", "video"),
     ("models", "manifest", "report"),
     ("inversion", "metrics"),
-    ("carrying",),
+    ("carrying", "dataset"),
     ("teacher", "gate", "calibrate"),
     ("echo",),
     ("make",),

@@ -14,6 +14,7 @@ from motionecho.cli import (
     calibrate,
     config,
     doctor,
+    export,
     finished,
     forget,
     generate,
@@ -91,6 +92,7 @@ app.command(no_args_is_help=True, rich_help_panel=ONE)(sign.sign)
 app.add_typer(manifest.app, name="manifest", cls=Commands, rich_help_panel=MANY)
 app.add_typer(batch.app, name="batch", cls=Commands, rich_help_panel=MANY)
 app.command(no_args_is_help=True, rich_help_panel=MANY)(forget.forget)
+app.command(no_args_is_help=True, rich_help_panel=MANY)(export.export)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.score)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.compare)
 app.add_typer(study.app, name="study", cls=Commands, rich_help_panel=FIGURES)

@@ -133,7 +133,12 @@ def next_steps(store: "RunStore", state: "State", head: "Headline") -> list[str]
         return [resume_command(store, state.manifests) or "the command that began it, once more"]
     if head.failed:
         return [command("failures", state.run), command("retry", state.run)]
-    return [f"{command('collect', state.run)} -o videos/"] if head.done else []
+    return [export_command(state.run)] if head.done else []
+
+
+def export_command(url: str) -> str:
+    """Write the command that hands a run's videos on."""
+    return f"motionecho export {shlex.quote(url)} --out videos/"
 
 
 def command(word: str, url: str) -> str:
