@@ -19,7 +19,7 @@ help:
 	@echo "make clean  remove $(VENV), $(LOWEST) and caches (runs/ stays)"
 
 demo: $(VENV)/.installed
-	$(BIN)/motionecho batch submit manifests/demo.parquet --pair toy-dit --out runs/demo
+	$(BIN)/motionecho batch submit manifests/demo.parquet --pair toy-dit --strategy moft --out runs/demo
 
 # A process that crashes ends the tests: replaced, it would leave the rest waiting for it without end.
 test: lint

@@ -36,7 +36,7 @@ ROWS = [
     ("eight-cross", "figure_eight", "a purple cross on a cloudy gray background", 1, "object"),
     ("arc-circle", "arc", "a cyan circle on a checkered orange background", 1, "object"),
     ("linear-square", "linear", "a white square on a green background", 1, "object"),
-    ("scale-heart", "scale", "a red heart on a gray background", 1, "object"),
+    ("scale-heart", "scale", "a red heart on a gray background", 2, "object"),
     ("zoom-star", "zoom", "a yellow star on a checkered purple background", 1, "camera"),
     ("pan-square", "pan", "an orange square on a dotted cyan background", 1, "camera"),
 ]

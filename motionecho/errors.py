@@ -19,6 +19,10 @@ class BadSample(MotionEchoError):
     """A sample that can never succeed as it stands: recorded with its reason, not retried."""
 
 
+class DeniedPrompt(BadSample):
+    """A prompt that a deny list or a filter does not let be made."""
+
+
 class NotThere(BadSample):
     """A file that is not where its row says it is, in a store that can be read."""
 

@@ -7,7 +7,7 @@ Pairs whose text encoder is larger than their networks have a stage `text` befor
 Submitting the same manifest to the same place continues the run: what has a record is done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -68,9 +68,10 @@ def run(
         manifest_path, settings, store_url, execution.limit, execution.retry_failed, execution.motions
     )
     store = RunStore(store_url, motions=execution.motions)
+    filtered = {"filters": dict(work.filters)} if work.filters else {}
 
     def loop(jobs: list[Job], reporter: Reporter) -> Loop:
-        return make_loop(jobs, settings, store, execution, reporter, factory)
+        return make_loop(jobs, settings, store, execution, reporter, factory, filtered)
 
     def draw(fresh: bool, complain: Callable[[str], None]) -> dict[str, str | None]:
         return {
@@ -78,7 +79,7 @@ def run(
             "report": publish_report(store, fresh, complain),
         }
 
-    facts = {"weights_at": list(settings.placement.weights)}
+    facts = {"weights_at": list(settings.placement.weights)} | filtered
     return drive(work, store, identity(settings), execution, loop, on_event, draw, facts)
 
 
@@ -94,8 +95,12 @@ def make_loop(
     execution: Execution,
     reporter: Reporter,
     factory: str,
+    facts: Mapping[str, Any] | None = None,
 ) -> Loop:
-    """Build the DAG: jobs enter the first pool, its results the next, the last one's are committed."""
+    """Build the DAG: jobs enter the first pool, its results the next, the last one's are committed.
+
+    `facts` are noted in every record.
+    """
     gpus = ray.cluster_resources().get("GPU", 0)
     helped = execution.separate is None and not wants_gpu(settings.metrics)
     specs = pool_specs(gpus, node_cores(), execution.workers, bool(execution.separate), helped)
@@ -109,7 +114,7 @@ def make_loop(
     spec = pair_spec(settings.pair, settings.placement.weights)
     methods = {job.task.payload.config.sampling.method for job in jobs} & {*spec.optional.values()}
     own = {method: spec.weights(method) for method in methods}
-    make = Recorder(versions(), spec.weights(), own, {"pair": settings.pair})
+    make = Recorder(versions(), spec.weights(), own, {"pair": settings.pair} | dict(facts or {}))
     meters = Meters(store.url, len(jobs))
 
     def record(job: Job, error: ErrorNote | None) -> Record:

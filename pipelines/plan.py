@@ -4,11 +4,12 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from motionecho.config import RunSettings
 from motionecho.errors import MotionEchoError, Transient, Unreachable, UserError
 from motionecho.manifest import BadRow, Sample, TakenId, notes, read_manifest
+from motionecho.manifest.prompts import PromptFilters, prompt_filters
 from motionecho.models.registry import pair_spec
 from motionecho.runs import files
 from motionecho.runs.faults import fault_of
@@ -19,6 +20,7 @@ from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import CREATE_PATIENCE_S, RunStore
 from motionecho.runs.urls import is_url, told
 from pipelines.keying import Keying
+from pipelines.refusals import Refusals
 from pipelines.tasks import Task
 
 HASHING_THREADS = 8
@@ -65,6 +67,7 @@ class Work:
     unread: list[BadRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     texts: set[str] | None = None  # keys of the encoded texts in the store; None where no stage makes any
+    filters: Mapping[str, Any] = field(default_factory=dict)  # of prompts, that were at work
 
     @property
     def given_up(self) -> list[str]:
@@ -104,19 +107,24 @@ def plan_generation(
     motions: str | None = None,
     index: Index | None = None,
     rows: Sequence[Sample | BadRow] | None = None,
+    filters: PromptFilters | None = None,
 ) -> Work:
     """Read the manifest, hash its references and compare with the store. Writes nothing.
 
     `motions` is where inverted references are shared, unless the run says so itself. `index` is a look at the
-    store that was taken a moment ago, to save another. `rows` stand for those of the manifest.
+    store that was taken a moment ago, to save another. `rows` stand for those of the manifest,
+    `filters` for those of prompts that are installed.
 
     Raises UserError where the manifest as a whole, the pair or the store's address cannot be used.
     """
     spec = pair_spec(settings.pair, settings.placement.weights)
     rows = (read_manifest(manifest_path) if rows is None else rows)[:limit]
+    index, cached = what_is_there(store_url, motions, index)
+    store, at_work = RunStore(store_url, CREATE_PATIENCE_S), filters or prompt_filters()
+    refusals = _looking(store, lambda store: Refusals.of(store, at_work, index))
+    rows = refusals.kept(rows, manifest_path)
     bad = [row for row in rows if isinstance(row, BadRow)]
     samples = [row for row in rows if isinstance(row, Sample)]
-    index, cached = what_is_there(store_url, motions, index)
     hashed = hash_references((sample.reference for sample in samples), index.values())
 
     tasks: dict[str, Task] = {}
@@ -124,6 +132,8 @@ def plan_generation(
     keying, last = Keying(settings, spec), _last_hashed(index.values())
     for sample in samples:
         reference = hashed[opened(sample.reference)]
+        if refusals.leaves_out(sample, reference):
+            continue
         if isinstance(reference, Unreachable) and sample.reference in last:  # what is done needs it no more
             task = keying.task(sample, *last[sample.reference])
             if task.key in index and index[task.key].ok:
@@ -138,14 +148,16 @@ def plan_generation(
         except UserError as problem:  # a strategy that the pair does not have, a file that does not open
             bad.append(BadRow(sample.row, sample.id, str(problem), sample.inputs(), "settings"))
             continue
-        twin = tasks.setdefault(task.key, task)
-        if twin is not task:
+        if denied := refusals.denied(sample, task.key):
+            bad.append(denied)
+            continue
+        if (twin := tasks.setdefault(task.key, task)) is not task:
             first = twin.payload.sample
             same = f'it is the same sample as row {first.row} (id "{first.id}")'
             bad.append(BadRow(sample.row, sample.id, f"{same}: give it another seed", sample.inputs()))
 
     _refuse(manifest_path, bad, len(tasks) + len(unread))
-    wordless = sum(_trains_without_words(task) for task in tasks.values())
+    wordless = sum(map(_trains_without_words, tasks.values()))
     return Work(
         tasks=tasks,
         todo=tuple(first_of_each_reference_first(to_do(tasks, index, retry_failed))),
@@ -155,14 +167,15 @@ def plan_generation(
         motions=cached,
         sources={files.absolute(manifest_path): rows_of(tasks, [*bad, *unread])},
         unread=unread,
-        notes=notes(rows) + ([f"{wordless} {UNTOLD}"] if wordless else []),
-        texts=_looking(RunStore(store_url, CREATE_PATIENCE_S), RunStore.texts) if spec.text_stage else None,
+        notes=[*notes(rows), *refusals.notes, *([f"{wordless} {UNTOLD}"] if wordless else [])],
+        texts=_looking(store, RunStore.texts) if spec.text_stage else None,
+        filters=at_work.facts,
     )
 
 
 def _trains_without_words(task: Task) -> bool:
-    reference = task.payload.config.reference
-    return bool(reference.trains and not reference.reference_prompt and not reference.motion_lora)
+    its = task.payload.config.reference
+    return bool(its.trains and not its.reference_prompt and not its.motion_lora)
 
 
 def together(works: Sequence[Work]) -> Work:

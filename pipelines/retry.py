@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from motionecho.config import RunSettings
 from motionecho.errors import UserError
+from motionecho.manifest.prompts import PromptFilters
 from motionecho.runs.state import latest_sources
 from motionecho.runs.store import RunStore
 from motionecho.runs.urls import lacks
@@ -44,14 +45,16 @@ def manifests_of(store: RunStore) -> list[str]:
     return found
 
 
-def only_failed(store: RunStore, manifests: Sequence[str], settings: RunSettings) -> Work:
+def only_failed(
+    store: RunStore, manifests: Sequence[str], settings: RunSettings, filters: PromptFilters | None = None
+) -> Work:
     """Plan manifests, with nothing to do but their samples that failed in this run or were requeued."""
     index = store.index()
     failed, void = index.failed, {key for key, entry in index.items() if entry.to_do}
     if not failed and not void:
         raise UserError(f'no sample of "{store.url}" has failed: there is nothing to retry')
     works = [
-        plan_generation(manifest, settings, store.url, retry_failed=True, index=index)
+        plan_generation(manifest, settings, store.url, retry_failed=True, index=index, filters=filters)
         for manifest in manifests
     ]
     work, asked = together(works), {*failed, *(index[key].id for key in void)}

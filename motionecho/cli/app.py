@@ -14,8 +14,11 @@ from motionecho.cli import (
     calibrate,
     config,
     doctor,
+    export,
     finished,
+    forget,
     generate,
+    inspect,
     jobs,
     manifest,
     metrics,
@@ -24,7 +27,9 @@ from motionecho.cli import (
     report,
     retry,
     score,
+    sign,
     status,
+    study,
     verify,
 )
 from motionecho.cli.printing import put
@@ -82,10 +87,15 @@ bench.app.command()(bench_pipeline.pipeline)
 bench.app.command()(bench_methods.methods)
 bench.app.command()(bench_methods.ablation)
 app.command(no_args_is_help=True, rich_help_panel=ONE)(generate.generate)
+app.command(no_args_is_help=True, rich_help_panel=ONE)(inspect.inspect)
+app.command(no_args_is_help=True, rich_help_panel=ONE)(sign.sign)
 app.add_typer(manifest.app, name="manifest", cls=Commands, rich_help_panel=MANY)
 app.add_typer(batch.app, name="batch", cls=Commands, rich_help_panel=MANY)
+app.command(no_args_is_help=True, rich_help_panel=MANY)(forget.forget)
+app.command(no_args_is_help=True, rich_help_panel=MANY)(export.export)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.score)
 app.command(no_args_is_help=True, rich_help_panel=FIGURES)(score.compare)
+app.add_typer(study.app, name="study", cls=Commands, rich_help_panel=FIGURES)
 app.add_typer(metrics.app, name="metrics", cls=Commands, rich_help_panel=FIGURES)
 app.add_typer(models.app, name="models", cls=Commands, rich_help_panel=AROUND)
 app.add_typer(config.app, name="config", cls=Commands, rich_help_panel=AROUND)

@@ -63,6 +63,7 @@ def submit(
             raise UserError(f'--fresh deletes the run that the job finds at "{url}": add --yes to do that')
         submit_job(manifest, resolved.settings, url, cluster, effort, job, json)
 
+    from motionecho.manifest.prompts import prompt_filters
     from motionecho.runs.results import Index
     from pipelines import generate as pipeline
 
@@ -75,6 +76,7 @@ def submit(
         effort.retry_failed,
         cluster.motions,
         index=Index() if effort.fresh else None,  # whatever version made what is there
+        filters=prompt_filters(effort.deny),
     )
     if dry_run:
         refused = None if effort.fresh else refusal(resolved.settings, url, cluster.motions)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from motionecho.cli.flatten import flattened
-from motionecho.cli.options import JsonOption, ManifestArgument, PlacementOptions, SettingsOptions
+from motionecho.cli.options import DenyOption, JsonOption, ManifestArgument, PlacementOptions, SettingsOptions
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.errors import UserError
 from motionecho.report.visible import visible
@@ -33,17 +33,20 @@ def calibrate(
     keep: Annotated[
         float, typer.Option("--keep", min=0, max=1, help="Share of the teacher's gain in fidelity to keep.")
     ] = 0.95,
+    deny: DenyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find delta_1 and delta_2: print fidelity against teacher evaluations, write settings for --config."""
     from motionecho.calibrate import cheapest, curve
     from motionecho.cli.settings import resolve
     from motionecho.manifest import Sample, read_manifest
+    from motionecho.manifest.prompts import prompt_filters
     from motionecho.runs.local import replacing
 
     resolved = resolve(settings, placement)
     rows = read_manifest(manifest)
-    samples = [row for row in rows if isinstance(row, Sample)][:limit]
+    filters = prompt_filters(deny)
+    samples = [row for row in rows if isinstance(row, Sample) and not filters.why(row.prompt)][:limit]
     if not samples:
         raise UserError(f'no row of "{manifest}" can run: see motionecho manifest validate {manifest}')
     echo = resolved.settings.echo

@@ -1,5 +1,6 @@
 """`motionecho batch replay|collect|gc`: what one does with a run that has ended."""
 
+import shlex
 from dataclasses import asdict
 from typing import Annotated
 
@@ -55,55 +56,28 @@ def collect(
     run: RunArgument,
     out: Annotated[
         str,
-        typer.Option(
-            "--out",
-            "-o",
-            parser=Place,
-            metavar="DIR|FILE.parquet",
-            help="A folder for videos, or one table.",
-        ),
+        typer.Option("--out", "-o", parser=Place, metavar="FILE.parquet", help="The table to write."),
     ],
-    force: Annotated[bool, typer.Option("--force", help="Write over files of others there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     steps: Annotated[bool, typer.Option("--steps", help="A table of all steps, not of samples.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Gather a run: its videos as `<id>.mp4` beside one results.parquet, or just the table.
+    """Gather a run's records in one table; its videos are handed on by `motionecho export`."""
+    if not out.endswith(".parquet"):
+        videos = shlex.join(["motionecho", "export", run, "--out", out])
+        raise UserError(f'collect writes one table: "{out}" has to end in .parquet; for videos: {videos}')
 
-    A video that is not what its record says is left out, and the exit code is 3.
-    """
     from motionecho.runs import export as library
 
     store = open_run(run)
     if steps:
-        if not out.endswith(".parquet"):
-            raise UserError(f'--steps writes one table: "{out}" has to end in .parquet')
         rows, problems = library.collect_steps(store, out, force)
         say(f"{count(rows, 'step')} in one table", *(f"left out   {problem}" for problem in problems))
         put_json(run=store.url, table=out, rows=rows, left_out=problems) if json else put(out)
         raise typer.Exit(Exit.FAILED_SAMPLES if problems else Exit.OK)
-    if out.endswith(".parquet"):
-        rows = library.collect_table(store, out, force)
-        say(f"{count(rows, 'row')} in one table")
-        put_json(run=store.url, table=out, rows=rows) if json else put(out)
-        return
-    copied, there, left_out = 0, 0, []
-    for number, video in enumerate(library.collect_folder(store, out, force), start=1):
-        if video.problem:
-            left_out.append(video)
-        else:
-            copied, there = copied + video.fresh, there + (not video.fresh)
-        if number % 100 == 0:
-            say(f"{number} videos, the last {video.name}")
-    say(f"{count(copied, 'video')} copied, {there} already there; results.parquet is beside them")
-    say(*(f"left out   {video.name}: {video.problem}" for video in left_out))
-    if json:
-        names = [{"file": video.name, "problem": video.problem} for video in left_out]
-        put_json(run=store.url, folder=out, copied=copied, already_there=there, left_out=names)
-    else:
-        put(out)
-    if left_out:
-        say(f"to have what was left out made again: motionecho batch verify {run} --requeue")
-        raise typer.Exit(Exit.FAILED_SAMPLES)
+    rows = library.collect_table(store, out, force)
+    say(f"{count(rows, 'row')} in one table")
+    put_json(run=store.url, table=out, rows=rows) if json else put(out)
 
 
 def gc(

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motionecho.cli.flatten import flattened
-from motionecho.cli.options import GateOptions, JsonOption, PlacementOptions, SettingsOptions
+from motionecho.cli.options import (
+    DenyOption,
+    GateOptions,
+    JsonOption,
+    PlacementOptions,
+    SettingsOptions,
+    SigningOptions,
+)
 from motionecho.cli.phases import phases
-from motionecho.cli.printing import duration, put, put_json, say, table
+from motionecho.cli.printing import duration, fitted, put, put_json, say, table
 from motionecho.errors import BadSample, Unreachable, UserError
 from motionecho.runs.places import Place
 from motionecho.runs.waits import doing
@@ -36,6 +43,7 @@ def generate(
     settings: SettingsOptions,
     gate: GateOptions,
     placement: PlacementOptions,
+    signing: SigningOptions,
     out: Annotated[
         str, typer.Option("--out", "-o", metavar="FILE.mp4", help="The video to write.")
     ] = "out.mp4",
@@ -53,6 +61,7 @@ def generate(
         float | None,
         typer.Option("--fps", metavar="N", help="Frames per second to read; default: spread evenly."),
     ] = None,
+    deny: DenyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make one video that follows the motion of REF and shows PROMPT."""
@@ -63,15 +72,19 @@ def generate(
         _check_out(out)
 
         from motionecho.manifest.cells import LARGEST_SEED
+        from motionecho.manifest.prompts import prompt_filters
         from motionecho.models.references import read_reference
         from motionecho.trace import Stopwatch
         from motionecho.video import Window
+        from motionecho.video.credentials import read_signing, sign
         from pipelines.keying import kept_of
 
+        signed_with = read_signing(signing.c2pa, signing.c2pa_key, signing.timestamps)
         chosen, spec, watch = resolved.settings, resolved.spec, Stopwatch()
         if seed > LARGEST_SEED:
             raise UserError(f"--seed {seed} is too large: it has to be a whole number from 0 to 2^63-1")
         with _as_usage():
+            prompt_filters(deny).check(prompt)
             spec.check_prompt(prompt)
             background = chosen.echo.reference.background
             kept_of(chosen.echo.reference)  # a file of factors is there
@@ -99,6 +112,8 @@ def generate(
         made = maker.make(motion, prompt, seed, chosen.echo, negative_prompt, reference=lambda: clip)
         watch.lap("generate")
         made.write(out)
+        if signed_with:
+            sign(out, signed_with)
         watch.lap("write")
     if made.tries:
         say(table(made.tries, talk=True))
@@ -144,8 +159,11 @@ def _tell(trace: "Trace", laps: dict[str, float]) -> None:
     summary = trace.summary()
     counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in summary["evaluations"].items() if n)
     say(table(trace.rows(), TRACE_COLUMNS, talk=True))
-    say(
+    told = (
         f"teacher active in {summary['activated_steps']} of {summary['steps']} steps; evaluations: {counts} "
-        f"({summary['forward_equivalents']} forward passes' worth)",
+        f"({summary['forward_equivalents']} forward passes' worth)"
+    )
+    say(
+        *fitted("", told, talk=True),
         ", ".join(f"{name} {duration(seconds)}" for name, seconds in laps.items()),
     )

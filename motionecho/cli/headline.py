@@ -47,16 +47,9 @@ def commands(label: str, steps: Sequence[str]) -> list[str]:
     return [f"{'' if n else label:{LABEL}}{step}" for n, step in enumerate(steps)]
 
 
-def shortened(text: str, room: int) -> str:
-    """Cut a text to one line of so many columns, three dots at its end."""
-    text = visible(text)
-    return text if len(text) <= room else text[: max(0, room - 3)].rstrip() + "..."
-
-
 def failures(head: "Headline", url: str) -> list[str]:
-    """Say of what samples failed, the most frequent cause first, a line each."""
-    found = [f"{'' if n else 'failed':{LABEL}}{shortened(cause(each), width() - LABEL)}"
-             for n, each in enumerate(head.causes[:CAUSES])]  # fmt: skip
+    """Say of what samples failed, the most frequent cause first, each with all that the first one said."""
+    found = labelled("failed", *map(cause, head.causes[:CAUSES]))
     rest = head.causes[CAUSES:]
     if rest:
         more = f"{sum(each.count for each in rest)} of {count(len(rest), 'other cause')}"
@@ -140,7 +133,12 @@ def next_steps(store: "RunStore", state: "State", head: "Headline") -> list[str]
         return [resume_command(store, state.manifests) or "the command that began it, once more"]
     if head.failed:
         return [command("failures", state.run), command("retry", state.run)]
-    return [f"{command('collect', state.run)} -o videos/"] if head.done else []
+    return [export_command(state.run)] if head.done else []
+
+
+def export_command(url: str) -> str:
+    """Write the command that hands a run's videos on."""
+    return f"motionecho export {shlex.quote(url)} --out videos/"
 
 
 def command(word: str, url: str) -> str:

@@ -69,7 +69,7 @@ def ship_command(
     from motionecho.cli.settings import settings_file
     from motionecho.runs.files import absolute
     from motionecho.runs.places import Place
-    from pipelines.machines.upload import refuse_secret, ship, ship_engine, ship_settings
+    from pipelines.machines.upload import refuse_secret, ship, ship_engine, ship_settings, ship_text
 
     for place in (*settings.placement.weights, cluster.motions or ""):
         refuse_secret(Place(place), "the weights" if place in settings.placement.weights else "the motions")
@@ -79,6 +79,8 @@ def ship_command(
         engine=ship_engine(cluster.engine, store),
         motions=absolute(cluster.motions) if cluster.motions else None,
     )
+    if effort.deny:
+        effort = replace(effort, deny=ship_text(effort.deny, store))
     words = [ship(manifest, store), "--config", ship_settings(settings_file(settings), store)]
     words += ["--pair", settings.pair]  # or MOTIONECHO_PAIR, which jobs get too, would win over the file
     words += ["--out", store.url, *flags(there), *flags(effort)]

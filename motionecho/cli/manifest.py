@@ -10,7 +10,14 @@ import typer
 from motionecho.cli.exits import Exit
 from motionecho.cli.findings import Findings, Problem
 from motionecho.cli.manifest_build import build
-from motionecho.cli.options import FitOption, JsonOption, ManifestArgument, PairOption, SettingsOptions
+from motionecho.cli.options import (
+    DenyOption,
+    FitOption,
+    JsonOption,
+    ManifestArgument,
+    PairOption,
+    SettingsOptions,
+)
 from motionecho.cli.printing import count, put, put_json, say, table
 from motionecho.errors import BadSample, MotionEchoError, NotThere, UserError
 from motionecho.runs.parallel import in_order
@@ -31,12 +38,18 @@ app.command(no_args_is_help=True)(build)
 
 @app.command(no_args_is_help=True)
 def validate(
-    manifest: ManifestArgument, pair: PairOption = None, fit: FitOption = None, json: JsonOption = False
+    manifest: ManifestArgument,
+    pair: PairOption = None,
+    fit: FitOption = None,
+    deny: DenyOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Check columns, rows, prompts, and that every clip decodes; exit code 2 on errors, 0 on warnings."""
     from motionecho.cli.settings import resolve
     from motionecho.manifest import BadRow, read_manifest
+    from motionecho.manifest.prompts import prompt_filters
 
+    filters = prompt_filters(deny)
     resolved = resolve(SettingsOptions(pair=pair, fit=fit))
     rows, found = read_manifest(manifest), Findings(all=json)
     samples = [row for row in rows if not isinstance(row, BadRow)]
@@ -58,6 +71,8 @@ def validate(
         remark = of_clip[sample.reference, sample.window]
         if remark:
             found.add(Problem(sample.row, sample.id, remark[0], "reference", sample.reference, remark[1]))
+        if why := filters.why(sample.prompt):
+            found.add(Problem(sample.row, sample.id, "error", "prompt", sample.prompt, why))
         for problem in unread_words(sample, resolved.spec, texts):
             found.add(problem)
         if why := refused(sample, resolved, asked):

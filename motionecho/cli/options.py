@@ -28,6 +28,16 @@ AgainOption = Annotated[
         help="What the run was made of, where its URLs had a login or a signature: these are not stored.",
     ),
 ]
+DenyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--deny",
+        parser=Place,
+        metavar="FILE",
+        envvar="MOTIONECHO_DENY",
+        help="A deny list of prompts: a word, a phrase or a /regex/ a line.",
+    ),
+]
 OutOption = Annotated[
     str | None,
     typer.Option(
@@ -180,6 +190,31 @@ class GateOptions:
 
 
 @dataclass(frozen=True)
+class SigningOptions:
+    """The key that videos are signed with as C2PA's Content Credentials; it is stored nowhere."""
+
+    c2pa: Annotated[
+        str | None,
+        typer.Option(
+            "--c2pa",
+            metavar="CERT.pem",
+            envvar="MOTIONECHO_C2PA_CERT",
+            help="The certificate to sign with, and its chain behind it.",
+        ),
+    ] = None
+    c2pa_key: Annotated[
+        str | None,
+        typer.Option(
+            "--c2pa-key", metavar="KEY.pem", envvar="MOTIONECHO_C2PA_KEY", help="Its private key, a file."
+        ),
+    ] = None
+    timestamps: Annotated[
+        str | None,
+        typer.Option("--timestamps", metavar="URL", help="A server that attests the time (RFC 3161)."),
+    ] = None
+
+
+@dataclass(frozen=True)
 class PlacementOptions:
     """The models' weights and where they are loaded."""
 
@@ -215,7 +250,7 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class GuardOptions:
-    """The guards of a run: how long an attempt may take, when failures are too many, who may work."""
+    """The guards of a run: time, failures, what is denied, who may work."""
 
     deadline: Annotated[
         float, typer.Option("--deadline", metavar="S", min=1, help="Seconds an attempt may take.")
@@ -227,6 +262,7 @@ class GuardOptions:
         ),
     ] = 0.05
     allow_failures: AllowFailuresOption = False
+    deny: DenyOption = None
     canary: Annotated[
         bool, typer.Option("--canary/--no-canary", help="Every worker proves itself before it makes videos.")
     ] = True

@@ -9,6 +9,7 @@ import typer
 from motionecho.cli.flatten import flattened
 from motionecho.cli.options import (
     ClusterOptions,
+    DenyOption,
     GateOptions,
     JsonOption,
     LimitOption,
@@ -50,6 +51,7 @@ def plan(
         int | None,
         typer.Option("--pilot", min=1, help="Make N samples in a temporary place to learn the cost."),
     ] = None,
+    deny: DenyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Say what is done, cached and left, and the hours and bytes it takes. Writes nothing to the run."""
@@ -60,9 +62,13 @@ def plan(
     resolved = resolve(settings, placement, gate, metric)
     url = out or f"runs/{Path(Place(manifest).name).stem}"
 
+    from motionecho.manifest.prompts import prompt_filters
     from pipelines import estimate, generate
 
-    work = generate.plan_generation(manifest, resolved.settings, url, limit, retry_failed, cluster.motions)
+    filters, motions = prompt_filters(deny), cluster.motions
+    work = generate.plan_generation(
+        manifest, resolved.settings, url, limit, retry_failed, motions, filters=filters
+    )
     cost = estimate.of_run(like, resolved.settings) if like else None
     if pilot and work.todo:
         say(f"making {count(min(pilot, len(work.todo)), 'sample')} in a temporary place")

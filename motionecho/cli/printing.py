@@ -92,9 +92,13 @@ def table(
     return Laid("\n".join(lines))
 
 
-def fitted(before: str, text: str) -> list[str]:
-    """Lay a text out behind what comes before it: on a terminal in lines that fit, elsewhere in one."""
-    lines = _wrapped(text, max(20, _room(sys.stdout) - len(before) - 1)) or [""]
+def fitted(before: str, text: str, talk: bool = False) -> list[str]:
+    """Lay a text out behind what comes before it: on a terminal in lines that fit, elsewhere in one.
+
+    `talk` is for stderr.
+    """
+    room = _room(sys.stderr if talk else sys.stdout)
+    lines = _wrapped(text, max(20, room - len(before) - 1)) or [""]
     return [(before if number == 0 else " " * len(before)) + line for number, line in enumerate(lines)]
 
 

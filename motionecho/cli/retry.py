@@ -40,6 +40,7 @@ def retry(
     json: JsonOption = False,
 ) -> None:
     """Run just the samples of RUN that failed or were requeued, with its settings."""
+    from motionecho.manifest.prompts import prompt_filters
     from pipelines.execution import is_job_server
     from pipelines.retry import manifests_of, only_failed, settings_of
 
@@ -53,7 +54,7 @@ def retry(
     settings = settings_of(store, device)
     how = replace(settings.placement, offload=bool(offload), eager=bool(eager))
     settings = replace(settings, placement=how)
-    work = only_failed(store, places, settings)
+    work = only_failed(store, places, settings, prompt_filters(guards.deny))
     banner(work.plan, place, store.url, settings.pair)
     execution = read_cluster(cluster, guards, retry_failed=True)
     raise typer.Exit(execute(work, place, settings, store.url, execution, guards.allow_failures, json))

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from motionecho.cli.exits import Exit
-from motionecho.cli.headline import command, commands, lines
+from motionecho.cli.headline import command, commands, export_command, lines
 from motionecho.cli.options import ClusterOptions, GuardOptions
 from motionecho.cli.printing import count, put, put_json, say, stderr
 from motionecho.cli.progress import Display, result_of
@@ -111,7 +111,7 @@ def steps(summary: "Summary", url: str) -> list[str]:
         ]
     if summary.failed:
         return [command("failures", url), command("retry", url)]
-    return [f"{command('collect', url)} -o videos/"]
+    return [export_command(url)]
 
 
 def conclude(summary: "Summary", url: str, head: "Headline | None") -> None:

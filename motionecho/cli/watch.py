@@ -169,7 +169,7 @@ def panel(state: "State", head: "Headline", age: float = 0.0) -> RenderableType:
         row("at work", ", ".join(at_work[:SHOWN_RUNNING]) + (f" and {more} more" if more > 0 else ""))
     row("pace", ", ".join(pace(state)) or "not known yet")
     for n, each in enumerate(head.causes[:SHOWN_CAUSES]):
-        row("" if n else "failed", cause(each), style="red")
+        row("" if n else "failed", cause(each), style="red", no_wrap=False)
     if len(head.causes) > SHOWN_CAUSES:
         row("", f"and {count(len(head.causes) - SHOWN_CAUSES, 'other cause')}", style="red")
     if head.put_off:

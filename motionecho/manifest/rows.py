@@ -73,6 +73,7 @@ class BadRow:
     reason: str
     inputs: dict[str, Any] = field(default_factory=dict)
     column: str | None = None  # where the mistake is, if it is in one cell
+    kind: str = "BadRow"  # the class of error that its record names
 
 
 @dataclass(frozen=True)

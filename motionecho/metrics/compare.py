@@ -14,6 +14,7 @@ from motionecho.manifest.tables import read_table
 from motionecho.metrics import METRICS
 from motionecho.metrics.cost import BOOKKEEPING, cost
 from motionecho.metrics.stats import Estimate, estimate
+from motionecho.runs.layout import video_of
 from motionecho.runs.records import OUTCOME_PREFIX, Record
 from motionecho.runs.store import RunStore
 
@@ -88,11 +89,26 @@ def read_scores(place: str) -> list[Scored]:
 
 
 def gather(records: Iterable[Record]) -> list[Scored]:
-    """Merge records by sample id; of several figures of one name, the one committed last counts."""
-    found: dict[str, list[Record]] = defaultdict(list)
-    for record in sorted((r for r in records if r.ok), key=lambda record: record.committed_at):
-        found[record.id].append(record)
-    return [Scored.of(of_one) for of_one in found.values()]
+    """Merge records of one sample; of several figures of one name, the one committed last counts.
+
+    Scores taken later belong to the sample whose video they are of; beside a run's samples those of a video
+    that none of them has count for nothing. Scores alone are told apart by id.
+    """
+    ok = sorted((record for record in records if record.ok), key=lambda record: record.committed_at)
+    made = {record.video.uri for record in ok if record.video}
+    found: dict[tuple[bool, str], list[Record]] = defaultdict(list)
+    for record in ok:
+        video = record.video.uri if record.video else scored_video(record)
+        if video in made:
+            found[True, video].append(record)
+        elif not (made and video):
+            found[False, record.id].append(record)
+    return [Scored.of(sorted(of_one, key=lambda record: not record.video)) for of_one in found.values()]
+
+
+def scored_video(record: Record) -> str:
+    """Return the video that a record of scores is of: its path within the run that made it, or its place."""
+    return video_of(str(record.inputs.get("video", "")))
 
 
 def summarize(rows: Sequence[Scored]) -> dict[str, Estimate]:

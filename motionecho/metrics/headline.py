@@ -15,6 +15,7 @@ from typing import Any
 from motionecho.errors import kind_of
 from motionecho.metrics.registry import METRICS, headlines
 from motionecho.metrics.stats import Estimate, estimate
+from motionecho.runs.layout import video_of
 from motionecho.runs.records import OUTCOME_PREFIX, Record
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.state import State, look
@@ -30,6 +31,7 @@ ABOUT = (
     *("device", "gpus", "worker_seconds", *LAPS),
     *(PASSES, TRIED, "tries", GATED),
 )
+SAMPLE = ("id", "key", "generation", "reference")
 LATEST = 3  # videos that are named
 
 
@@ -143,7 +145,7 @@ def sum_up(
 def _wanted(column: str) -> bool:
     name = column.removeprefix(OUTCOME_PREFIX)
     if name == column:
-        return column in ("id", "reference")
+        return column in ("id", "reference", "video")
     metric = name.removesuffix("_skipped").removesuffix("_status")
     return name in ABOUT or name.removesuffix("_floor") in headlines() or metric in METRICS
 
@@ -157,18 +159,24 @@ def _rows(store: RunStore, index: Index) -> list[Row]:
 
 
 def _plain(row: Row) -> Row:
-    return {name.removeprefix(OUTCOME_PREFIX): value for name, value in row.items()}
+    """Take the prefix off; of a run's video and of one that was scored, a row has one or the other."""
+    told = {name: value for name, value in row.items() if value is not None}
+    return {name.removeprefix(OUTCOME_PREFIX): value for name, value in told.items()}
 
 
 def _together(made: Sequence[Row], later: Iterable[Row]) -> list[Row]:
-    """Lay figures taken later over those of the run, sample by sample, the latest last."""
+    """Lay figures taken later over those of the run, video by video, the latest last."""
     scored: dict[str, dict[str, Any]] = {}
     for row in sorted(
         (r for r in later if r.get("status") == "ok"), key=lambda r: str(r.get("committed_at"))
     ):
-        told = {name: value for name, value in row.items() if name not in ABOUT and value is not None}
-        scored.setdefault(str(row.get("id")), {}).update(told)
-    return [{**row, **scored.get(str(row.get("id")), {})} for row in made]
+        told = {name: value for name, value in row.items() if name not in (*ABOUT, *SAMPLE)}
+        scored.setdefault(_video(row), {}).update(told)
+    return [{**row, **scored.get(_video(row), {})} for row in made]
+
+
+def _video(row: Row) -> str:
+    return video_of(str(row.get("video")))
 
 
 def _number(row: Row, name: str) -> float | None:

@@ -68,6 +68,7 @@ class MetricSpec:
     headlines: tuple[str, ...] = ()  # figures that speak for it, the first at a gate; else that of its name
     bookkeeping: tuple[str, ...] = ()  # figures, or what their names begin with, that only --json shows
     figures: tuple[Column, ...] = ()  # all of them, for tables; our own metrics' are declared there
+    of_text: bool = False  # whether its first figure says how well a video shows its prompt
     usual: bool = False  # taken where neither a person nor the pair names metrics
     gpu: Callable[[], bool] = lambda: False  # whether its network is too large for a CPU
     summary: str = ""  # what it says of a video, in a line
@@ -159,7 +160,7 @@ OWN: dict[str, MetricSpec] = {
             summary="does it move as its reference does?",
         ),
         MetricSpec(
-            "text_alignment", _text_alignment, usual=True, gpu=_clip_is_large, needs=CLIP,
+            "text_alignment", _text_alignment, of_text=True, usual=True, gpu=_clip_is_large, needs=CLIP,
             summary="do its frames show what the prompt says?",
         ),
         MetricSpec(
@@ -167,7 +168,7 @@ OWN: dict[str, MetricSpec] = {
             summary="do its frames show the same thing throughout?",
         ),
         MetricSpec(
-            "toy_text", _toy_text, prefix="toy_", headlines=("toy_text", "toy_consistency"),
+            "toy_text", _toy_text, of_text=True, prefix="toy_", headlines=("toy_text", "toy_consistency"),
             summary="do shape, colour and background of an embedded pair's video fit its prompt?",
         ),
     )

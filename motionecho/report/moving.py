@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from motionecho.report.preview import spread
 from motionecho.report.sheet import GREY, INK, PAPER, SheetRow, cell_of, fit_text, font, scaled
 from motionecho.runs.local import replacing
+from motionecho.runs.provenance import beside_reference, xmp
 
 LIMIT = 10  # samples: beyond that nobody follows
 COLUMNS = 5
@@ -41,7 +42,7 @@ def moving_sheet(rows: Sequence[SheetRow], path: str | os.PathLike[str], fps: fl
     encoded = io.BytesIO()
     duration = max(1, round(1000 / fps))
     frames[0].save(encoded, "webp", save_all=True, append_images=frames[1:], duration=duration, loop=0,
-                   quality=QUALITY, method=2)  # fmt: skip
+                   quality=QUALITY, method=2, xmp=xmp(beside_reference({})))  # fmt: skip
     with replacing(path) as temporary, open(temporary, "wb") as stream:
         stream.write(encoded.getvalue())
 

@@ -1,10 +1,13 @@
 """Reference and result side by side in one small file, so that a browser cannot but play them in step."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from motionecho.runs.provenance import beside_reference
 from motionecho.video import write_video
 
 HEIGHT = 256  # pixels at most; smaller frames are enlarged by whole factors up to it
@@ -12,13 +15,18 @@ ENCODERS = ("libx264",)  # no browser plays what takes its place elsewhere
 
 
 def write_preview(
-    path: str | os.PathLike[str], reference: np.ndarray, result: np.ndarray, fps: float
+    path: str | os.PathLike[str],
+    reference: np.ndarray,
+    result: np.ndarray,
+    fps: float,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Write an mp4 of both clips, uint8 [f, h, w, 3] RGB; raises as `write_video` does.
 
-    ValueError, too, where this FFmpeg writes no H.264.
+    `origin` is the provenance of the result. ValueError, too, where this FFmpeg writes no H.264.
     """
-    write_video(path, side_by_side(reference, result), fps, encoders=ENCODERS, crf=23)
+    frames = side_by_side(reference, result)
+    write_video(path, frames, fps, beside_reference(origin or {}), encoders=ENCODERS, crf=23)
 
 
 def side_by_side(reference: np.ndarray, result: np.ndarray) -> np.ndarray:

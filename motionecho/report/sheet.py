@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from motionecho.report.visible import visible
 from motionecho.runs.local import replacing
+from motionecho.runs.provenance import beside_reference, xmp
 
 LIMIT = 24  # samples on one sheet: beyond that nobody looks, and the image outgrows viewers
 COLUMNS = 2
@@ -74,7 +76,9 @@ def contact_sheet(
     if partial:
         draw.text((MARGIN, height), f"{len(shown)} of {count} samples", INK, font(SMALL_SIZE))
     encoded = io.BytesIO()
-    sheet.save(encoded, "png", optimize=True)
+    said = PngInfo()
+    said.add_itxt("XML:com.adobe.xmp", xmp(beside_reference({})).decode())
+    sheet.save(encoded, "png", optimize=True, pnginfo=said)
     with replacing(path) as temporary, open(temporary, "wb") as stream:
         stream.write(encoded.getvalue())
 

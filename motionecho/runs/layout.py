@@ -17,6 +17,7 @@ results/part-<time>-<digest>.parquet   compacted records, a cache of them: the m
                                    is of its bytes
 report/                            what people look at: index.html and what it loads, contact_sheet.png,
                                    preview.webp; sets.json of a place of scores
+forgotten/<digest>.json            that a reference is not to be used here again, by marks that do not tell it
 scores/                            figures taken later, a place of the same layout
 """
 
@@ -30,13 +31,15 @@ SHEET, MOVING, SETS = "report/contact_sheet.png", "report/preview.webp", "report
 MOTIONS, TEXTS, VIDEOS, STATS, FEATURES = "motions", "texts", "videos", "stats", "features"
 PREVIEWS = "previews"
 ATTEMPTS, RECORDS, RESULTS, REPORT, SCORES = "attempts", "records", "results", "report", "scores"
-PROGRESS = "progress"
+PROGRESS, INPUTS = "progress", "inputs"
+FORGOTTEN = "forgotten"  # outlasts --fresh: who asked for a clip back has asked for more than this run
 
 BLOBS = (VIDEOS, STATS, PREVIEWS)  # named by an attempt, so that one that died leaves some behind
 FOLDERS = (*BLOBS, ATTEMPTS, RECORDS, RESULTS, MOTIONS, TEXTS, REPORT)  # where leftovers may be
 OUTCOMES = (RESULTS, ATTEMPTS, RECORDS, *BLOBS, REPORT, SCORES)  # what a run has made, in order of deletion
 YOUNG_S = 3600.0  # younger leftovers are left alone: whoever wrote them may not have a lease yet
 
+VIDEO = re.compile(r"videos/[0-9a-f]{2}/[0-9a-f]{32}-[^/]+\.mp4$")  # within its run
 RECORD = re.compile(r"([0-9a-f]{32})(?:-([1-9]\d{0,8}))?")  # the name of one, without its ending
 PART = re.compile(r"part-(\d{8}T\d{6})-([0-9a-f]{16})")  # in version 0.1 there are six digits, of nothing
 
@@ -102,7 +105,11 @@ def features(name: str) -> str:
 
 def sent(name: str) -> str:
     """Name a file that a job was sent."""
-    return f"inputs/{name}"
+    return f"{INPUTS}/{name}"
+
+
+def forgotten(name: str) -> str:
+    return f"{FORGOTTEN}/{name}.json"
 
 
 def part(data: bytes, of: str = "") -> str:
@@ -131,6 +138,12 @@ def life_of(path: str) -> str:
 def key_of(path: str) -> str:
     """Return the key of the sample that a record, blob or attempt note is of."""
     return stem(path).split("-")[0]
+
+
+def video_of(place: str) -> str:
+    """Return the path of a run's video within its run, wherever that is now; of another, its place."""
+    found = VIDEO.search(place)
+    return found[0] if found else place
 
 
 def _digest(data: bytes) -> str:

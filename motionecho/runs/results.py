@@ -121,7 +121,8 @@ def read_entries(part: bytes) -> Iterator[Entry]:
     """
     columns = ["id", "reference", *(OUTCOME_PREFIX + name for name in INDEX_COLUMNS)]
     with _opened(part) as whole:
-        wanted = [name for name in columns if name in whole.schema_arrow.names]
+        names = {*whole.schema_arrow.names}
+        wanted = [name for name in columns if name in names]
         table = whole.read(columns=wanted, use_threads=False)
         there = {name: table.column(name).to_pylist() for name in table.column_names}
         values = [there.get(name, [None] * len(table)) for name in columns]

@@ -1,4 +1,4 @@
-"""The columns of every table, declared once: parts, collections, scores and stats are written by them.
+"""The columns of every table, declared once: parts, exports, scores and stats are written by them.
 
 `docs/tables.md` is made of this file by `python docs/make_reference.py`. A column is added at the end of its
 group; one that is renamed or means something else needs another VERSION.
@@ -151,7 +151,7 @@ FILES = (
     Column("stats_path", "string", "the same, relative to the run", source=_path("stats")),
     Column("motion", "string", "inverted reference, absolute", source=_place("motion")),
     Column("motion_path", "string", "the same, relative to the run; null if shared", source=_path("motion")),
-    Column("file", "string", "file of the video in a collection, beside the table"),
+    Column("file", "string", "file of the video in an exported folder, beside its table"),
 )
 TRACE = (
     *_family(

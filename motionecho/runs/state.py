@@ -7,6 +7,7 @@ from typing import Any
 
 from motionecho.runs import layout
 from motionecho.runs.files import HURRIED_S
+from motionecho.runs.forgotten import forgotten
 from motionecho.runs.leases import LEASE_S, Submitted, Word
 from motionecho.runs.results import Entry, Index
 from motionecho.runs.store import RunStore
@@ -52,7 +53,7 @@ def look(store: RunStore, index: Index) -> tuple[State, list[Entry]]:
     sources = latest_sources(words)
     named = {manifest: store.rows(source.rows) for manifest, source in sources.items()}
     lost = [sources[manifest] for manifest, rows in named.items() if rows is None]
-    rows = frozenset[str]().union(*(rows or () for rows in named.values()))
+    rows = frozenset[str]().union(*(rows or () for rows in named.values())) - forgotten(store).keys
     counted = bool(rows) and not lost
     if counted:
         entries = [index[key] for key in rows if key in index and not index[key].to_do]

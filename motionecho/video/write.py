@@ -10,8 +10,11 @@ from typing import Any
 import av
 import numpy as np
 
-from motionecho.errors import BadSample, Transient
+from motionecho.errors import BadSample, Damaged, Transient
 from motionecho.runs.local import replacing
+from motionecho.runs.provenance import description_of, is_generated, title_of, xmp
+from motionecho.runs.sealed import read_object
+from motionecho.video.boxes import XMP, append_box
 from motionecho.video.index import check_file, open_video
 
 # In order of preference. A build of FFmpeg without GPL parts has no libx264; MPEG-4 part 2 is in every one.
@@ -38,8 +41,10 @@ def write_video(
 
     `provenance` goes into the container's comment as JSON, with what was done to the pixels under
     "encoding": the codec, its options and, as yuv420p has even sizes only, the columns and rows repeated at
-    the right and bottom. The file is written beside `path`, decoded again to see that it holds, and moved
-    into place; on any failure `path` is untouched. The same arguments and FFmpeg give the same bytes.
+    the right and bottom. Its prompt, or sample, is the title that players show; where it says that a model
+    made the video, so do the description and an XMP packet, in IPTC's words. The file is written beside
+    `path`, decoded again to see that it holds, and moved into place; on any failure `path` is untouched. The
+    same arguments and FFmpeg give the same bytes.
     Raises ValueError for frames of another kind, UserError where the folder cannot be written to, Transient
     where encoding fails or the file does not decode to what was written (a full disk, as a rule).
     """
@@ -51,11 +56,15 @@ def write_video(
     encoding: dict[str, Any] = {"codec": codec, "options": options, "pixel_format": "yuv420p"}
     if right or bottom:
         encoding["padding"] = {"right": right, "bottom": bottom}
-    comment = json.dumps({**(provenance or {}), "encoding": encoding}, ensure_ascii=False, allow_nan=False)
+    origin = provenance or {}
+    comment = json.dumps({**origin, "encoding": encoding}, ensure_ascii=False, allow_nan=False)
+    told = {"comment": comment, "title": title_of(origin), "description": description_of(origin)}
     padded = np.pad(frames, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
     with replacing(path) as temporary:
         try:
-            _encode(temporary, padded, Fraction(fps).limit_denominator(1001), codec, options, comment)
+            _encode(temporary, padded, Fraction(fps).limit_denominator(1001), codec, options, told)
+            if is_generated(origin):
+                append_box(temporary, XMP, xmp(origin))  # FFmpeg writes none into an mp4
             held = _count(temporary, height + bottom, width + right)
         except (av.FFmpegError, BadSample, OSError) as problem:
             raise Transient(f'cannot write "{os.fspath(path)}" ({problem}); is the disk full?') from problem
@@ -73,10 +82,9 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     with open_video(path) as container:
         comment = container.metadata.get("comment", "")
     try:
-        noted = json.loads(comment)
-    except ValueError:  # somebody else's comment
+        return read_object(comment)
+    except Damaged:  # somebody else's comment
         return {}
-    return noted if isinstance(noted, dict) else {}
 
 
 def _check(frames: np.ndarray, fps: float) -> None:
@@ -97,11 +105,10 @@ def _encoder(names: tuple[str, ...]) -> str:
 
 
 def _encode(
-    path: str, frames: np.ndarray, rate: Fraction, codec: str, options: dict[str, str], comment: str
+    path: str, frames: np.ndarray, rate: Fraction, codec: str, options: dict[str, str], told: dict[str, str]
 ) -> None:
-    flags = {"movflags": "+faststart+use_metadata_tags"}
-    with av.open(path, "w", format="mp4", options=flags) as container:
-        container.metadata["comment"] = comment
+    with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        container.metadata.update({name: text for name, text in told.items() if text})
         stream: Any = container.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"

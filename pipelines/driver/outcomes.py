@@ -88,21 +88,24 @@ def commit_bad_rows(store: RunStore, work: Work) -> list[Record]:
     records = {bad_row_key(row): row for row in work.bad}
     index = work.index
     new = [
-        bad_record(key, row, index.next_generation(key))
+        bad_record(key, row, index.next_generation(key), work.filters)
         for key, row in records.items()
         if key not in index or index[key].to_do
     ]
     return [record for record in in_order(store.commit, new, WRITERS) if record]
 
 
-def bad_record(key: str, row: BadRow, generation: int = 1) -> Record:
-    error = Failure("bad", "BadRow", row.reason, "manifest").note()
+def bad_record(
+    key: str, row: BadRow, generation: int = 1, filters: Mapping[str, Any] | None = None
+) -> Record:
+    error = Failure("bad", row.kind, row.reason, "manifest").note()
     inputs = {"id": row.id} | row.inputs
     return Record(
         key=key,
         id=row.id,
         status="failed",
         inputs=inputs,
+        facts={"filters": dict(filters)} if filters else {},
         error=error,
         committed_at=now(),
         generation=generation,

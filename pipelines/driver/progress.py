@@ -1,7 +1,7 @@
 """The word on how a run is going: to the caller several times a second, to its lease every so often."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -99,7 +99,7 @@ class Reporter:
             last=tally.last,
             pools=pools or {},
             hosts=hosts or {},
-            failures=dict(tally.failures) | ({"BadRow": len(plan.bad)} if plan.bad else {}),
+            failures=dict(tally.failures) | dict(Counter(row.kind for row in plan.bad)),
             put_off=dict(tally.put_off),
             message=message,
         )

@@ -22,7 +22,8 @@ from motionecho.runs.places import Place
 # What finds the store's credentials and our own settings; the job's processes look for the same names.
 PASSED = ("AWS_", "AZURE_", "FSSPEC_", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT",
           "MOTIONECHO_")  # fmt: skip
-KEPT = ("MOTIONECHO_RAY_ADDRESS",)  # means another thing inside the cluster
+# What means another thing inside the cluster, is sent as an option, or opens what only stays here.
+KEPT = ("MOTIONECHO_RAY_ADDRESS", "MOTIONECHO_DENY", "MOTIONECHO_C2PA_CERT", "MOTIONECHO_C2PA_KEY")
 DRAIN_S = 60  # how long a stopped driver may take to finish what is under way
 LOST_FOR_S = 300.0  # a head that does not answer for so long is given up on
 

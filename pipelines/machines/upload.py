@@ -11,7 +11,8 @@ from typing import Any
 
 from motionecho.errors import UserError
 from motionecho.manifest import BadRow, Sample, read_manifest
-from motionecho.runs.files import is_local, open_url
+from motionecho.runs.files import fetch, is_local, open_url
+from motionecho.runs.forgotten import Forgotten, forgotten
 from motionecho.runs.keys import digest, file_digest
 from motionecho.runs.parallel import in_order
 from motionecho.runs.places import Place
@@ -21,7 +22,10 @@ PARALLEL = 8
 
 
 def ship(manifest: str, store: RunStore) -> str:
-    """Return a URL of the manifest that means the same on every machine; UserError where it is unreadable."""
+    """Return a URL of the manifest that means the same on every machine; UserError where it is unreadable.
+
+    Rows of a clip that the run was told to forget are left out: neither it nor its name goes there again.
+    """
     rows = read_manifest(manifest)
     if store.folder.is_local:
         refuse_secret(Place(manifest), "the manifest")
@@ -30,9 +34,11 @@ def ship(manifest: str, store: RunStore) -> str:
         for place in (Place(row.reference), Place(row.video or "")) if isinstance(row, Sample) else ():
             refuse_secret(place, f'row {row.row} of manifest "{manifest}"')
     clips = {row.reference for row in rows if isinstance(row, Sample)}
-    copies = in_order(lambda uri: _copy(uri, store), sorted(clips), PARALLEL)
-    places = dict(zip(sorted(clips), copies, strict=True))
-    lines = [json.dumps(_portable(row, places), ensure_ascii=False) for row in rows]
+    out = forgotten(store)
+    copies = in_order(lambda uri: _copy(uri, store, out), sorted(clips), PARALLEL)
+    places = {clip: copy for clip, copy in zip(sorted(clips), copies, strict=True) if copy}
+    kept = [row for row in rows if isinstance(row, BadRow) or row.reference in places]
+    lines = [json.dumps(_portable(row, places), ensure_ascii=False) for row in kept]
     uri = store.sent_uri(f"manifest-{digest(lines)[:16]}.jsonl")
     store.put_text(uri, "\n".join(lines) + "\n")
     return store.absolute(uri)
@@ -52,6 +58,15 @@ def ship_engine(path: str | None, store: RunStore) -> str | None:
         raise UserError(f'cannot read engine file "{path}": {problem}') from problem
     uri = store.sent_uri(f"engine-{digest(text)[:16]}.yaml")
     store.put_text(uri, text)
+    return store.absolute(uri)
+
+
+def ship_text(place: str, store: RunStore) -> str:
+    """Return a URL of a small file that a job reads; a copy in the run's place, named by content."""
+    refuse_secret(Place(place), f'"{place}"')
+    with fetch(place) as path:
+        uri = store.sent_uri(f"{file_digest(path)[:16]}-{Place(place).name}")
+        store.put_blob(uri, path)
     return store.absolute(uri)
 
 
@@ -77,15 +92,20 @@ def _path(place: str) -> str:
     return path if is_local(fs) else str(place)
 
 
-def _copy(reference: str, store: RunStore) -> str:
-    """Return where the clip can be read: itself where it is remote, or unreadable, which is told later."""
+def _copy(reference: str, store: RunStore, out: Forgotten) -> str | None:
+    """Return where the clip can be read: itself where it is remote, or unreadable, which is told later.
+
+    None where it is `out`.
+    """
     fs, path = open_url(reference)
     if not is_local(fs):
         return reference
     try:
         sha256 = file_digest(path)
     except OSError:
-        return reference
+        return None if out.has(reference) else reference
+    if out.has(sha256):
+        return None
     uri = store.sent_uri(f"{sha256[:2]}/{sha256[:32]}{os.path.splitext(path)[1]}")
     if not store.exists(uri):
         store.put_blob(uri, path)

@@ -14,7 +14,7 @@ from motionecho.runs.folder import Folder
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from motionecho.trace import by_column
-from motionecho.video import Window, read_clip
+from motionecho.video import Window, read_clip, read_provenance
 from pipelines.reporting.samples import HELD, reference_of
 
 
@@ -97,10 +97,10 @@ class Lacking:
         )
         clip = read_reference(reference_of(record), spec, window, fit, under, sha256)
         with self.store.fetch(record.video.uri if record.video else "") as path:
-            result = read_clip(path, spec.frames, spec.height, spec.width)
+            result, origin = read_clip(path, spec.frames, spec.height, spec.width), read_provenance(path)
         with tempfile.TemporaryDirectory(prefix="motionecho-") as local:
             file = os.path.join(local, "preview.mp4")
-            write_preview(file, clip.frames, result.frames, spec.fps)
+            write_preview(file, clip.frames, result.frames, spec.fps, origin)
             self.folder.put_whole(uri, file)
 
     def _note(self, what: str, record: Record, problem: Exception) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from motionecho import __version__
 from motionecho.errors import UserError
-from motionecho.metrics.compare import Scored, pairs
+from motionecho.metrics.compare import Scored, pairs, scored_video
 from motionecho.report.pages import INDEX, as_json, write_pages
 from motionecho.runs import layout
 from motionecho.runs.folder import Folder
@@ -15,6 +15,7 @@ from motionecho.runs.keys import digest
 from motionecho.runs.notes import now
 from motionecho.runs.parallel import in_order
 from motionecho.runs.records import Record
+from motionecho.runs.state import look
 from motionecho.runs.store import RunStore
 from pipelines.reporting.facts import Machines, facts, meanings, side_by_side, way_between
 from pipelines.reporting.lacking import Lacking
@@ -115,19 +116,22 @@ def publish_report(store: RunStore, fresh: bool, on_problem: Tell) -> str | None
 def _look(lacking: Lacking, number: int, tell: Tell) -> ShownRun:
     """Read the records of a run, each once, and what they lack beside it."""
     store, index = lacking.store, lacking.store.index()
+    counted = {entry.key for entry in look(store, index)[1]}  # what a manifest had before does not
     beside, later = RunStore(store.scores_url), defaultdict[str, list[Record]](list)
     for record in beside.records() if beside.run() else ():
-        later[record.id].append(record)
+        later[scored_video(record)].append(record)
     machines, run = Machines(), ShownRun(store, facts(store, index))
     usual, made = run.facts["echo"], lacking.made
-    for record, way, steps in in_order(lacking.find, store.records(index), MAKERS if made else READERS):
+    records = (record for record in store.records(index) if record.key in counted)
+    for record, way, steps in in_order(lacking.find, records, MAKERS if made else READERS):
         machines.add(record)
-        scored = Scored.of([record, *later[record.id]]) if record.ok else None
+        scores = later[record.video.uri] if record.video else []
+        scored = Scored.of([record, *scores]) if record.ok else None
         shown = row(record, scored, number, way, lacking.linked, steps)
         text = as_json(details(record, scored, usual, lacking.linked, steps))
         run.samples.append(ShownSample(readable_order(record), record.id, record.ok, shown, scored, text))
         if made and len(run.samples) % 100 == 0:
-            tell(f"{len(run.samples)} of {len(index)} samples looked at")
+            tell(f"{len(run.samples)} of {len(counted)} samples looked at")
     run.samples.sort(key=lambda each: each.order)
     run.facts |= {"machines": machines.listed(), "without_preview": run.without_preview}
     return run

@@ -107,7 +107,7 @@ def plan_scoring(
             continue
         item = _item_key(sample, video[0], reference[0], scoring)
         keys = scoring.score_keys(item)
-        own = source.figures.get(sample.id, {}) if alike else {}
+        own = source.figures.get(sample.video or "", {}) if alike else {}
         own = {name: figures for name, figures in own.items() if scoring.metrics.get(name) == figures[0]}
         if own.keys() >= keys.keys():
             continue

@@ -1,6 +1,7 @@
 """What there is to score: the videos of a run, of a results table, or of any table with a `video` column."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from motionecho.runs.files import absolute
 from motionecho.runs.places import Place
 from motionecho.runs.records import OUTCOME_PREFIX, Record
 from motionecho.runs.results import Entry
+from motionecho.runs.state import look
 from motionecho.runs.store import RunStore
 
 REQUIRED = ("video",)
@@ -33,11 +35,13 @@ class ScoredSource:
     background: str = "black"  # and what it laid under what is transparent in them
     known: tuple[Entry, ...] = ()  # references hashed before
     videos: dict[str, str] = dataclasses.field(default_factory=dict)  # sha256 by URI, where known
-    figures: dict[str, Figures] = dataclasses.field(default_factory=dict)  # by id, those of the run itself
+    figures: dict[str, Figures] = dataclasses.field(default_factory=dict)  # by video, those of the run itself
+    counted: frozenset[str] = frozenset()  # keys of the run's samples that it counts
 
     def records(self) -> Iterator[Record]:
         """Return the run's own records, for what they say of cost and of scores taken when it was made."""
-        return RunStore(self.place).records() if self.place else iter(())
+        store = RunStore(self.place) if self.place else None
+        return (record for record in store.records() if record.key in self.counted) if store else iter(())
 
     @property
     def missing(self) -> list[str]:
@@ -65,10 +69,17 @@ def read_source(place: str, manifest: str | None = None) -> ScoredSource:
     settings = about.get("identity", {}).get("settings")
     if settings is None:
         raise UserError(f'"{place}" holds scores, not videos; name the run or the table they were made from')
-    records = list(store.records())
+    index = store.index()
+    counted = frozenset(entry.key for entry in look(store, index)[1])  # what its manifests had before is not
+    records = [record for record in store.records(index) if record.key in counted]
     made = [record for record in records if record.ok and record.video]
     videos = [(store.absolute(blob.uri), blob.sha256) for r in made if (blob := r.video)]
-    rows = [record.inputs | {"video": uri} for record, (uri, _) in zip(made, videos, strict=True)]
+    shared = Counter(record.id for record in made)  # two manifests of one run may have an id in common
+    names = [r.id if shared[r.id] == 1 else f"{r.id}-{r.key[:8]}" for r in made]
+    rows = [
+        record.inputs | {"id": name, "video": uri}
+        for record, name, (uri, _) in zip(made, names, videos, strict=True)
+    ]
     rows = completed(rows, manifest)
     return ScoredSource(
         rows=check_rows(rows, place, REQUIRED) if rows else [],
@@ -80,7 +91,8 @@ def read_source(place: str, manifest: str | None = None) -> ScoredSource:
         background=settings.get("echo", {}).get("background", "black"),
         known=tuple(Entry.of(record) for record in made),
         videos={uri: sha256 for uri, sha256 in videos if sha256},
-        figures={record.id: _figures(record) for record in made},
+        figures={uri: _figures(record) for record, (uri, _) in zip(made, videos, strict=True)},
+        counted=counted,
     )
 
 

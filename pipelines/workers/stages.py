@@ -263,7 +263,7 @@ class Publish:
         return made | {"seconds": watch.laps}
 
     def _preview(self, task: Task, film: Film, local: str) -> Blob:
-        write_preview(local, self.common.reference(task.payload).frames, film.frames, self.fps)
+        write_preview(local, self.common.reference(task.payload).frames, film.frames, self.fps, film.origin)
         return self.store.put_blob(self.store.preview_uri(task.key, task.attempt), local)
 
 

@@ -22,11 +22,9 @@ from motionecho.config import ReferenceSettings
 from motionecho.errors import Transient, UserError
 from motionecho.guidance.strategy import Carried
 from motionecho.inversion import Motion
-from motionecho.runs.export import readable_names
 from motionecho.runs.notes import Blob, ErrorNote
 from motionecho.runs.places import Place
 from motionecho.runs.records import Record
-from motionecho.runs.results import Entry
 from motionecho.runs.store import RunStore
 from pipelines.execution import Execution
 from pipelines.machines.upload import ship, ship_engine
@@ -62,39 +60,18 @@ def store(tmp_path: Path) -> RunStore:
     return store
 
 
-def test_collecting_continues_where_it_stopped(cli: Cli, store: RunStore, tmp_path: Path) -> None:
-    folder = tmp_path / "got"
-    assert cli("batch", "collect", store.url, "-o", folder, "--json").json["copied"] == 2
-    assert (folder / "first_take.mp4").read_text() == "video of first/take"
-    (folder / "second.mp4").write_text("mine")
-    refused = cli("batch", "collect", store.url, "-o", folder)
-    assert (refused.code, "add --force" in refused.sentence()) == (Exit.USAGE, True)
-    assert (folder / "second.mp4").read_text() == "mine"
-    (folder / "second.mp4").unlink()
-    again = cli("batch", "collect", store.url, "-o", folder, "--json").json
-    assert (again["copied"], again["already_there"]) == (1, 1)
-    assert (folder / "second.mp4").read_text() == "video of second"
-    table = pq.read_table(folder / "results.parquet").to_pylist()
-    assert {row["id"]: row["result_file"] for row in table} == {
-        "first/take": "first_take.mp4", "second": "second.mp4", "third": None
-    }  # fmt: skip
-    assert cli("batch", "collect", store.url, "-o", tmp_path / "t.parquet", "--json").json["rows"] == 3
-    assert pq.read_table(tmp_path / "t.parquet").num_rows == 3
-    assert "add --force" in cli("batch", "collect", store.url, "-o", tmp_path / "t.parquet").sentence()
-    assert cli("batch", "collect", store.url, "-o", tmp_path / "t.parquet", "--force").code == Exit.OK
+def test_records_are_collected_in_a_table(cli: Cli, store: RunStore, tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    assert cli("batch", "collect", store.url, "-o", path, "--json").json["rows"] == 3
+    assert {row["id"] for row in pq.read_table(path).to_pylist()} == {"first/take", "second", "third"}
+    assert "add --force" in cli("batch", "collect", store.url, "-o", path).sentence()
+    assert cli("batch", "collect", store.url, "-o", path, "--force").code == Exit.OK
 
 
-def test_a_damaged_video_is_not_handed_on(cli: Cli, store: RunStore, tmp_path: Path) -> None:
-    uri = store.video_uri("a" * 32, "1-a")
-    store.folder.overwrite(uri, b"video of first/tbke")
-    done = cli("batch", "collect", store.url, "-o", tmp_path / "got")
-    assert (done.code, done.out) == (Exit.FAILED_SAMPLES, f"{tmp_path / 'got'}\n")
-    assert f'left out   first_take.mp4: "{store.absolute(uri)}" is not what its record says' in done.err
-    assert f"motionecho batch verify {store.url} --requeue" in done.err
-    assert {path.name for path in (tmp_path / "got").glob("[!.]*")} == {"results.parquet", "second.mp4"}
-    again = cli("batch", "collect", store.url, "-o", tmp_path / "got", "--json")
-    assert (again.code, again.json["copied"], again.json["already_there"]) == (Exit.FAILED_SAMPLES, 0, 1)
-    assert [each["file"] for each in again.json["left_out"]] == ["first_take.mp4"]
+def test_for_videos_another_command_is_named(cli: Cli, store: RunStore, tmp_path: Path) -> None:
+    refused = cli("batch", "collect", store.url, "-o", tmp_path / "got")
+    assert refused.code == Exit.USAGE
+    assert refused.sentence().endswith(f"for videos: motionecho export {store.url} --out {tmp_path}/got")
 
 
 def test_a_run_that_is_whole_is_verified_in_a_line(cli: Cli, store: RunStore) -> None:
@@ -204,11 +181,6 @@ def test_an_interrupted_verification_goes_on(
     done = cli("batch", "verify", store.url)
     assert (done.code, done.err) == (Exit.OK, "4 files of 3 records: 0 damaged, 0 missing\n")
     assert fetched == [], "both records were looked at before"
-
-
-def test_ids_that_collide_get_names_of_their_own() -> None:
-    made = [Entry(key * 32, name, "ok") for key, name in (("a", "x/1"), ("b", "X_1"))]
-    assert readable_names(made) == {"a" * 32: "x_1-aaaaaaaa.mp4", "b" * 32: "X_1-bbbbbbbb.mp4"}
 
 
 def test_only_what_no_record_names_is_swept(cli: Cli, store: RunStore, tmp_path: Path) -> None:
@@ -329,8 +301,8 @@ def test_retry_and_replay(cli: Cli, tmp_path: Path, clip: Path, monkeypatch: pyt
         again = cli("batch", "retry", run, "--json").json
         assert (again["exit_code"], again["committed"], again["already_done"]) == (Exit.OK, 1, 1)
         assert cli("batch", "verify", run).code == Exit.OK
-        assert cli("batch", "collect", run, "-o", tmp_path / "got").code == Exit.OK
-        assert (tmp_path / "got" / "late.mp4").read_bytes() == whole
+        assert cli("export", run, "-o", tmp_path / "got").code == Exit.OK
+        assert (tmp_path / "got" / "train" / "late.mp4").read_bytes() == whole
     finally:
         import ray
 

@@ -113,6 +113,8 @@ def test_of_a_manifest(cli: Cli, manifest: Path, command: tuple[str, ...], monke
         ("gc", "--older-than", "0"),
         ("gc", "--older-than", "0", "--yes"),
         ("collect", "-o", f"got {HOSTILE}"),
+        ("collect", "-o", f"got {HOSTILE}.parquet"),
+        ("export", "-o", f"got {HOSTILE}"),
         ("replay", HOSTILE),
         ("retry",),
         ("retry", "gone.jsonl"),
@@ -125,7 +127,8 @@ def test_of_a_manifest(cli: Cli, manifest: Path, command: tuple[str, ...], monke
 def test_of_a_run(cli: Cli, run: RunStore, command: tuple[str, ...], at: str, monkeypatch: Any) -> None:
     monkeypatch.chdir(Path(run.url).parent)
     place = Path(run.url).parent / at
-    check(cli("batch", command[0], place, *command[1:]))
+    group = () if command[0] == "export" else ("batch",)
+    check(cli(*group, command[0], place, *command[1:]))
 
 
 def test_scores_that_are_compared(cli: Cli, run: RunStore, folder: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_job_that_starts_over_is_confirmed_before_it_is_sent(
 def test_flags_say_every_option_again() -> None:
     effort = EffortOptions(
         limit=3, deadline=1.5, max_failure_rate=1.0, retry_failed=True, allow_failures=True, canary=False,
-        fresh=True, yes=True,
+        fresh=True, yes=True, deny="s3://b/deny.txt",
     )  # fmt: skip
     cluster = ClusterOptions(address="auto", workers=2, engine="e.yaml", motions="s3://b/motions")
     for options in (effort, cluster):

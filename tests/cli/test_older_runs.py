@@ -46,9 +46,9 @@ def old(tmp_path: Path) -> Path:
 def test_it_is_still_read(cli: Cli, old: Path, tmp_path: Path) -> None:
     state = cli("batch", "status", old, "--json")
     assert state.code == Exit.OK, state.err
-    done = cli("batch", "collect", old, "-o", tmp_path / "all")
+    done = cli("export", old, "-o", tmp_path / "all")
     assert done.code == Exit.OK, done.err
-    assert (tmp_path / "all" / "one.mp4").read_bytes() == CLIP.read_bytes()
+    assert (tmp_path / "all" / "train" / "one.mp4").read_bytes() == CLIP.read_bytes()
     scored = cli("score", old, "--metric", "sanity", "--json")
     assert scored.code == Exit.OK, scored.err
     assert scored.json["statuses"]["sanity"] == {"ok": 1}

@@ -181,12 +181,11 @@ def test_json_has_the_same_facts(cli: Cli, store: RunStore) -> None:
     assert found["next"] == [f"motionecho batch status {store.url} --watch"]
 
 
-def test_a_run_that_is_done_is_to_be_collected(cli: Cli, tmp_path: Path) -> None:
+def test_a_run_that_is_done_is_to_be_exported(cli: Cli, tmp_path: Path) -> None:
     store = RunStore(str(tmp_path / "run"))
     store.create({}, {})
     whole: Record = record("a", "x", "ok")
     store.commit(whole)
     say(store, 1, rows="a", ended=True)
-    assert (
-        f"next       motionecho batch collect {store.url} -o videos/" in cli("batch", "status", store.url).out
-    )
+    said = cli("batch", "status", store.url).out
+    assert f"next       motionecho export {store.url} --out videos/" in said

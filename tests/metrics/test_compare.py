@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from motionecho.errors import UserError
 from motionecho.metrics.compare import Scored, compare, gather, is_bookkeeping, read_scores
 from motionecho.metrics.stats import estimate
+from motionecho.runs.notes import Blob
 from motionecho.runs.records import Record
 from motionecho.runs.tables import as_row, to_parquet
 
@@ -80,3 +83,19 @@ def test_tables_leave_out_what_only_json_shows() -> None:
     hidden = ("mf_tracks_video", "mf_kept_reference", "mf_frames", "cost_seconds_invert", "sanity_luma")
     shown = ("mf_traj", "mf_speed_video", "cost_seconds", "text_alignment", "toy_text_shape", "unheard_of")
     assert [figure for figure in (*hidden, *shown) if not is_bookkeeping(figure)] == [*shown]
+
+
+def test_scores_taken_later_belong_to_their_video_whatever_its_id_was() -> None:
+    """Two samples of one id, as two manifests give them; one was scored, and so was what it was before."""
+
+    def made(key: str) -> Record:
+        video = Blob(f"videos/00/{key * 32}-1-0abc.mp4", "0" * 64, 1)
+        return replace(record("a", 1.0, f"1{key}", "own"), key=key * 32, video=video)
+
+    def later(video: str, value: float) -> Record:
+        return replace(record("a-b", value, "9"), inputs={"id": "a-b", "video": f"s3://else/where/{video}"})
+
+    runs = [made("a"), made("b")]
+    scores = [later(f"videos/00/{'b' * 32}-1-0abc.mp4", 7.0), later(f"videos/00/{'b' * 32}-1-0abd.mp4", 8.0)]
+    assert [row.figures for row in gather([*runs, *scores])] == [{"own": 1.0}, {"own": 1.0, "m": 7.0}]
+    assert [row.figures for row in gather(scores)] == [{"m": 8.0}], "alone, they are told apart by id"

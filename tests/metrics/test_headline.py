@@ -1,5 +1,6 @@
 """What a run has come to, out of its parts and records, with nothing measured and few files read."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def made(number: int, reference: str, motion: float | None, reached: bool = True
     status = {"motion_fidelity_status": "ok" if motion is not None else "too_few_tracks"}
     fields: dict[str, Any] = {
         "inputs": {"id": name, "reference": reference, "prompt": "a star"},
-        "video": Blob(f"videos/{name}.mp4", "0" * 64, 1),
+        "video": Blob(video_uri(number), "0" * 64, 1),
         "scores": {"motion_fidelity": {"follows": motion, "follows_floor": 0.25} | status},
         "metrics": {"motion_fidelity": {"version": "1", "key": "k"}},
         "skipped": NO_CLIP,
@@ -37,12 +38,18 @@ def made(number: int, reference: str, motion: float | None, reached: bool = True
     return Record(key=f"{number:032x}", id=name, status="ok", **(fields | more))
 
 
+def video_uri(number: int, attempt: int = 1) -> str:
+    return f"videos/00/{number:032x}-{attempt}-0abc.mp4"
+
+
 def failed(number: int, message: str, error: str = "BadSample") -> Record:
     note = ErrorNote(name=error, stage="invert", message=message)
     name = f"s{number}"
     return Record(key=f"{number:032x}", id=name, status="failed", inputs={"id": name}, error=note)
 
 
+# of a video that the sample with this id had before
+OTHER: dict[str, Any] = {"text_alignment": {"text_alignment": 0.1}, "motion_fidelity": {"follows": 0.0}}
 RECORDS = [
     failed(1, "it broke", "RuntimeError"),
     failed(2, '"a.mp4" is no video'),
@@ -119,7 +126,10 @@ def test_what_was_measured_later_counts_and_is_unmeasured_no_more(store: RunStor
     later = RunStore(store.scores_url)
     later.create({"scoring": {"fit": "crop"}}, {})
     figures = {"text_alignment": {"text_alignment": 0.3}, "motion_fidelity": {"follows": 0.8}}
-    later.commit(made(4, "x.mp4", 0.0, scores=figures, skipped={}, tries=[], seconds={"score": 1.0}))
+    for key, video, figure in ((4, video_uri(4), figures), (8, video_uri(4, attempt=2), OTHER)):
+        inputs = {"id": "s4", "video": f"/elsewhere/by/now/{video}"}
+        scored = made(key, "x.mp4", 0.0, scores=figure, skipped={}, tries=[], seconds={"score": 1.0})
+        later.commit(replace(scored, id="s4", inputs=inputs, video=None))
     head = headline_of(store)[1]
     assert head.figures["text_alignment"].n == 1
     assert head.figures["follows"] == estimate([0.8, 0.7, 0.9], ["x", "x", "y"])

@@ -32,6 +32,7 @@ def test_a_run_keeps_the_name_of_its_job() -> None:
 def test_credentials_are_passed_on_and_nothing_else() -> None:
     passed = jobs.passed_on(
         {"AWS_SECRET_ACCESS_KEY": "s", "HOME": "/h", "MOTIONECHO_PAIR": "p", "MOTIONECHO_RAY_ADDRESS": "x"}
+        | {"MOTIONECHO_C2PA_KEY": "/here/key.pem", "MOTIONECHO_DENY": "/here/deny.txt"}
     )
     assert set(passed) == {"AWS_SECRET_ACCESS_KEY", "MOTIONECHO_PAIR", "RAY_JOB_STOP_WAIT_TIME_S"}
 

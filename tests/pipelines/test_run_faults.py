@@ -11,6 +11,7 @@ import fake_stages as fakes
 import pytest
 
 from motionecho.config import EchoConfig, RunSettings
+from motionecho.manifest.prompts import prompt_filters
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
@@ -287,3 +288,18 @@ def test_progress_is_told_and_kept_in_the_store(manifest: Manifest, tmp_path: Pa
     kept = json.loads(lease.read_text())
     assert kept["ended"] is True
     assert (kept["total"], kept["done"], kept["failed"]) == (2, 1, 1)
+
+
+def test_a_denied_prompt_fails_its_row_and_the_run_says_what_was_at_work(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    (tmp_path / "deny.txt").write_text("fine gun\n")
+    out, filters = tmp_path / "out", prompt_filters(str(tmp_path / "deny.txt"))
+    table = manifest(("fine one", "a.mp4"), ("a fine gun", "a.mp4"))
+    work = plan_generation(table, SETTINGS, str(out), filters=filters)
+    summary = run(table, SETTINGS, str(out), EXECUTION, work=work, factory=fakes.FACTORY)
+    assert (summary.committed, summary.failed, summary.left) == (1, 1, 0)
+    assert error_of(by_id(out)["a-fine-gun"]).name == "DeniedPrompt"
+    assert all(record.facts["filters"] == filters.facts for record in by_id(out).values())
+    assert json.loads((out / "run.json").read_text())["about"]["filters"] == filters.facts
+    assert plan_generation(table, SETTINGS, str(out), filters=filters).plan.done == 1

@@ -1,6 +1,7 @@
 """Scoring what exists: every kind of source and of bad row, resuming by score key, a run's cost."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 
 from motionecho.errors import Changed, UserError
-from motionecho.manifest import BadRow
+from motionecho.manifest import BadRow, Sample
 from motionecho.metrics import Item, Scores
 from motionecho.metrics.compare import gather, summarize, tally
-from motionecho.runs.notes import ErrorNote
+from motionecho.runs.keys import digest
+from motionecho.runs.notes import Blob, ErrorNote
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from motionecho.runs.tables import to_parquet
@@ -61,6 +63,27 @@ def score(source: str, out: Path, *names: str) -> tuple[Summary, dict[str, Recor
     found = read_source(source)
     summary, records = run(found, Scoring.of(names, "crop", "cpu"), str(out), EXECUTION)
     return summary, {record.id: record for record in records}
+
+
+def test_a_run_is_scored_as_it_is_counted(folder: Path) -> None:
+    """A sample whose row was mended since is none of it; two that share an id are both scored."""
+    store = RunStore(str(folder / "run"))
+    store.create({"settings": {}}, {})
+    lines = ""
+    for key in "abc":
+        uri = f"videos/{key * 2}/{key * 32}-1-0abc.mp4"
+        inputs = {"id": "a", "reference": str(folder / "reference.mp4"), "prompt": f"a strip {key}"}
+        store.commit(Record(key=key * 32, id="a", status="ok", inputs=inputs, video=Blob(uri, key * 64, 1)))
+        lines += f"{key * 32}\n" if key != "a" else ""
+    named = digest(lines)[:32]
+    store.put_text(f"progress/{named}.keys", lines)
+    sources = [{"manifest": "m.csv", "rows": named, "total": 2}]
+    store.put_text("progress/one.json", json.dumps({"role": "driver", "ended": True, "sources": sources}))
+    found = read_source(store.url)
+    assert [(row.id, row.prompt) for row in found.rows if isinstance(row, Sample)] == [
+        (f"a-{'b' * 8}", "a strip b"), (f"a-{'c' * 8}", "a strip c"),
+    ]  # fmt: skip
+    assert [record.key for record in found.records()] == ["b" * 32, "c" * 32]
 
 
 @pytest.mark.usefixtures("embedded_ray")

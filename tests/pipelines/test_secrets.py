@@ -139,7 +139,8 @@ def test_no_byte_that_is_written_or_printed_opens_a_file(
     assert (code, "whose login or signature is not stored" in said) == (2, True)
     assert "name it in full after RUN" in said
     cli("batch", "retry", out, manifest, "--engine", tmp_path / "engine.yaml")
-    cli("batch", "collect", out, "-o", tmp_path / "collected")
+    cli("export", out, "-o", tmp_path / "exported")
+    cli("batch", "collect", out, "-o", tmp_path / "collected.parquet")
     assert planted(tmp_path) == []
 
 

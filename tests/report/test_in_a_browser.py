@@ -168,6 +168,30 @@ def test_samples_are_seen_found_and_opened(run: tuple[Path, list[Record]], look:
     assert {url for url in at.asked if not url.startswith((place.as_uri(), "data:"))} == set()
 
 
+def test_what_is_typed_is_kept_though_another_filter_is_set_at_once(
+    run: tuple[Path, list[Record]], look: Look
+) -> None:
+    at = look(run[0] / "report" / "index.html")
+    at.page.evaluate("""() => {
+        for (const [name, value] of [["text", "green"], ["min", "0.5"]]) {
+            const field = document.querySelector(`[name=${name}]`);
+            field.value = value;
+            field.dispatchEvent(new Event("input"));
+        }
+        motionecho.show({ sort: "follows" });
+    }""")
+    at.page.wait_for_function("() => motionecho.state.min === '0.5'", timeout=5_000)
+    assert (at.page.input_value("[name=text]"), at.page.input_value("[name=min]")) == ("green", "0.5")
+    at.page.evaluate("""() => {
+        const field = document.querySelector("[name=text]");
+        field.value = "blue";
+        field.dispatchEvent(new Event("input"));
+        document.getElementById("clear").click();
+    }""")
+    at.page.wait_for_timeout(300)  # longer than typing is waited for
+    assert at.page.evaluate("[motionecho.state.text, motionecho.state.min]") == ["", ""]
+
+
 def test_figures_failures_and_facts(run: tuple[Path, list[Record]], look: Look) -> None:
     place, records = run
     at = look(place / "report" / "index.html")

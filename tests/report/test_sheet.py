@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from motionecho.errors import UserError
+from motionecho.report.moving import moving_sheet
 from motionecho.report.sheet import SheetRow, contact_sheet, fit_text
 
 
@@ -104,3 +105,13 @@ def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder"):
         contact_sheet([row()], tmp_path / "no" / "s.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_say_to_other_tools_that_a_model_made_part_of_them(tmp_path: Path) -> None:
+    contact_sheet([row()], tmp_path / "sheet.png")
+    moving_sheet([row()], tmp_path / "moving.webp", 8)
+    for name in ("sheet.png", "moving.webp"):
+        with Image.open(tmp_path / name) as image:
+            image.load()
+            said = image.info["xmp"]
+        assert b"digitalsourcetype/compositeWithTrainedAlgorithmicMedia<" in said

@@ -44,11 +44,19 @@ VAE_RENAMED: tuple[tuple[str, Any], ...] = (
     (r"\.conv_in\.", ".conv1."), (r"\.norm_out\.", ".head.0."), (r"\.conv_out\.", ".head.2."),
     (r"\.mid_block\.attentions\.0\.", ".middle.1."),
     (r"\.mid_block\.resnets\.(\d)\.", lambda m: f".middle.{2 * int(m[1])}."),
+    (r"^quant_conv\.", "conv1."), (r"^post_quant_conv\.", "conv2."),
+)  # fmt: skip
+FLAT: tuple[tuple[str, Any], ...] = (  # Wan2.1's blocks in a row
     (r"\.down_blocks\.", ".downsamples."),
     (r"\.up_blocks\.(\d)\.resnets\.(\d)\.", lambda m: f".upsamples.{4 * int(m[1]) + int(m[2])}."),
     (r"\.up_blocks\.(\d)\.upsamplers\.0\.", lambda m: f".upsamples.{4 * int(m[1]) + 3}."),
-    (r"^quant_conv\.", "conv1."), (r"^post_quant_conv\.", "conv2."),
-)  # fmt: skip
+)
+NESTED: tuple[tuple[str, str], ...] = (  # Wan2.2's, each level by itself
+    (r"\.down_blocks\.(\d)\.resnets\.", r".downsamples.\1.downsamples."),
+    (r"\.down_blocks\.(\d)\.downsampler\.", r".downsamples.\1.downsamples.2."),
+    (r"\.up_blocks\.(\d)\.resnets\.", r".upsamples.\1.upsamples."),
+    (r"\.up_blocks\.(\d)\.upsampler\.", r".upsamples.\1.upsamples.3."),
+)
 
 
 def load_transformer(
@@ -120,12 +128,16 @@ def load_vae(
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
 ) -> AutoencoderKLWan:
-    """Build the autoencoder; of Wan2.1 the original file too. The encoder stays in float32.
+    """Build the autoencoder of diffusers' file or the original one. The encoder stays in float32.
 
     Frames [n, 3, 4k+1, h, w] in [-1, 1]; `config` is what it has unlike Wan2.1's. Raises Misfit.
     """
     vae = empty_vae(config)
-    named = vae_original_name if any(".upsamples." in name for name in state) else str
+    original = any(".upsamples." in name for name in state)
+
+    def named(name: str) -> str:
+        return vae_original_name(name, vae.config.is_residual) if original else name
+
     wanted: Shapes = {named(name): shape for name, shape in shapes(vae.state_dict()).items()}
     require_match(wanted, state, AUTOENCODER)
 
@@ -154,9 +166,9 @@ def empty_vae(config: Mapping[str, Any]) -> AutoencoderKLWan:
         return AutoencoderKLWan(**config)
 
 
-def vae_original_name(name: str) -> str:
-    """Return what Wan2.1's own file calls a tensor of diffusers' autoencoder."""
-    for pattern, replacement in VAE_RENAMED:
+def vae_original_name(name: str, nested: bool = False) -> str:
+    """Return what Wan's own file calls a tensor of diffusers' autoencoder; `nested` where it is Wan2.2's."""
+    for pattern, replacement in (*VAE_RENAMED, *(NESTED if nested else FLAT)):
         name = re.sub(pattern, replacement, name)
     return name
 

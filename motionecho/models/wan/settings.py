@@ -95,7 +95,7 @@ FASTWAN = replace(
     parts=_parts(
         Published("FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers", {"": TRANSFORMER}, 10.0),
         Published("Wan-AI/Wan2.2-TI2V-5B-Diffusers", {"": TRANSFORMER}, 20.0),
-        Published("Wan-AI/Wan2.2-TI2V-5B-Diffusers", {"": (VAE_FILE,)}, 2.8),
+        Published("Wan-AI/Wan2.2-TI2V-5B-Diffusers", {"": (VAE_FILE, "Wan2.2_VAE.pth")}, 2.8),
     ),
     distilled_for=3,
     most_steps=3,

@@ -15,7 +15,8 @@
   const view = document.getElementById("view"),
     tools = document.getElementById("tools"),
     help = document.getElementById("help");
-  let waiting = 0;
+  let waiting = 0,
+    typed = {}; // and not shown yet, by field: another filter that is set meanwhile redraws all of them
 
   /** Draw the view again, for the samples that pass the filters. */
   me.redraw = () => {
@@ -64,7 +65,11 @@
       "p",
       { class: "result" },
       me.el("span", { id: "number" }),
-      me.el("button", { type: "button", id: "clear", onclick: () => me.clear() }, "Clear filters"),
+      me.el(
+        "button",
+        { type: "button", id: "clear", onclick: () => ((typed = {}), me.clear()) },
+        "Clear filters",
+      ),
       pause,
     );
     me.fill(
@@ -101,7 +106,11 @@
     const figures = head.figures.map((figure) => [figure, me.label(figure)]);
     const type = (name, delay) => (event) => {
       clearTimeout(waiting);
-      waiting = setTimeout(() => me.show({ [name]: event.target.value }), delay);
+      typed[name] = event.target.value;
+      waiting = setTimeout(() => {
+        me.show(typed);
+        typed = {};
+      }, delay);
     };
     const range = (name, label) =>
       me.el(
@@ -228,6 +237,7 @@
     if (typing) {
       if (key === "Escape" && event.target.name === "text") {
         event.target.value = "";
+        delete typed.text;
         me.show({ text: "" });
         event.target.blur();
       }

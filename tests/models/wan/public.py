@@ -53,8 +53,8 @@ def original(state: dict[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
     return {prefix + original_name(name): tensor for name, tensor in state.items()}
 
 
-def original_vae(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {vae_original_name(name): tensor for name, tensor in state.items()}
+def original_vae(state: dict[str, Tensor], nested: bool = False) -> dict[str, Tensor]:
+    return {vae_original_name(name, nested): tensor for name, tensor in state.items()}
 
 
 def flat_patches(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -167,6 +167,22 @@ def test_both_files_of_the_autoencoder_are_strict(name: str) -> None:
             loading.load_vae({each: t for each, t in named.items() if each != called(name)}, public.VAE)
 
 
+def test_the_original_file_of_the_newer_autoencoder_has_its_own_names() -> None:
+    small = {**VAE_2_2, "base_dim": 8, "decoder_base_dim": 8, "z_dim": 4,
+             "latents_mean": [0.0] * 4, "latents_std": [1.0] * 4}  # fmt: skip
+    state = public.autoencoder(small).state_dict()
+    named = public.original_vae(state, nested=True)
+    assert {"encoder.downsamples.1.downsamples.2.time_conv.weight", "encoder.conv1.weight",
+            "encoder.downsamples.1.downsamples.0.shortcut.weight", "encoder.middle.1.to_qkv.weight",
+            "decoder.upsamples.0.upsamples.3.resample.1.weight", "conv2.bias", "decoder.head.2.bias",
+            "decoder.upsamples.3.upsamples.2.residual.6.bias"} <= named.keys()  # fmt: skip
+    loaded = loading.load_vae(named, small).state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.items())
+    lost = "decoder.upsamples.2.upsamples.0.shortcut.weight"
+    with pytest.raises(Misfit, match=f"1 missing: {lost}"):
+        loading.load_vae({name: tensor for name, tensor in named.items() if name != lost}, small)
+
+
 def test_the_encoder_stays_in_float32() -> None:
     vae = loading.load_vae(public.autoencoder().state_dict(), public.VAE, torch.bfloat16)
     kinds = {name.split(".")[0]: tensor.dtype for name, tensor in vae.state_dict().items()}

@@ -1,0 +1,1 @@
+"""The paper's user study: methods side by side on a page, and what people answered, with intervals."""
