@@ -33,7 +33,7 @@ lint: $(VENV)/.installed-dev
 lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pip --disable-pip-version-check list
 	$(LOWEST)/bin/python -m pytest -q --ignore tests/pipelines --ignore tests/simulation \
-		--ignore tests/report/test_in_a_browser.py
+		--ignore tests/report/test_in_a_browser.py --ignore tests/study/test_study_in_a_browser.py
 
 $(LOWEST)/.installed: pyproject.toml
 	@$(check_python)
