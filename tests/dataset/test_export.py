@@ -22,6 +22,7 @@ from motionecho.runs.folder import Folder
 from motionecho.runs.notes import Blob
 from motionecho.runs.store import RunStore
 from tests.dataset.conftest import Fill
+from tests.patience import patience
 
 FORMS = ("folder", "webdataset", "hf")
 SPLIT = {"train": 0.7, "val": 0.3}
@@ -293,7 +294,7 @@ def test_videos_are_copied_together(run: RunStore, tmp_path: Path, monkeypatch: 
     def waiting(self: RunStore, uri: str) -> Iterator[str]:
         if len(under_way) < COPIES:
             under_way.append(uri)
-            together.wait(timeout=30)  # passes once so many copies are under way
+            together.wait(timeout=patience(30))  # passes once so many copies are under way
         with fetch(self, uri) as path:
             yield path
 

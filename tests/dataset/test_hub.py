@@ -10,6 +10,7 @@ import pytest
 
 from motionecho.runs.store import RunStore
 from tests.dataset.hub import NAME, hub
+from tests.patience import patience
 
 LOAD = """
 import datasets, hashlib, json
@@ -33,7 +34,7 @@ def test_what_is_exported_to_the_hub_loads_from_there(run: RunStore, tmp_path: P
                 env={**os.environ, **own},
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=patience(120),
             )
             assert done.returncode == 0, done.stderr
             return done.stdout
