@@ -15,10 +15,12 @@ from motionecho.errors import Transient, UserError
 from motionecho.guidance.strategy import as_planned
 from motionecho.manifest import Sample
 from motionecho.metrics import METRICS, load_metrics, plugged_in, usual_metrics
+from motionecho.metrics.headline import _unmeasured as headline_of
 from motionecho.models.registry import pair_spec
 from motionecho.plugins import distributions
 from motionecho.runs.provenance import versions
 from pipelines.keying import Keying, kept_of
+from pipelines.reporting.samples import _spoken
 from pipelines.tasks import failure_of
 from tests.cli.conftest import Done, cli, clip
 
@@ -166,6 +168,11 @@ def test_a_broken_package_is_one_sentence_and_in_nobody_s_way(
     )
     assert (look["state"], sentence in look["found"]) == ("warn", True)
     assert 'strategy "moonwalk" of broken-moon 0.1' in look["found"]
+    assert headline_of([{"status": "ok", "moon_skipped": "no moon", "sanity_flicker": 0.0}]) == {
+        "moon": "no moon"
+    }
+    assert "sanity_flicker" in _spoken("sanity")
+    assert not _spoken("moon")
     assert load_metrics(["lost"])[1]["lost"].startswith("broken-moon 0.1 cannot make it: AttributeError")
 
 

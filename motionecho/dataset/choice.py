@@ -82,7 +82,8 @@ def _declared(pair: str | None) -> list[str]:
     """Name the figures of text that a pair declares, of one that is not known here all that there are."""
     spec = PAIRS.get((pair or "").partition("@")[0])
     metrics = METRICS if spec is None else spec.metrics or usual_metrics()
-    return [METRICS[name].headlines[0] for name in metrics if METRICS[name].of_text]
+    known = dict(METRICS.items())
+    return [known[name].headlines[0] for name in metrics if name in known and known[name].of_text]
 
 
 def _values(table: pa.Table, name: str) -> list[Any]:

@@ -222,8 +222,8 @@ def _unmeasured(made: Sequence[Row]) -> dict[str, str]:
     }
     taken = {
         name
-        for name in reasons
-        for f in METRICS[name].headlines
+        for name, spec in METRICS.items()
+        for f in spec.headlines
         if any(row.get(f) is not None for row in made)
     }
     return {name: reason for name, reason in reasons.items() if reason and name not in taken}

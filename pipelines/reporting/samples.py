@@ -49,7 +49,8 @@ class Shape:
 
 def _spoken(metric: str) -> Sequence[str]:
     """Return a metric's figures that speak for it, `follows` before all."""
-    return sorted(METRICS[metric].headlines, key=lambda name: name != "follows") if metric in METRICS else ()
+    its = next((spec.headlines for name, spec in METRICS.items() if name == metric), ())
+    return sorted(its, key=lambda name: name != "follows")
 
 
 def _rank(figure: str) -> tuple[int, int]:
