@@ -45,7 +45,12 @@ def find(store: RunStore, sample: str) -> Record:
             else "no record has that id or key"
         )
         raise UserError(f'cannot replay "{sample}" of {store.url}: {why}')
-    return ok[-1]
+    if len(ok) > 1:  # two manifests of one run may have an id in common
+        keys = ", ".join(record.key for record in ok)
+        raise UserError(
+            f'{len(ok)} samples of {store.url} have the id "{sample}": name one by its key, {keys}'
+        )
+    return ok[0]
 
 
 def replay(

@@ -84,6 +84,8 @@ def generate(
         if seed > LARGEST_SEED:
             raise UserError(f"--seed {seed} is too large: it has to be a whole number from 0 to 2^63-1")
         with _as_usage():
+            if not prompt.strip():
+                raise UserError("the prompt is empty: say what the video shows")
             prompt_filters(deny).check(prompt)
             spec.check_prompt(prompt)
             background = chosen.echo.reference.background

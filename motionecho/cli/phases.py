@@ -49,7 +49,10 @@ class Phases:
         self.done: dict[str, float] = {}
         self.now, self.began = STARTING, clock()
         self.start = self.spoke = self.at = self.began
-        self.lock, self.spinner = threading.Lock(), Spinner("dots")
+        self.lock, self.spinner = (
+            threading.Lock(),
+            Spinner("dots" if console.encoding.startswith("utf") else "line"),
+        )
 
     def update(self, now: Doing) -> bool:
         """Take up what is being done; True where that is another phase than before."""

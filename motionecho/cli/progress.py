@@ -120,7 +120,7 @@ def words(text: str, **how: Any) -> Text:
 
 def _pace(now: "Progress") -> list[str]:
     parts = [f"{now.rate:.1f} videos/min"] if now.rate else []
-    return parts + ([f"about {duration(now.eta_s)} left"] if now.eta_s is not None else [])
+    return parts + ([f"about {duration(now.eta_s)} left"] if now.eta_s else [])
 
 
 def _classes(now: "Progress") -> str:

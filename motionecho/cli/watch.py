@@ -53,7 +53,8 @@ class Watcher:
         if state.finished or state.ended:
             return self._list()
         state = replace(state, done=max(state.done, _said_done(state)))
-        return state, replace(self.head, done=state.done)
+        left = None if state.total is None else max(0, state.total - state.done - state.failed)
+        return state, replace(self.head, done=state.done, left=left)
 
     def _list(self) -> "tuple[State, Headline]":
         from motionecho.metrics.headline import sum_up
@@ -99,7 +100,8 @@ def looks(watcher: Watcher) -> "Iterator[tuple[State, Headline]]":
 
 
 def over(state: "State") -> bool:
-    return state.finished or state.ended
+    """Tell whether nothing more is to come: a run with records of which no driver left a word, neither."""
+    return state.finished or state.ended or (not state.drivers and state.done + state.failed > 0)
 
 
 class News:
@@ -168,10 +170,6 @@ def panel(state: "State", head: "Headline", age: float = 0.0) -> RenderableType:
         more = len(at_work) - SHOWN_RUNNING
         row("at work", ", ".join(at_work[:SHOWN_RUNNING]) + (f" and {more} more" if more > 0 else ""))
     row("pace", ", ".join(pace(state)) or "not known yet")
-    for n, each in enumerate(head.causes[:SHOWN_CAUSES]):
-        row("" if n else "failed", cause(each), style="red", no_wrap=False)
-    if len(head.causes) > SHOWN_CAUSES:
-        row("", f"and {count(len(head.causes) - SHOWN_CAUSES, 'other cause')}", style="red")
     if head.put_off:
         row("put off", put_off(head.put_off), no_wrap=False)
     for n, (name, found) in enumerate(head.figures.items()):
@@ -188,6 +186,10 @@ def panel(state: "State", head: "Headline", age: float = 0.0) -> RenderableType:
         quiet = silent(state)
         heard = f"{duration(state.silent_s + age)} ago" + (": did the driver die?" if quiet else "")
         row("heard", heard, style="red" if quiet else "")
+    for n, each in enumerate(head.causes[:SHOWN_CAUSES]):  # last, as they are long and screens are low
+        row("" if n else "failed", cause(each), style="red", no_wrap=False)
+    if len(head.causes) > SHOWN_CAUSES:
+        row("", f"and {count(len(head.causes) - SHOWN_CAUSES, 'other cause')}", style="red")
     top = bar(state.done + state.failed, state.total)
     return Panel(Group(top, grid), title=words(state.run, overflow="ellipsis"), title_align="left",
                  border_style="dim", width=width())  # fmt: skip

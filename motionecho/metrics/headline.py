@@ -119,6 +119,7 @@ def sum_up(
     """Sum up those entries of the run's `index` that its `state` counts; `later` are its later scores."""
     keys = {entry.key for entry in counted}
     rows = [row for row in _rows(store, index) if row["key"] in keys]
+    rows.sort(key=lambda row: str(row["key"]))  # intervals are the same wherever rows are read from
     made = [row for row in rows if row.get("status") == "ok"]
     if later.run() is not None:
         made = _together(made, _rows(later, later.index()))

@@ -56,7 +56,7 @@ def _grain(shape: tuple[int, ...], sigma: float) -> NDArray[np.int8]:
 class MotionFidelity:
     """Motion Fidelity of one item: `follows` in [0, 1] and, of the same flows, others in [-1, 1].
 
-    follows        0 for a still video or another motion, 1 for equal motion (`motion_field`), the headline
+    follows        0 for a still video, low for other motion, 1 for equal (`motion_field`), the headline
     follows_why    in words, where there is none; the metric's status says whether there is
     mf_dmt         symmetric DMT formula
     mf_dmt_oneway  as DMT's released code: best partners of the video's tracklets only (without its slip)

@@ -37,7 +37,7 @@ class MotionField:
 
 
 def agreement(video: MotionField, reference: MotionField, instants: int) -> tuple[float | None, str]:
-    """Compare two fields at `instants`: 0 for a still video or another motion, 1 for equal motion, and "ok".
+    """Compare two fields at `instants`: 0 for a still video, low for other motion, 1 for equal, and "ok".
 
     None, and a status, where the reference shows no motion to follow.
     """

@@ -32,7 +32,7 @@ def keyed(settings: Mapping[str, Any]) -> dict[str, Any]:
 def digest(value: Any) -> str:
     """Return the sha256 of `value` as canonical JSON (sorted keys, no blanks; NaN is a ValueError)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()  # a path may be any bytes
 
 
 def file_digest(path: str) -> str:

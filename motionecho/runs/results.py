@@ -204,4 +204,4 @@ def _opened(part: bytes) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(pa.BufferReader(own.getvalue()), pre_buffer=False) as whole:
             yield whole
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as problem:  # of Arrow's C++, too
-        raise Damaged(f"it is no results part: {problem}") from problem
+        raise Damaged(f"it is no table as one is written here: {problem}") from problem

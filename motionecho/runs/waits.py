@@ -31,22 +31,21 @@ Watcher = Callable[[Doing], object]
 
 @dataclass
 class _Watch:
-    """Everything that is waited for at this moment, and what has been said of it."""
+    """Everything that is waited for at this moment, and who is told."""
 
     listener: Listener | None = None
     watcher: Watcher | None = None
     waiting: dict[object, tuple[float, str]] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)
-    thread: threading.Thread | None = None
 
-    def look(self) -> None:
-        while self.listener is not None:
-            now = time.monotonic()
+    def look(self, ended: threading.Event) -> None:
+        """Tell what takes long, each once, until the block that listens has ended."""
+        told = set[str]()
+        while not ended.wait(LOOK_EVERY_S):
+            now, listener = time.monotonic(), self.listener
             for began, what in list(self.waiting.values()):
-                if now - began >= TELL_AFTER_S and what not in self.told:
-                    self.told.add(what)
-                    self.listener(f"still waiting for {what}")
-            time.sleep(LOOK_EVERY_S)
+                if now - began >= TELL_AFTER_S and what not in told and listener is not None:
+                    told.add(what)
+                    listener(f"still waiting for {what}")
 
 
 _watch = _Watch()
@@ -56,13 +55,14 @@ _watch = _Watch()
 def heard(listener: Listener) -> Iterator[None]:
     """Have `listener` called, from another thread, for waits of this process in the time of a block."""
     before, _watch.listener = _watch.listener, listener
+    ended = threading.Event()
     if before is None:
-        _watch.thread = threading.Thread(target=_watch.look, name="waits", daemon=True)
-        _watch.thread.start()
+        threading.Thread(target=_watch.look, args=(ended,), name="waits", daemon=True).start()
     try:
         yield
     finally:
         _watch.listener = before
+        ended.set()
 
 
 @contextmanager

@@ -41,7 +41,6 @@ def facts(store: RunStore, index: Index) -> dict[str, Any]:
         "commands": {
             "retry": f"motionecho batch retry {quoted}",
             "replay": f"motionecho batch replay {quoted} ",
-            "previews": f"motionecho batch report {quoted} --previews",
             "verify": f"motionecho batch verify {quoted}",
         },
     }

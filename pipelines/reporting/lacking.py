@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pyarrow.parquet as pq
 
 from motionecho.runs import layout
-from motionecho.runs.folder import Folder
+from motionecho.runs.folder import Folder, Listed
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from motionecho.trace import by_column
@@ -33,15 +33,17 @@ class Lacking:
     made: bool
     problems: dict[str, str] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)  # previews in the report's folder
+    published: Mapping[str, Listed] = field(default_factory=dict)  # and in the run's
 
     def __post_init__(self) -> None:
         self.own = set(self.folder.find(layout.PREVIEWS))
+        self.published = self.store.folder.listed(layout.PREVIEWS)
 
     def linked(self, uri: str | None) -> str | None:
         """Return the way from the page to a file of the run; None for names that none of its own has."""
         if not uri or self.base is None or not HELD.fullmatch(uri):
             return None
-        return f"{quote(self.base)}/{quote(uri)}"
+        return f"{quote(os.fsencode(self.base))}/{quote(uri)}"  # a folder's name may be any bytes
 
     def find(self, record: Record) -> tuple[Record, str | None, Mapping[str, list[Any]]]:
         """Return a record with the way to its preview and its steps, as far as there are such."""
@@ -62,7 +64,9 @@ class Lacking:
 
     def _preview(self, record: Record) -> str | None:
         uri = layout.preview(record.key, record.attempt or "")
-        published = record.preview is not None and record.preview.uri == uri
+        file, noted = self.published.get(uri), record.preview
+        whole = file is not None and noted is not None and noted.bytes in (None, file.bytes)
+        published = whole and noted is not None and noted.uri == uri
         if not HELD.fullmatch(uri) or not record.video:
             return None
         if published and not self.copied:

@@ -1,5 +1,6 @@
 """The report of one run, or of two beside each other: gathered from records, written as a static folder."""
 
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -87,6 +88,15 @@ def write_report(
         for store in stores
     ]
     runs = [_look(each, number, tell) for number, each in enumerate(lacking)]
+    again = [
+        "motionecho",
+        "batch",
+        "report",
+        *(store.url for store in stores),
+        *(["-o", folder.url] if out else []),
+    ]
+    for run in runs:
+        run.facts["commands"]["previews"] = shlex.join([*again, "--previews"])
     shape = Shape.of(
         [each for run in runs for each in run.scored],
         {s.row["reference"] for run in runs for s in run.samples},

@@ -29,6 +29,7 @@ from motionecho.runs.store import RunStore
 from pipelines.execution import Execution
 from pipelines.machines.upload import ship, ship_engine
 from pipelines.plan import plan_generation
+from pipelines.replay import find
 from tests.cli.conftest import ROOT, Cli
 
 CLIP = ROOT / "manifests" / "clips" / "bounce.mp4"
@@ -319,6 +320,15 @@ def test_retry_and_replay(cli: Cli, tmp_path: Path, clip: Path, monkeypatch: pyt
     other = cli("batch", "replay", run, changed.id)
     assert other.code == Exit.FAILED_SAMPLES
     assert "the frames of the two videos are equal" in other.out
+
+
+def test_a_sample_is_replayed_by_its_key_where_ids_are_shared(tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path / "run"))
+    for key in "ab":
+        store.commit(Record(key=key * 32, id="one", status="ok", inputs={}))
+    assert find(store, "b" * 32).key == "b" * 32
+    with pytest.raises(UserError, match=f'2 samples of .* have the id "one": .*{"a" * 32}, {"b" * 32}'):
+        find(store, "one")
 
 
 def test_a_manifest_goes_to_a_remote_run_with_its_clips(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_what_cannot_be_used_is_told_before_any_model_is_loaded(cli: Cli, clip: 
         assert done.code == Exit.USAGE
         assert str(reference) in done.sentence()
     assert "start" in cli("generate", clip, PROMPT, "-o", tmp_path / "v.mp4", "--start", "60").sentence()
+    assert "the prompt is empty" in cli("generate", clip, " ", "-o", tmp_path / "v.mp4").sentence()
 
 
 def test_factors_that_would_not_be_read_are_refused(cli: Cli, clip: Path, tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ from rich.console import Console
 from motionecho.cli import watch
 from motionecho.cli.exits import Exit
 from motionecho.cli.headline import LABEL, lines
-from motionecho.cli.watch import News, Watcher, panel, sentence
+from motionecho.cli.watch import News, Watcher, over, panel, sentence
 from motionecho.metrics.headline import headline_of
 from motionecho.runs.ledger import Ledger
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from tests.cli.conftest import Cli
 from tests.cli.test_status import record, say
-from tests.metrics.test_headline import RECORDS, made
+from tests.metrics.test_headline import RECORDS, failed, made
 
 KEYS = [f"{number:032x}" for number in range(1, 9)]
 WORD: dict[str, Any] = {
@@ -64,6 +64,32 @@ def test_the_panel_has_workers_pace_causes_figures_and_last_videos(
                  "motion_fidelity: 1 too_few_tracks", "one worker did not start", "heard"):  # fmt: skip
         assert part in text
     assert max(map(len, text.splitlines())) == min(columns, 120)
+
+
+def test_long_causes_come_last_and_whole(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = f'"c.mp4" is no video, and here is all that is to be said about it: {"word " * 30}end'
+    store.commit(failed(8, long))
+    text = drawn(store, 80, monkeypatch)
+    assert text.index("heard") < text.index('"c.mp4" is no video')
+    assert " end " in text
+
+
+def test_between_two_listings_done_and_left_agree(store: RunStore) -> None:
+    watcher = Watcher(store.url, clock=lambda: 0.0)
+    assert watcher.look()[1].left == 1
+    watcher.due = 1.0
+    speak(store, done=5)
+    state, head = watcher.look()
+    assert (state.done, head.done, head.left) == (5, 5, 0)
+
+
+def test_a_run_without_drivers_is_watched_until_it_has_a_record(cli: Cli, tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path / "run"))
+    store.create({"settings": {}}, {})
+    assert not over(headline_of(store)[0]), "one may just be starting"
+    store.commit(made(4, "x.mp4", 0.5))
+    assert over(headline_of(store)[0])
+    assert cli("batch", "status", store.url, "--watch").code == Exit.OK
 
 
 def test_words_edited_by_hand_break_no_panel(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:

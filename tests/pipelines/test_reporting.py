@@ -107,6 +107,22 @@ def test_an_older_run_is_shown_and_gets_previews_where_they_are_asked_for(tmp_pa
     assert not any(orphan.uri.startswith("report") for orphan in orphans(store, young_s=0))
 
 
+def test_published_previews_that_are_lost_or_cut_are_counted_and_made_again(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    records = draw(str(place))
+    store, lost, cut = RunStore(str(place)), *(place / of(record).uri for record in records[:2])
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:-1])
+    assert write_report([store]).without_preview == 2
+    assert write_report([store], previews=True).without_preview == 0
+    for record in records[:2]:
+        assert probe(str(place / "report" / preview(record.key, ATTEMPT))).width == 512
+    elsewhere = tmp_path / "out"
+    assert write_report([store], str(elsewhere)).without_preview == 2
+    said = taken(elsewhere, "head")["runs"][0]["commands"]["previews"]
+    assert said == f"motionecho batch report {place} -o {elsewhere} --previews"
+
+
 def test_previews_are_files_of_their_record(run: tuple[Path, list[Record]]) -> None:
     place, records = run
     store = RunStore(str(place))

@@ -1,5 +1,6 @@
 """Waits are told of once, by what they are for, while someone listens."""
 
+import threading
 import time
 
 import pytest
@@ -13,7 +14,6 @@ from tests.patience import patience
 def test_a_long_wait_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "TELL_AFTER_S", 0.3)
     monkeypatch.setattr(waits, "LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr(waits._watch, "told", set())
     told: list[str] = []
     with heard(told.append):
         with waiting("nothing much"):
@@ -28,3 +28,19 @@ def test_a_long_wait_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
             patiently(lambda: (_ for _ in ()).throw(ValueError("x")), of="a store")
         assert waits._watch.waiting == {}
     assert told == ["still waiting for s3://bucket"]
+
+
+def test_every_block_tells_of_its_own_and_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "TELL_AFTER_S", 0.1)
+    monkeypatch.setattr(waits, "LOOK_EVERY_S", 0.02)
+    told: list[str] = []
+    for number in (1, 2):
+        with heard(told.append), waiting("a store"):
+            end = time.monotonic() + 60
+            while len(told) < number and time.monotonic() < end:
+                time.sleep(0.02)
+        assert told == ["still waiting for a store"] * number
+    end = time.monotonic() + 60
+    while any(thread.name == "waits" for thread in threading.enumerate()) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not any(thread.name == "waits" for thread in threading.enumerate())

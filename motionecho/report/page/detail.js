@@ -7,7 +7,7 @@
   /** Open the sample that the address names, or close. */
   me.openDetail = async () => {
     const place = me.state.sample;
-    const sample = place === "" ? null : me.samples[Number(place)];
+    const sample = place === "" ? null : me.samples.find((each) => each.name === place);
     if (!sample) {
       if (dialog.open) dialog.close();
       return;
@@ -19,8 +19,8 @@
     let more = null;
     try {
       more = (await me.load("details", Math.floor(sample.place / shard)))[sample.place % shard];
-    } catch {
-      dialog.lastChild.textContent = me.replacedWords;
+    } catch (problem) {
+      dialog.lastChild.textContent = me.replaced ? me.replacedWords : String(problem.message);
     }
     if (more && me.state.sample === place) {
       me.fill(dialog, heading(sample), body(sample, more));
@@ -40,9 +40,9 @@
   /** Go to the next or the previous of the samples that are shown. */
   me.step = (by) => {
     const chosen = me.chosenNow(),
-      at = chosen.findIndex((sample) => String(sample.place) === me.state.sample);
+      at = chosen.findIndex((sample) => sample.name === me.state.sample);
     const next = chosen[at + by];
-    if (at >= 0 && next) me.show({ sample: String(next.place) });
+    if (at >= 0 && next) me.show({ sample: next.name });
   };
 
   function heading(sample) {

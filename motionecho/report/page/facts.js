@@ -149,7 +149,7 @@
           { scope: "row" },
           me.el(
             "button",
-            { type: "button", class: "plain", onclick: () => me.show({ sample: String(sample.place) }) },
+            { type: "button", class: "plain", onclick: () => me.show({ sample: sample.name }) },
             me.el("bdi", {}, sample.id),
           ),
         ),

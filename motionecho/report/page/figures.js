@@ -106,7 +106,7 @@
         across,
         up,
         (sample) => me.groupOf(sample, groupBy()),
-        (sample) => me.show({ sample: String(sample.place) }),
+        (sample) => me.show({ sample: sample.name }),
       ),
     );
   }
@@ -134,7 +134,8 @@
       found.get(group).push(sample);
     }
     const figures = me.head.figures.filter((figure) => me.head.headlines.includes(figure));
-    const sorted = [...found].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true })).slice(0, 200);
+    const all = [...found].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
+    const sorted = all.slice(0, 200);
     const means = sorted.map(([, own]) =>
       figures.map((figure) =>
         me.meanOf(
@@ -204,6 +205,9 @@
           me.el("tbody", {}, lines),
         ),
       ),
+      all.length > sorted.length
+        ? me.el("p", { class: "quiet" }, `The first 200 of ${all.length.toLocaleString("en")}; filter to see others.`)
+        : null,
     );
   }
 

@@ -49,7 +49,7 @@
         type: "button",
         class: twin ? "media two" : "media",
         "aria-label": `Open ${sample.id}`,
-        onclick: () => me.show({ sample: String(sample.place) }),
+        onclick: () => me.show({ sample: sample.name }),
       },
       media(sample, twin ? "A" : ""),
       twin ? media(twin, "B") : null,
@@ -71,7 +71,7 @@
       sample.ok ? me.strip(sample) : null,
       me.el("p", { class: "id" }, me.el("bdi", {}, sample.id), tags(sample)),
     );
-    item.dataset.place = sample.place;
+    item.dataset.name = sample.name;
     return item;
   }
 
@@ -129,8 +129,8 @@
   };
 
   /** Give the focus back to a card, where it is among those shown. */
-  me.focusCard = (place) => {
-    const found = document.querySelector(`.gallery [data-place="${Number(place)}"] .media`);
+  me.focusCard = (name) => {
+    const found = document.querySelector(`.gallery [data-name="${CSS.escape(name)}"] .media`);
     if (found) found.focus();
   };
 

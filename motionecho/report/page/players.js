@@ -101,6 +101,9 @@
     if (video.dataset.source === sample.preview && sample.video) {
       video.dataset.source = video.src = sample.video;
       video.className = "alone";
+      video.setAttribute("aria-label", describe({ ...sample, preview: null }));
+      const sides = video.closest(".frame")?.querySelector(".sides");
+      if (sides) me.fill(sides, me.el("i", {}, "result, its preview cannot be shown"));
     } else {
       watcher.unobserve(video);
       near.delete(video);

@@ -56,11 +56,32 @@
     return new URLSearchParams(said).toString();
   }
 
+  let clips = null;
+
+  /** Name every reference by the shortest end of its path that no other's has. */
+  function clipNames(references) {
+    const parts = references.map((each) => each.split("/"));
+    const names = [];
+    let open = [...parts.keys()];
+    for (let depth = 1; open.length > 0; depth += 1) {
+      const alike = new Map();
+      for (const n of open) {
+        names[n] = parts[n].slice(-depth).join("/");
+        if (!alike.has(names[n])) alike.set(names[n], []);
+        alike.get(names[n]).push(n);
+      }
+      open = [...alike.values()].flatMap((its) => (its.length > 1 ? its.filter((n) => depth < parts[n].length) : []));
+    }
+    return names;
+  }
+
   /** Give a sample, once it is loaded, what it is found by. */
   me.prepare = (sample, place) => {
     sample.place = place;
-    const reference = me.head.references[sample.reference];
-    sample.clip = reference.split("/").pop();
+    // what the address calls it, whatever else the report comes to hold
+    sample.name = me.head.runs.length > 1 ? `${"AB"[sample.run]}.${sample.key}` : sample.key;
+    clips = clips || clipNames(me.head.references);
+    sample.clip = clips[sample.reference];
     const words = [
       sample.id,
       sample.prompt,
