@@ -39,7 +39,7 @@ FOLDERS = (*BLOBS, ATTEMPTS, RECORDS, RESULTS, MOTIONS, TEXTS, REPORT)  # where 
 OUTCOMES = (RESULTS, ATTEMPTS, RECORDS, *BLOBS, REPORT, SCORES)  # what a run has made, in order of deletion
 YOUNG_S = 3600.0  # younger leftovers are left alone: whoever wrote them may not have a lease yet
 
-VIDEO = re.compile(r"videos/[0-9a-f]{2}/[0-9a-f]{32}-[^/]+\.mp4$")  # within its run
+VIDEO = re.compile(r"(?:.*/)?(videos/.+)")  # in version 0.1 without folders by key
 RECORD = re.compile(r"([0-9a-f]{32})(?:-([1-9]\d{0,8}))?")  # the name of one, without its ending
 PART = re.compile(r"part-(\d{8}T\d{6})-([0-9a-f]{16})")  # in version 0.1 there are six digits, of nothing
 
@@ -142,8 +142,8 @@ def key_of(path: str) -> str:
 
 def video_of(place: str) -> str:
     """Return the path of a run's video within its run, wherever that is now; of another, its place."""
-    found = VIDEO.search(place)
-    return found[0] if found else place
+    found = VIDEO.fullmatch(place)
+    return found[1] if found else place
 
 
 def _digest(data: bytes) -> str:
