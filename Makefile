@@ -1,4 +1,4 @@
-# Two commands: `make demo` shows that it works, `make test` proves it. Both need Python 3.11+, make and git.
+# `make demo` shows that it works, `make test` proves it; `make help` has the rest. All need Python 3.11+, make and git.
 
 VENV   := .venv
 BIN    := $(VENV)/bin
