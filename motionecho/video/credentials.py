@@ -91,7 +91,7 @@ def read_signing(certificates: str | None, key: str | None, timestamps: str | No
     elif isinstance(private, ed25519.Ed25519PrivateKey):
         algorithm = "ed25519"
     else:
-        raise UserError(f'the key "{key}" is of a kind that C2PA does not take: P-256, P-384, P-521, Ed25519 and RSA are')
+        raise UserError(f'the key "{key}" is of a kind that C2PA does not take: take P-256, Ed25519 or RSA')
     return Signing(chain.decode(), secret.decode(), algorithm, timestamps)
 
 

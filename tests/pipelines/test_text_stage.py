@@ -58,20 +58,14 @@ def latents(out: Path) -> dict[str, str | None]:
 
 @pytest.mark.usefixtures("embedded_ray")
 def test_each_text_is_encoded_once_and_by_no_worker_with_networks(tmp_path: Path) -> None:
-    table, out, told = manifest(tmp_path, PROMPTS), tmp_path / "out", list[Progress]()
-    plan = plan_generation(table, SETTINGS, str(out)).plan
-    assert (plan.todo, plan.texts, plan.texts_cached) == (6, 4, 0)
-    Path(f"{out}.dies").touch()
-    summary = run(table, SETTINGS, str(out), EXECUTION, told.append, factory=text_pair.FACTORY)
-    assert (summary.committed, summary.failed, summary.stopped) == (6, 0, None)
+    encode_each_once(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("embedded_ray")
+def test_what_is_there_is_found_and_what_cannot_be_read_is_its_row_s_fault(tmp_path: Path) -> None:
+    table, out, told = encode_each_once(tmp_path)
     encoded = text_pair.encoded(str(out))
-    assert len(encoded) == 1 + len({*encoded}) == 1 + 4, "and once more what a worker died at"
-    assert {*encoded} == {*PROMPTS, ""}
-    strikes = [note for record in records(out).values() for note in record.strikes]
-    assert [(note.name, note.stage) for note in strikes] == [("WorkerDied", "text")]
-    assert {r.where.stages[0] for r in records(out).values() if r.where} == {"invert"}
-    last = [now.pools for now in told if now.pools][-1]
-    assert last["text"] == (0, 0), "its worker has ended with the stage"
 
     # the same videos as by the pair that encodes them itself, and nothing of the stage is seen there
     run(table, PLAIN, str(tmp_path / "plain"), EXECUTION, told.append)
@@ -99,6 +93,25 @@ def test_each_text_is_encoded_once_and_by_no_worker_with_networks(tmp_path: Path
     assert (error.kind, error.stage) == ("bad", "text")
     assert 'does not know the word "elephant"' in error.message
     assert len(text_pair.encoded(str(out))) == len(encoded) + 2
+
+
+def encode_each_once(tmp_path: Path) -> tuple[str, Path, list[Progress]]:
+    """Make six videos of three prompts; the worker of texts dies once. Return table, place and words."""
+    table, out, told = manifest(tmp_path, PROMPTS), tmp_path / "out", list[Progress]()
+    plan = plan_generation(table, SETTINGS, str(out)).plan
+    assert (plan.todo, plan.texts, plan.texts_cached) == (6, 4, 0)
+    Path(f"{out}.dies").touch()
+    summary = run(table, SETTINGS, str(out), EXECUTION, told.append, factory=text_pair.FACTORY)
+    assert (summary.committed, summary.failed, summary.stopped) == (6, 0, None)
+    encoded = text_pair.encoded(str(out))
+    assert len(encoded) == 1 + len({*encoded}) == 1 + 4, "and once more what a worker died at"
+    assert {*encoded} == {*PROMPTS, ""}
+    strikes = [note for record in records(out).values() for note in record.strikes]
+    assert [(note.name, note.stage) for note in strikes] == [("WorkerDied", "text")]
+    assert {r.where.stages[0] for r in records(out).values() if r.where} == {"invert"}
+    last = [now.pools for now in told if now.pools][-1]
+    assert last["text"] == (0, 0), "its worker has ended with the stage"
+    return table, out, told
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ LOST = "which a record names|is not there|the latest record"
 FAULTS = (
     pytest.param(records_deleted_from_two_looks, LOST, id="records deleted from two looks"),
     pytest.param(one_word_for_all_drivers, LOST, marks=pytest.mark.slow, id="one word for all drivers"),
-    pytest.param(ages_by_the_local_clock, LOST, id="ages by the local clock"),
+    pytest.param(ages_by_the_local_clock, LOST, marks=pytest.mark.slow, id="ages by the local clock"),
     pytest.param(a_retry_that_deletes, LOST, id="a retry that deletes"),
     pytest.param(
         a_driver_that_trusts_its_sleep, LOST, marks=pytest.mark.slow, id="a driver trusts its sleep"
