@@ -1,5 +1,6 @@
 """The end of a command: the one place where exceptions become a sentence and an exit code."""
 
+import errno
 import io
 import logging
 import os
@@ -98,8 +99,11 @@ def _told(problem: Exception, arguments: Sequence[str]) -> Exit:
     if isinstance(problem, MotionEchoError):
         say(f"error: {said}")
         return Exit.UNEXPECTED
-    if isinstance(problem, OSError) and problem.filename:  # a disk that is full, or may not be written to
-        say(f'error: "{problem.filename2 or problem.filename}": {problem.strerror}')
+    if isinstance(problem, OSError) and problem.strerror:  # a disk that is full, or may not be written to
+        file, full = problem.filename2 or problem.filename, problem.errno in (errno.ENOSPC, errno.EDQUOT)
+        where = f'"{file}": ' if file else ""
+        way = ": make room, and give the same command again" if full else ""
+        say(told(f"error: {where}{problem.strerror}{way}"))
         return Exit.UNEXPECTED
     say(f"unexpected {type(problem).__name__}: {said or 'no message'}")
     say(f"for the traceback, run: {told(shlex.join(['motionecho', DEBUG, *arguments]))}")

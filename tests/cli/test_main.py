@@ -1,5 +1,6 @@
 """Every way a command can end has its exit code, and a mistake is one sentence."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,8 @@ def test_a_mistake_is_one_sentence_and_code_2(cli: Cli, arguments: list[str], sa
     [
         (BadSample("the latents became not finite"), Exit.FAILED_SAMPLES, "not finite"),
         (Transient("the store kept failing"), Exit.UNEXPECTED, "kept failing"),
+        (OSError(errno.ENOSPC, "No space left on device"), Exit.UNEXPECTED, "device: make room, and give the"),
+        (OSError(errno.EIO, "Input/output error", "/x"), Exit.UNEXPECTED, '"/x": Input/output error'),
     ],
 )
 def test_our_other_errors_have_their_codes(
