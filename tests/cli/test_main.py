@@ -97,7 +97,7 @@ def test_a_mistake_is_one_sentence_and_code_2(cli: Cli, arguments: list[str], sa
     [
         (BadSample("the latents became not finite"), Exit.FAILED_SAMPLES, "not finite"),
         (Transient("the store kept failing"), Exit.UNEXPECTED, "kept failing"),
-        (OSError(errno.ENOSPC, "No space left on device"), Exit.UNEXPECTED, "device: make room, and give the"),
+        (OSError(errno.ENOSPC, "No space left on device"), Exit.UNEXPECTED, "make room, and give the"),
         (OSError(errno.EIO, "Input/output error", "/x"), Exit.UNEXPECTED, '"/x": Input/output error'),
     ],
 )
