@@ -1,6 +1,7 @@
 """What safeguards say to people: inspect, sign, denied prompts, forget."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,7 +11,7 @@ from certificates import Files, issue
 
 from motionecho.cli.exits import Exit
 from motionecho.runs.keys import digest, file_digest
-from motionecho.runs.notes import ErrorNote, Host
+from motionecho.runs.notes import Blob, ErrorNote, Host
 from motionecho.runs.provenance import GENERATED, provenance
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
@@ -96,6 +97,23 @@ def test_files_that_are_not_as_recorded(cli: Cli, run: RunStore, tmp_path: Path)
     assert [file["state"] for file in done.json["files"]] == ["damaged"]
     video.unlink()
     assert "missing" in cli("inspect", run.url, "a").out
+
+
+def test_files_beside_the_run_s_own_are_not_looked_at(cli: Cli, run: RunStore, tmp_path: Path) -> None:
+    """A stranger's record may name any file; a motion that runs share has a place elsewhere."""
+    (tmp_path / "secret.mp4").write_bytes(b"mine")
+    made = next(record for record in run.records() if record.id == "a")
+    for at, uri in enumerate((str(tmp_path / "secret.mp4"), "../secret.mp4", "videos/../../secret.mp4"), 2):
+        secret = Blob(uri, file_digest(str(tmp_path / "secret.mp4")), 4)
+        run.commit(replace(made, video=secret, motion=secret, motion_key="m", generation=at))
+        done = cli("inspect", run.url, "a", "--json")
+        assert [file["state"] for file in done.json["files"]] == ["foreign", "foreign"]
+        assert done.code == Exit.FAILED_SAMPLES
+    sharing = RunStore(str(tmp_path / "sharing"), motions=str(tmp_path / "shared"))
+    sharing.create({"settings": {}}, {})
+    motion = sharing.put_blob(sharing.motion_uri("c" * 32), str(tmp_path / "secret.mp4"))
+    sharing.commit(replace(made, video=None, status="failed", motion=motion, motion_key="c" * 32))
+    assert [f["state"] for f in cli("inspect", sharing.url, "a", "--json").json["files"]] == ["as recorded"]
 
 
 def test_records_that_are_none(cli: Cli, run: RunStore, tmp_path: Path) -> None:
