@@ -159,6 +159,28 @@ def test_videos_are_signed_and_inspected(cli: Cli, tmp_path: Path, files: Files)
     assert "cannot read --trust" in cli("inspect", signed, "--trust", tmp_path / "none.pem").sentence()
 
 
+def test_signed_copies_are_kept_up(cli: Cli, tmp_path: Path, files: Files) -> None:
+    """Within the folder of their videos, of one that was made again, of one that was signed before."""
+    (tmp_path / "videos").mkdir()
+    one, two = make(tmp_path / "videos" / "one.mp4"), make(tmp_path / "videos" / "two.mp4", seed=8)
+    how = ("--c2pa", files.certificate, "--c2pa-key", files.key)
+    out = tmp_path / "videos" / "signed"
+    assert cli("sign", two, *how).code == Exit.OK
+    first = cli("sign", tmp_path / "videos", "--out", out, *how, "--json")
+    assert (first.code, first.json["signed"]) == (Exit.OK, [str(out / "one.mp4")])
+    assert first.json["already_signed"] == 1
+    assert (out / "two.mp4").read_bytes() == two.read_bytes()
+    again = cli("sign", tmp_path / "videos", "--out", out, *how, "--json")
+    assert (again.code, again.json["signed"], again.json["already_signed"]) == (Exit.OK, [], 2)
+    make(one, key="f" * 32)
+    anew = cli("sign", tmp_path / "videos", "--out", out, *how, "--json").json
+    assert (anew["signed"], anew["already_signed"]) == ([str(out / "one.mp4")], 1)
+    assert cli("inspect", out / "one.mp4", "--json").json["note"]["key"] == "f" * 32
+    (out / "one.mp4").write_bytes((out / "one.mp4").read_bytes()[:-9])  # it holds no more
+    assert cli("sign", one, "--out", out, *how, "--json").json["signed"] == [str(out / "one.mp4")]
+    assert sorted(p.name for p in out.rglob("*")) == ["one.mp4", "two.mp4"]
+
+
 def test_mistakes_in_signing(cli: Cli, tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     video = make(tmp_path / "made.mp4")
     assert "name what to sign with" in cli("sign", video).sentence()
