@@ -234,11 +234,14 @@ def test_a_reference_is_listed_removed_and_left_out(cli: Cli, run: RunStore, tmp
     listed = cli("forget", run.url, lent)
     assert (listed.code, "--yes removes them" in listed.err) == (Exit.OK, True)
     assert f"not reached  the clip itself: {lent}" in listed.err
+    listed_bytes = cli("forget", run.url, lent, "--json").json["bytes"]
     assert len(run.keys()) == 2
     done = cli("forget", run.url, lent, "--yes", "--json")
     assert (done.code, done.json["samples"], done.json["removed"]) == (Exit.OK, ["a"], 2)
     assert [record.id for record in run.records()] == ["b"]
-    assert "its report" not in done.err
+    assert done.json["problem"] is None
+    assert done.json["bytes"] == listed_bytes
+    assert not (Path(run.url) / "report").exists()  # there was none
     assert "nothing of it is left" in cli("forget", run.url, lent, "--yes").err
     left = [path for path in Path(run.url).rglob("*") if path.is_file()]
     assert not any(file_digest(str(lent)).encode() in path.read_bytes() for path in left)
@@ -260,7 +263,11 @@ def test_scores_beside_a_run_are_forgotten_too(cli: Cli, run: RunStore, tmp_path
     scores.create({"scoring": {}}, {})
     known = {"uri": str(tmp_path / "lent.mp4"), "sha256": file_digest(str(tmp_path / "lent.mp4"))}
     scores.commit(Record(key=digest(["s"])[:32], id="a", status="ok", inputs={"video": "v"}, reference=known))
-    assert cli("forget", run.url, tmp_path / "lent.mp4", "--yes").code == Exit.OK
+    (tmp_path / "lent.mp4").unlink()  # its name is all that is known, and a record has its digest
+    copy = replace(next(r for r in run.records() if r.id == "a"), key="c" * 32, id="c", inputs={})
+    run.commit(replace(copy, reference=known | {"uri": "/elsewhere.mp4"}))
+    done = cli("forget", run.url, tmp_path / "lent.mp4", "--yes", "--json")
+    assert (done.code, done.json["samples"]) == (Exit.OK, ["a", "c"])
     assert scores.keys() == set()
 
 
