@@ -132,7 +132,7 @@ def plan_generation(
     keying, last = Keying(settings, spec), _last_hashed(index.values())
     for sample in samples:
         reference = hashed[opened(sample.reference)]
-        if refusals.leaves_out(sample, reference):
+        if refusals.leave_out(sample, reference):
             continue
         if isinstance(reference, Unreachable) and sample.reference in last:  # what is done needs it no more
             task = keying.task(sample, *last[sample.reference])

@@ -61,8 +61,11 @@ class Refusals:
         kind = DeniedPrompt.__name__
         return BadRow(sample.row, sample.id, why, sample.inputs(), "prompt", kind) if why else None
 
-    def leaves_out(self, sample: Sample, hashed: "tuple[str, str] | MotionEchoError") -> bool:
-        """Tell whether a row's reference is forgotten: by its bytes, by its place where it has none now."""
+    def leave_out(self, sample: Sample, hashed: "tuple[str, str] | MotionEchoError") -> bool:
+        """Leave a row out whose reference is forgotten, and count it; tell whether it was.
+
+        A reference is known by its bytes, and by its place where it has none now.
+        """
         name = str(sample.reference) if isinstance(hashed, MotionEchoError) else hashed[0]
         found = self.forgotten.has(name)
         self.left_out += found
@@ -70,6 +73,7 @@ class Refusals:
 
     @property
     def notes(self) -> list[str]:
+        """Say, a sentence each, that a deny list is no more, and how many rows are left out."""
         rows = "row is" if self.left_out == 1 else "rows are"
         left_out = f"{self.left_out} {rows} left out: a reference that this run was told to forget"
         return [*[LIFTED][: self.lifted], *[left_out][: bool(self.left_out)]]

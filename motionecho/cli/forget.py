@@ -1,6 +1,7 @@
 """`motionecho forget`: a reference clip and all that came of it, out of a run."""
 
 from collections import defaultdict
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,21 +41,20 @@ def forget(
 
     store = open_run(run)
     places = [place for place in (_scores(store), store) if place]
-    asked = library.names_of(reference)
-    traced = [library.trace(place, asked) for place in places]
-    names = {name for each in traced for name in each.names}
-    asked |= {*filter(library.is_sha256, names)}
-    before, found = traced[-1].before, any(each.found for each in traced)
-    if not found and not before:
-        raise UserError(
-            f'nothing in "{store.url}" came of "{reference}": name it as its rows do, or by its sha256 '
-            "(result_reference_sha256)"
-        )
     removed, left, problem = 0, list[str](), None
-    for place, each in zip(places, traced, strict=True):
-        if yes and (each.found or (found and place is store)):
-            with sweeping(place) as lease:
-                removed += library.forget(place, lease, library.trace(place, asked))
+    with ExitStack() as held:  # what is removed is what was traced while nobody else was at work
+        leases = [held.enter_context(sweeping(place)) for place in places] if yes else []
+        traced = _trace(places, library.names_of(reference))
+        names = {name for each in traced for name in each.names}
+        before, found = traced[-1].before, any(each.found for each in traced)
+        if not found and not before:
+            raise UserError(
+                f'nothing in "{store.url}" came of "{reference}": name it as its rows do, or by its sha256 '
+                "(result_reference_sha256)"
+            )
+        for place, lease, each in zip(places, leases, traced, strict=False):
+            if each.found or (found and place is store):
+                removed += library.forget(place, lease, each)
     if yes and found:
         left = [place.absolute(uri) for place in places for uri in library.still_named(place, names)]
         problem = _report_again(store, traced[-1])
@@ -77,6 +77,18 @@ def forget(
         say(f"{what} removed; rows of it are left out from now on")
     else:
         say(f"{what}; --yes removes them")
+
+
+def _trace(places: "list[RunStore]", asked: set[str]) -> "list[Traced]":
+    """Trace a reference in all places, once more where one of them knows a digest that was not asked for."""
+    from motionecho.runs.forget import is_sha256, trace
+
+    while True:
+        traced = [trace(place, asked) for place in places]
+        more = {name for each in traced for name in each.names if is_sha256(name)} - asked
+        if not more:
+            return traced
+        asked = asked | more
 
 
 def _scores(store: "RunStore") -> "RunStore | None":

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from motionecho.errors import UserError
+from motionecho.runs import layout
 from motionecho.runs.keys import digest
 from motionecho.runs.records import OUTCOME_PREFIX, Record, absolute
 from motionecho.runs.results import KEYED
@@ -149,4 +150,4 @@ def _is_figure(name: str) -> bool:
 
 def _inside(path: str | None) -> str | None:
     """Return a file's path if it leads to a file of its run: records of strangers may name others."""
-    return path if path and ".." not in path.split("/") and absolute("", path) != path else None
+    return path if layout.is_own(path) else None

@@ -1,8 +1,9 @@
 """Prompts that are not made: a deny list in a file, and filters that other packages bring.
 
 A line of the list is a word or a phrase, met as whole words, or a /regular expression/. Neither case,
-accents, kinds of blanks nor invisible characters tell texts apart. A filter of another package is an entry
-point of the group `motionecho.prompt_filters`: a callable that takes a prompt and returns why not, or None.
+accents, kinds of blanks nor invisible characters tell texts apart, in rules as in prompts. A filter of
+another package is an entry point of the group `motionecho.prompt_filters`: a callable that takes a prompt and
+returns why not, or None.
 """
 
 import re
@@ -11,18 +12,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from motionecho.errors import BadSample, DeniedPrompt, Transient, UserError
+from motionecho.plugins.registry import Registry
 from motionecho.runs.files import HURRIED_S, fetch
 from motionecho.runs.places import Place
 
 GROUP = "motionecho.prompt_filters"
 PromptFilter = Callable[[str], "str | None"]
 MARKS = re.compile(
-    "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]"
+    "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 )  # accents; not vowels of other scripts
+UNSEEN = re.compile(
+    "[\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)  # of Unicode's Default_Ignorable_Code_Point what is neither an accent nor a format character
+TOKEN = re.compile(
+    r"\[\^?\]?|\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)|.", re.DOTALL
+)  # of a pattern
 SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 )
@@ -76,11 +84,8 @@ def prompt_filters(deny: str | None = None) -> PromptFilters:
 
     Raises UserError where one cannot be had: nothing is made past a guard that is missing.
     """
-    plugged = {point.name: point for point in entry_points(group=GROUP)}
-    facts: dict[str, Any] = {}
-    if plugged:
-        facts["plugged"] = {name: _version(point) for name, point in sorted(plugged.items())}
-    loaded = {name: _load(point) for name, point in sorted(plugged.items())}
+    loaded = {name: FILTERS[name] for name in sorted(FILTERS)}
+    facts: dict[str, Any] = {"plugged": {name: FILTERS.giver(name) for name in loaded}} if loaded else {}
     if deny is None:
         return PromptFilters(plugged=loaded, facts=facts)
     data = _read(deny)
@@ -92,8 +97,8 @@ def prompt_filters(deny: str | None = None) -> PromptFilters:
 def folded(text: str) -> str:
     """Return the text as rules see it: one case, no accents, no invisible characters, blanks as one space."""
     wide = unicodedata.normalize("NFKC", text).casefold()
-    bare = MARKS.sub("", unicodedata.normalize("NFD", wide))
-    seen = "".join(c for c in bare if unicodedata.category(c) != "Cf")
+    bare = UNSEEN.sub("", MARKS.sub("", unicodedata.normalize("NFD", wide)))
+    seen = "".join(c for c in bare if c.isspace() or unicodedata.category(c) not in ("Cf", "Cc"))
     return " ".join(unicodedata.normalize("NFC", seen).split())
 
 
@@ -120,13 +125,35 @@ def _rules(data: bytes, place: str) -> tuple[Denied, ...]:
 
 def _pattern(text: str) -> re.Pattern[str]:
     if len(text) > 2 and text.startswith("/") and text.endswith("/"):
-        return re.compile(MARKS.sub("", unicodedata.normalize("NFD", text[1:-1])), re.IGNORECASE)
+        return re.compile(_folded_pattern(text[1:-1]), re.IGNORECASE)
     words = folded(text)
     before, after = (f"(?<!{LETTER})", f"(?!{LETTER})")  # where the words begin or end with a letter
     before, after = (
         edge if re.match(LETTER, at) else "" for edge, at in ((before, words), (after, words[-1:]))
     )
     return re.compile(f"{before}{re.escape(words)}{after}")
+
+
+def _folded_pattern(pattern: str) -> str:
+    """Fold the letters of a pattern as prompts are, and leave its grammar, which is ASCII, alone.
+
+    Raises re.error where a set of characters would become another: prompts have no "ß", and "ss" is two.
+    """
+    tokens, parts, in_set = TOKEN.findall(unicodedata.normalize("NFC", pattern)), list[str](), False
+    for at, token in enumerate(tokens):
+        escape = token.startswith("\\")
+        in_set = escape or not token.endswith("]") if in_set else token.startswith("[")
+        letter = chr(int(token[2:], 16)) if escape and len(token) > 2 else token[-1]
+        if letter.isascii():
+            parts.append(token)
+            continue
+        wide, bare = unicodedata.normalize("NFKC", letter).casefold(), folded(letter)
+        bare = " " if letter.isspace() else bare
+        in_range = "-" in (*tokens[at - 1 : at], *tokens[at + 1 : at + 2])
+        if in_set and (len(bare) != 1 or (in_range and bare != wide)):
+            raise re.error(f'a prompt has "{bare}" for "{letter}", which no set has: write (?:a|b) for [ab]')
+        parts.append(f"(?:{re.escape(bare)})" if len(bare) > 1 else re.escape(bare))
+    return unicodedata.normalize("NFC", "".join(parts))
 
 
 def _read(place: str) -> bytes:
@@ -137,17 +164,11 @@ def _read(place: str) -> bytes:
         raise UserError(f'cannot read deny list "{Place(place)}": {problem}') from problem
 
 
-def _load(point: Any) -> PromptFilter:
-    try:
-        found: PromptFilter = point.load()
-    except Exception as problem:
-        raise UserError(
-            f'prompt filter "{point.name}" ({point.value}) cannot be loaded: {problem}; mend or uninstall it'
-        ) from problem
+def _load(point: EntryPoint) -> PromptFilter:
+    found: PromptFilter = point.load()
     if not callable(found):
-        raise UserError(f'prompt filter "{point.name}" ({point.value}) is no function of a prompt')
+        raise TypeError("it is no function of a prompt")
     return found
 
 
-def _version(point: Any) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+FILTERS: Registry[PromptFilter] = Registry("prompt filter", GROUP, {}, _load)

@@ -6,6 +6,7 @@ everything goes that bears its key; of what others share, such as tables and rep
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from motionecho.errors import BadSample, Damaged, Transient
 from motionecho.runs import layout
 from motionecho.runs.cleanup import refuse_beside_makers, remove
 from motionecho.runs.files import HURRIED_S, absolute, fetch
-from motionecho.runs.forgotten import mark_of, named, notes_of
+from motionecho.runs.forgotten import LISTS, mark_of, named, notes_of
 from motionecho.runs.keys import KEY_LENGTH, digest, file_digest
 from motionecho.runs.leases import Lease, Word
 from motionecho.runs.notes import now
@@ -27,7 +28,8 @@ from motionecho.runs.sealed import read_object
 from motionecho.runs.store import RunStore
 
 SHA256_LENGTH = 64
-LISTS = ("marks", "keys", "files")  # of a note
+BEFORE = r"(?:(?<![\w.~/-])|(?<=\\[nrt])|(?<=file://))"  # where a path begins: also behind a newline of JSON
+AFTER = r"(?![.~+-]*[\w/~])"  # and where it ends: a full stop may follow, ".bak" may not
 LOOSE = ("message", "last", "running")  # of a driver's last word: texts that may name anything
 
 
@@ -83,8 +85,9 @@ def trace(store: RunStore, asked: Iterable[str]) -> Traced:
     motions, shared = _motions(store, {each.motion for each in own if each.motion}, names)
     files |= motions | _features(store, own, others)
     words = tuple(word for word in store.words() if _names_it(json.dumps(dict(word.says)), names))
-    left = [] if before is None or before["finished"] else before["files"]
-    files |= {uri: file.bytes for uri in left if uri not in files and (file := store.folder.look(uri))}
+    if before and not before["finished"]:
+        left = {*before["files"]}
+        files |= {uri: n for uri, n in _removable(store) if mark_of(uri) in left}
     if files:  # pages and pictures of all samples
         files |= {uri: file.bytes for uri, file in store.folder.listed(layout.REPORT).items()}
     ids = tuple(sorted({each.id for each in own}))
@@ -103,7 +106,8 @@ def forget(store: RunStore, lease: Lease, traced: Traced) -> int:
     order = sorted(traced.files, key=lambda uri: (not uri.startswith(layout.RECORDS), uri))
     uri = layout.forgotten(digest(marks)[:KEY_LENGTH])
     old = [each for each, said in notes_of(store) if each != uri and {*said.get("marks", ())} & {*marks}]
-    store.put_text(uri, json.dumps({**note, "finished": False, "files": order}))
+    left = sorted(map(mark_of, order))  # a clip that a job was sent is named by its digest
+    store.put_text(uri, json.dumps({**note, "finished": False, "files": left}))
     gone = remove(store, lease, order)
     for word in traced.words:
         if word.life != lease.life:
@@ -117,8 +121,8 @@ def forget(store: RunStore, lease: Lease, traced: Traced) -> int:
 
 def still_named(store: RunStore, names: Iterable[str]) -> list[str]:
     """List files beside the records that name the reference still, such as settings in run.json."""
-    listed = (layout.RUN, layout.JOB, layout.CANARY, *store.folder.find(layout.INPUTS))
-    return [uri for uri in (*listed, *store.folder.find(layout.PROGRESS)) if _tells(store, uri, names)]
+    folders = (uri for name in (layout.INPUTS, layout.PROGRESS) for uri in store.folder.find(name))
+    return _telling(store, (layout.RUN, layout.JOB, layout.CANARY, *folders), {*names})
 
 
 # --- inside
@@ -147,15 +151,18 @@ class _Said:
             reference, inputs = record.get("reference") or {}, record.get("inputs") or {}
             places = [each for each in (reference.get("uri"), inputs.get("reference")) if each]
             scores = [figure for row in (record.get("scores") or {}).values() for figure in row.values()]
+            sha256, motion = reference.get("sha256"), record.get("motion_key")
+            if not {type(sha256), type(motion)} <= {str, type(None)}:
+                raise Damaged("a key or a digest that is no text")
         except (Damaged, AttributeError):
             return cls(key, text=data.decode(errors="replace"))
-        features = {f for f in scores if isinstance(f, str) and f.startswith(f"{layout.FEATURES}/")}
+        features = {figure for figure in scores if isinstance(figure, str)}
         return cls(
             key,
             str(record.get("id")),
             frozenset(named(str(each)) for each in places),
-            reference.get("sha256"),
-            record.get("motion_key"),
+            sha256,
+            motion,
             frozenset(features),
         )
 
@@ -181,18 +188,38 @@ def _bearing(
         key = layout.key_of(uri)
         unfinished = uri.rpartition("/")[2].startswith(".part-")
         stray = bool(keys) and (unfinished or (folder in layout.BLOBS and key not in everyone))
-        return key in keys or stray or (folder == layout.ATTEMPTS and _tells(store, uri, names))
+        return key in keys or stray
 
+    texts: dict[str, int] = {}
     for folder in (layout.RECORDS, layout.ATTEMPTS, *layout.BLOBS):
-        listed = store.folder.listed(folder).items()
-        yield from ((uri, file.bytes) for uri, file in listed if its(folder, uri))
+        for uri, file in store.folder.listed(folder).items():
+            if its(folder, uri):
+                yield uri, file.bytes
+            elif folder == layout.ATTEMPTS:
+                texts[uri] = file.bytes
     sent = {name[:KEY_LENGTH] for name in names if is_sha256(name)}
     for uri, file in store.folder.listed(layout.INPUTS).items():
-        is_text = "/" not in uri.removeprefix(f"{layout.INPUTS}/")  # clips are in folders
-        if layout.stem(uri) in sent or (is_text and _tells(store, uri, names)):
+        if layout.stem(uri) in sent:
             yield uri, file.bytes
-    canary = store.folder.look(layout.CANARY)
-    if canary and _tells(store, layout.CANARY, names):
+        elif "/" not in uri.removeprefix(f"{layout.INPUTS}/"):  # clips are in folders
+            texts[uri] = file.bytes
+    if canary := store.folder.look(layout.CANARY):
+        texts[layout.CANARY] = canary.bytes
+    yield from ((uri, texts[uri]) for uri in _telling(store, texts, names))
+
+
+def _removable(store: RunStore) -> Iterator[tuple[str, int]]:
+    """Yield the files that may be of a reference, with their size: no note has others removed."""
+    for folder in (
+        layout.RECORDS,
+        layout.ATTEMPTS,
+        *layout.BLOBS,
+        layout.MOTIONS,
+        layout.FEATURES,
+        layout.INPUTS,
+    ):
+        yield from ((uri, file.bytes) for uri, file in store.folder.listed(folder).items())
+    if canary := store.folder.look(layout.CANARY):
         yield layout.CANARY, canary.bytes
 
 
@@ -223,7 +250,8 @@ def _features(store: RunStore, own: list[_Said], others: list[_Said]) -> dict[st
     """Return files of features that only records of the reference name."""
     mine = {uri for said in own for uri in said.features}
     mine -= {uri for said in others for uri in said.features} if mine else set()
-    return {uri: file.bytes for uri in sorted(mine) if (file := store.folder.look(uri))}
+    listed = store.folder.listed(layout.FEATURES) if mine else {}  # a figure may be any text
+    return {uri: listed[uri].bytes for uri in sorted(mine & listed.keys())}
 
 
 def _before(store: RunStore, names: set[str]) -> dict[str, Any] | None:
@@ -238,12 +266,17 @@ def _before(store: RunStore, names: set[str]) -> dict[str, Any] | None:
 
 
 def _names_it(text: str, names: Iterable[str]) -> bool:
-    return any(name in text or json.dumps(name)[1:-1] in text for name in names)
+    """Tell whether a text, of JSON or of words, names the reference rather than a file of a longer name."""
+    written = {form for name in names for form in (name, json.dumps(name)[1:-1])}
+    found = (form for form in written if form in text)
+    return any(is_sha256(form) or re.search(BEFORE + re.escape(form) + AFTER, text) for form in found)
 
 
-def _tells(store: RunStore, uri: str, names: Iterable[str]) -> bool:
-    """Tell whether a file of text names the reference."""
-    return _names_it(_content(store, uri).decode(errors="replace"), names)
+def _telling(store: RunStore, uris: Iterable[str], names: set[str]) -> list[str]:
+    """Return those of the files of text that name the reference."""
+    uris = [*uris]
+    told = in_order(lambda uri: _names_it(_content(store, uri).decode(errors="replace"), names), uris)
+    return [*compress(uris, told)]
 
 
 def _content(store: RunStore, uri: str) -> bytes:

@@ -11,6 +11,8 @@ from motionecho.runs.sealed import read_object
 from motionecho.runs.store import RunStore
 from motionecho.runs.urls import protocol_of
 
+LISTS = ("marks", "keys", "files")  # of a note; files of a removal that has not ended, as marks as well
+
 
 @dataclass(frozen=True)
 class Forgotten:
@@ -41,7 +43,11 @@ def notes_of(store: RunStore) -> list[tuple[str, dict[str, Any]]]:
     found = []
     for uri in store.folder.find(layout.FORGOTTEN):
         try:
-            found.append((uri, read_object(store.folder.read(uri))))
+            note = read_object(store.folder.read(uri))
+            odd = [name for name in LISTS if not _are_texts(note.get(name, []))]
+            if odd:
+                raise Damaged(f'its "{odd[0]}" makes no sense')
+            found.append((uri, note))
         except Damaged as problem:
             raise UserError(
                 f"{store.absolute(uri)} is damaged, so that nothing tells which references are forgotten "
@@ -50,6 +56,10 @@ def notes_of(store: RunStore) -> list[tuple[str, dict[str, Any]]]:
         except FileNotFoundError:
             continue
     return found
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def named(place: str) -> str:

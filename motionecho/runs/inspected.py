@@ -12,15 +12,20 @@ from motionecho.runs.places import Place
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 
+State = Literal["as recorded", "unsaid", "missing", "damaged", "unread", "foreign"]
+
 
 @dataclass(frozen=True)
 class RecordedFile:
-    """A file that a record names, and whether it is as recorded; "unsaid" where it has no digest there."""
+    """A file that a record names, and whether it is as recorded; "unsaid" where it has no digest there.
+
+    "foreign" is one that is no file of the run: it is not looked at, as a stranger's record may name any.
+    """
 
     file: str
     bytes: int | None
     sha256: str | None
-    state: Literal["as recorded", "unsaid", "missing", "damaged", "unread"]
+    state: State
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Looked:
 
     @property
     def whole(self) -> bool:
+        """Tell whether no file is missing or another than was recorded."""
         return all(each.state in ("as recorded", "unsaid") for each in self.files)
 
 
@@ -76,11 +82,14 @@ def look(record: Record, root: str | None) -> Looked:
     """Compare the files that a record names with it."""
     if root is None:
         return Looked(record, None)
-    store, files = RunStore(root, HURRIED_S), []
+    store, files, motion = RunStore(root, HURRIED_S), [], record.motion_key or ""
+    shared = layout.is_own(layout.motion(motion))  # it may lie elsewhere, under a name that layout gives
     for blob in (*record.blobs, *([record.motion] if record.motion else [])):
-        state: Literal["as recorded", "unsaid", "missing", "damaged", "unread"] = "unsaid"
+        state: State = "unsaid"
         try:
-            if not store.exists(blob.uri):
+            if not layout.is_own(blob.uri) and not (shared and blob.uri == store.motion_uri(motion)):
+                state = "foreign"
+            elif not store.exists(blob.uri):
                 state = "missing"
             elif blob.sha256:
                 with store.fetch(blob.uri) as path:

@@ -40,6 +40,10 @@ OUTCOMES = (RESULTS, ATTEMPTS, RECORDS, *BLOBS, REPORT, SCORES)  # what a run ha
 YOUNG_S = 3600.0  # younger leftovers are left alone: whoever wrote them may not have a lease yet
 
 VIDEO = re.compile(r"(?:.*/)?(videos/.+)")  # in version 0.1 without folders by key
+OWN = re.compile(
+    rf"({'|'.join((*BLOBS, MOTIONS, TEXTS, FEATURES, RECORDS))})"
+    r"/([0-9a-z]{2}/)?[0-9a-z][0-9a-z-]*\.[0-9a-z]+"
+)
 RECORD = re.compile(r"([0-9a-f]{32})(?:-([1-9]\d{0,8}))?")  # the name of one, without its ending
 PART = re.compile(r"part-(\d{8}T\d{6})-([0-9a-f]{16})")  # in version 0.1 there are six digits, of nothing
 
@@ -101,6 +105,11 @@ def preview(key: str, attempt: str) -> str:
 
 def features(name: str) -> str:
     return f"{FEATURES}/{name[:2]}/{name}.npz"
+
+
+def is_own(uri: str | None) -> bool:
+    """Tell whether a path is of a run's own files: a stranger's record may name any file of this machine."""
+    return uri is not None and OWN.fullmatch(uri) is not None
 
 
 def sent(name: str) -> str:

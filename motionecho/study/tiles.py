@@ -7,6 +7,7 @@ from PIL import Image
 
 from motionecho.errors import MotionEchoError, UserError
 from motionecho.report.preview import ENCODERS, HEIGHT, spread
+from motionecho.runs import layout
 from motionecho.runs.files import fetch
 from motionecho.runs.keys import file_digest
 from motionecho.study.drawing import MethodVideo
@@ -85,6 +86,8 @@ def _read_video(video: MethodVideo) -> Clip:
     """Read a video of a run whole, at its own size."""
     place = video.store.absolute(video.video.uri)
     try:
+        if not layout.is_own(video.video.uri):
+            raise UserError(f'"{video.video.uri}" is no file of its run')
         with video.store.fetch(video.video.uri) as path:
             if video.video.sha256 not in (None, file_digest(path)):
                 raise UserError(f'"{place}" is not what its record says')

@@ -9,13 +9,14 @@ from urllib.parse import quote
 
 import pyarrow.parquet as pq
 
+from motionecho.errors import BadSample
 from motionecho.runs import layout
 from motionecho.runs.folder import Folder, Listed
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
 from motionecho.trace import by_column
 from motionecho.video import Window, read_clip, read_provenance
-from pipelines.reporting.samples import HELD, reference_of
+from pipelines.reporting.samples import reference_of
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Lacking:
 
     def linked(self, uri: str | None) -> str | None:
         """Return the way from the page to a file of the run; None for names that none of its own has."""
-        if not uri or self.base is None or not HELD.fullmatch(uri):
+        if self.base is None or not uri or not layout.is_own(uri):
             return None
         return f"{quote(os.fsencode(self.base))}/{quote(uri)}"  # a folder's name may be any bytes
 
@@ -53,7 +54,7 @@ class Lacking:
 
     def _steps(self, record: Record) -> dict[str, list[Any]]:
         """Read the steps of an older record out of their table; none where that is not there, or no table."""
-        if not record.stats or not HELD.fullmatch(record.stats.uri):
+        if not record.stats or not layout.is_own(record.stats.uri):
             return {}
         try:
             with self.store.fetch(record.stats.uri) as path:
@@ -67,7 +68,7 @@ class Lacking:
         file, noted = self.published.get(uri), record.preview
         whole = file is not None and noted is not None and noted.bytes in (None, file.bytes)
         published = whole and noted is not None and noted.uri == uri
-        if not HELD.fullmatch(uri) or not record.video:
+        if not layout.is_own(uri) or not record.video:
             return None
         if published and not self.copied:
             return self.linked(uri)
@@ -100,7 +101,10 @@ class Lacking:
             record.reference.get("sha256"),
         )
         clip = read_reference(reference_of(record), spec, window, fit, under, sha256)
-        with self.store.fetch(record.video.uri if record.video else "") as path:
+        video = record.video.uri if record.video else ""
+        if not layout.is_own(video):
+            raise BadSample(f'"{video}" is no file of its run')
+        with self.store.fetch(video) as path:
             result, origin = read_clip(path, spec.frames, spec.height, spec.width), read_provenance(path)
         with tempfile.TemporaryDirectory(prefix="motionecho-") as local:
             file = os.path.join(local, "preview.mp4")

@@ -14,7 +14,6 @@ from motionecho.trace import KINDS, forward_equivalents
 
 COST, SECONDS = "cost_forward_equivalents", "cost_seconds"
 STEPS = ("loss", "window_mean", "teacher_loss", "teacher_steps", "active", "truncated")  # of a strip
-HELD = re.compile(r"[a-z]+/[0-9a-f]{2}/[0-9a-f]{32}(-[0-9]+-[0-9a-z]+)?\.[a-z0-9]+")  # of a run's own files
 
 Linked = Callable[[str | None], str | None]  # the way from a page to a run's own file
 

@@ -1,6 +1,7 @@
 """What safeguards say to people: inspect, sign, denied prompts, forget."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,7 +11,7 @@ from certificates import Files, issue
 
 from motionecho.cli.exits import Exit
 from motionecho.runs.keys import digest, file_digest
-from motionecho.runs.notes import ErrorNote, Host
+from motionecho.runs.notes import Blob, ErrorNote, Host
 from motionecho.runs.provenance import GENERATED, provenance
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
@@ -98,6 +99,23 @@ def test_files_that_are_not_as_recorded(cli: Cli, run: RunStore, tmp_path: Path)
     assert "missing" in cli("inspect", run.url, "a").out
 
 
+def test_files_beside_the_run_s_own_are_not_looked_at(cli: Cli, run: RunStore, tmp_path: Path) -> None:
+    """A stranger's record may name any file; a motion that runs share has a place elsewhere."""
+    (tmp_path / "secret.mp4").write_bytes(b"mine")
+    made = next(record for record in run.records() if record.id == "a")
+    for at, uri in enumerate((str(tmp_path / "secret.mp4"), "../secret.mp4", "videos/../../secret.mp4"), 2):
+        secret = Blob(uri, file_digest(str(tmp_path / "secret.mp4")), 4)
+        run.commit(replace(made, video=secret, motion=secret, motion_key="m", generation=at))
+        done = cli("inspect", run.url, "a", "--json")
+        assert [file["state"] for file in done.json["files"]] == ["foreign", "foreign"]
+        assert done.code == Exit.FAILED_SAMPLES
+    sharing = RunStore(str(tmp_path / "sharing"), motions=str(tmp_path / "shared"))
+    sharing.create({"settings": {}}, {})
+    motion = sharing.put_blob(sharing.motion_uri("c" * 32), str(tmp_path / "secret.mp4"))
+    sharing.commit(replace(made, video=None, status="failed", motion=motion, motion_key="c" * 32))
+    assert [f["state"] for f in cli("inspect", sharing.url, "a", "--json").json["files"]] == ["as recorded"]
+
+
 def test_records_that_are_none(cli: Cli, run: RunStore, tmp_path: Path) -> None:
     assert 'has the id or key "c"' in cli("inspect", run.url, "c").sentence()
     assert "there is no run at" in cli("inspect", tmp_path / "elsewhere", "c").sentence()
@@ -139,6 +157,28 @@ def test_videos_are_signed_and_inspected(cli: Cli, tmp_path: Path, files: Files)
     done = cli("inspect", signed)
     assert (done.code, "DOES NOT HOLD" in done.out) == (Exit.FAILED_SAMPLES, True)
     assert "cannot read --trust" in cli("inspect", signed, "--trust", tmp_path / "none.pem").sentence()
+
+
+def test_signed_copies_are_kept_up(cli: Cli, tmp_path: Path, files: Files) -> None:
+    """Within the folder of their videos, of one that was made again, of one that was signed before."""
+    (tmp_path / "videos").mkdir()
+    one, two = make(tmp_path / "videos" / "one.mp4"), make(tmp_path / "videos" / "two.mp4", seed=8)
+    how = ("--c2pa", files.certificate, "--c2pa-key", files.key)
+    out = tmp_path / "videos" / "signed"
+    assert cli("sign", two, *how).code == Exit.OK
+    first = cli("sign", tmp_path / "videos", "--out", out, *how, "--json")
+    assert (first.code, first.json["signed"]) == (Exit.OK, [str(out / "one.mp4")])
+    assert first.json["already_signed"] == 1
+    assert (out / "two.mp4").read_bytes() == two.read_bytes()
+    again = cli("sign", tmp_path / "videos", "--out", out, *how, "--json")
+    assert (again.code, again.json["signed"], again.json["already_signed"]) == (Exit.OK, [], 2)
+    make(one, key="f" * 32)
+    anew = cli("sign", tmp_path / "videos", "--out", out, *how, "--json").json
+    assert (anew["signed"], anew["already_signed"]) == ([str(out / "one.mp4")], 1)
+    assert cli("inspect", out / "one.mp4", "--json").json["note"]["key"] == "f" * 32
+    (out / "one.mp4").write_bytes((out / "one.mp4").read_bytes()[:-9])  # it holds no more
+    assert cli("sign", one, "--out", out, *how, "--json").json["signed"] == [str(out / "one.mp4")]
+    assert sorted(p.name for p in out.rglob("*")) == ["one.mp4", "two.mp4"]
 
 
 def test_mistakes_in_signing(cli: Cli, tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,11 +234,14 @@ def test_a_reference_is_listed_removed_and_left_out(cli: Cli, run: RunStore, tmp
     listed = cli("forget", run.url, lent)
     assert (listed.code, "--yes removes them" in listed.err) == (Exit.OK, True)
     assert f"not reached  the clip itself: {lent}" in listed.err
+    listed_bytes = cli("forget", run.url, lent, "--json").json["bytes"]
     assert len(run.keys()) == 2
     done = cli("forget", run.url, lent, "--yes", "--json")
     assert (done.code, done.json["samples"], done.json["removed"]) == (Exit.OK, ["a"], 2)
     assert [record.id for record in run.records()] == ["b"]
-    assert "its report" not in done.err
+    assert done.json["problem"] is None
+    assert done.json["bytes"] == listed_bytes
+    assert not (Path(run.url) / "report").exists()  # there was none
     assert "nothing of it is left" in cli("forget", run.url, lent, "--yes").err
     left = [path for path in Path(run.url).rglob("*") if path.is_file()]
     assert not any(file_digest(str(lent)).encode() in path.read_bytes() for path in left)
@@ -220,7 +263,11 @@ def test_scores_beside_a_run_are_forgotten_too(cli: Cli, run: RunStore, tmp_path
     scores.create({"scoring": {}}, {})
     known = {"uri": str(tmp_path / "lent.mp4"), "sha256": file_digest(str(tmp_path / "lent.mp4"))}
     scores.commit(Record(key=digest(["s"])[:32], id="a", status="ok", inputs={"video": "v"}, reference=known))
-    assert cli("forget", run.url, tmp_path / "lent.mp4", "--yes").code == Exit.OK
+    (tmp_path / "lent.mp4").unlink()  # its name is all that is known, and a record has its digest
+    copy = replace(next(r for r in run.records() if r.id == "a"), key="c" * 32, id="c", inputs={})
+    run.commit(replace(copy, reference=known | {"uri": "/elsewhere.mp4"}))
+    done = cli("forget", run.url, tmp_path / "lent.mp4", "--yes", "--json")
+    assert (done.code, done.json["samples"]) == (Exit.OK, ["a", "c"])
     assert scores.keys() == set()
 
 

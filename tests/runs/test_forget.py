@@ -12,7 +12,7 @@ import torch
 from motionecho.errors import Transient, UserError
 from motionecho.runs import forget as library
 from motionecho.runs.cleanup import sweeping
-from motionecho.runs.forgotten import Forgotten, forgotten
+from motionecho.runs.forgotten import Forgotten, forgotten, mark_of
 from motionecho.runs.keys import digest, file_digest
 from motionecho.runs.notes import ErrorNote
 from motionecho.runs.records import Record
@@ -140,9 +140,9 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize("after", [0, 1, 4, 9])
+@pytest.mark.parametrize(("after", "told"), [(0, True), (1, True), (6, False), (9, False)])
 def test_a_removal_that_was_killed_is_finished_by_the_same_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, told: bool
 ) -> None:
     run = Run(str(tmp_path / "run"), tmp_path)
     names = library.names_of(run.mine)
@@ -156,13 +156,18 @@ def test_a_removal_that_was_killed_is_finished_by_the_same_again(
         with pytest.raises(Stopped):
             run.forget(run.mine)
     assert forgotten(run.store).has(run.copy)  # a submit in between makes nothing of it
+    (note,) = (tmp_path / "run" / "forgotten").iterdir()
+    assert not any(name in note.read_text() for name in (run.sha256[:32], "mine.mp4", "copy.mp4"))
     Path(run.mine).unlink()  # whose digest nobody can take any more
     traced = library.trace(run.store, {run.mine})
     assert traced.found
     with sweeping(run.store) as lease:
         library.forget(run.store, lease, traced)
-    assert names <= {*traced.names} or after >= 3  # once no record tells it, the note does
-    assert not any(run.sha256.encode() in data for data in run.contents().values())
+    assert (names <= {*traced.names}) is told  # once no record tells its digest, the note knows the rest
+    left = run.contents()
+    assert not any(run.sha256.encode() in data for data in left.values())
+    assert not any(run.sha256[:32] in path or run.key("a") in path for path in left)
+    assert sum(path.startswith("motions/") for path in left) == 1
     assert [record.id for record in run.store.records()] == ["c", "d"]
     assert len(run.store.folder.find("forgotten")) == 1
 
@@ -206,11 +211,12 @@ def test_features_that_others_name_stay(tmp_path: Path) -> None:
     run = Run(str(tmp_path / "run"), tmp_path)
     scores = RunStore(run.store.scores_url)
     scores.create({"scoring": {}}, {})
-    for uri in ("features/aa/one.npz", "features/bb/both.npz", "features/cc/two.npz"):
+    for uri in ("features/aa/one.npz", "features/bb/both.npz", "features/cc/two.npz", "run2.json"):
         (tmp_path / "blob").write_text(uri)
         scores.put_blob(uri, str(tmp_path / "blob"))
     for id, clip, feature in (("a", run.mine, "aa/one"), ("c", run.other, "cc/two")):
         figures = {"clip_video": f"features/{feature}.npz", "clip_reference": "features/bb/both.npz"}
+        figures |= {"a": "features/../run.json", "b": "features/../../run.json", "c": "run2.json", "d": "/x"}
         known = {"uri": clip, "sha256": file_digest(clip)}
         scores.commit(
             Record(
@@ -218,7 +224,58 @@ def test_features_that_others_name_stay(tmp_path: Path) -> None:
             )
         )
     traced = library.trace(scores, library.names_of(run.mine))
-    assert {uri for uri in traced.files if uri.startswith("features")} == {"features/aa/one.npz"}
+    of_records = {uri for uri in traced.files if uri.startswith("records/")}
+    assert {*traced.files} - of_records == {"features/aa/one.npz"}, "and nothing that a figure cannot name"
+
+
+def test_a_note_of_a_stranger_has_nothing_else_removed(tmp_path: Path) -> None:
+    run = Run(str(tmp_path / "run"), tmp_path)
+    (tmp_path / "beside").write_text("mine")
+    files = ["run.json", "../beside", "../../x", str(tmp_path / "beside")]
+    note = {"marks": [mark_of(run.mine)], "keys": [], "files": [*files, *map(mark_of, files)]}
+    run.store.put_text("forgotten/aa.json", json.dumps(note))
+    assert not {*run.forget(run.mine).files} & {*files}
+    assert (tmp_path / "beside").exists()
+    assert run.store.run()
+    for odd in (3, None, [["x"]], {"a": 1}):
+        run.store.put_text("forgotten/aa.json", json.dumps({**note, "keys": odd}))
+        with pytest.raises(UserError, match=r'aa.json is damaged, .* \(its "keys" makes no sense\)'):
+            library.trace(run.store, {run.mine})
+
+
+@pytest.mark.parametrize("said", [{"reference": {"sha256": ["a"]}}, {"motion_key": {}}, {"reference": "x"}])
+def test_a_record_that_makes_no_sense_is_in_no_way(tmp_path: Path, said: dict[str, Any]) -> None:
+    run = Run(str(tmp_path / "run"), tmp_path)
+    key = "ab" * 16
+    run.store.put_text(run.store.record_uri(key), json.dumps({"key": key, "id": "odd", **said}))
+    assert run.forget(run.mine).samples == ("a", "b", "bad")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('"/data/clip1.mp4" cannot be read', True),
+        ("cannot read /data/clip1.mp4.", True),
+        ("/data/clip1.mp4: it is gone", True),
+        ("file:///data/clip1.mp4", True),
+        (json.dumps({"message": "cannot read:\n/data/clip1.mp4\n"}), True),
+        (json.dumps({"reference": "/data/clip1.mp4"}), True),
+        ("/data/clip1.mp4.bak.mp4", False),
+        ("/data/clip1.mp4v", False),
+        ("/data/clip1.mp4-old", False),
+        ("/data/clip1.mp4~", False),
+        ("/mnt/data/clip1.mp4", False),
+        ("https://x/data/clip1.mp4", False),
+        ("s3://b/é.mp4 is gone", True),
+        (json.dumps("s3://b/é.mp4"), True),
+        ("s3://b/é.mp4/é.mp4", False),
+        ("a-" + "0" * 64, True),
+    ],
+)
+def test_what_names_it_is_no_longer_name(tmp_path: Path, text: str, names: bool) -> None:
+    Run(str(tmp_path / "run"), tmp_path).store.put_text("attempts/77/" + "7" * 32 + "-1-a.json", text)
+    asked = {"/data/clip1.mp4", "s3://b/é.mp4", "0" * 64}
+    assert bool(library.trace(RunStore(str(tmp_path / "run")), asked).files) is names
 
 
 def test_a_driver_at_work_refuses_it_and_a_damaged_note_is_named(tmp_path: Path) -> None:
