@@ -11,6 +11,7 @@ from motionecho.models.registry import PairSpec, pair_spec
 from motionecho.report.moving import moving_sheet
 from motionecho.report.sheet import SheetRow, contact_sheet
 from motionecho.runs.files import fetch
+from motionecho.runs.layout import is_own
 from motionecho.runs.notes import Blob
 from motionecho.runs.records import Record
 from motionecho.runs.store import RunStore
@@ -35,7 +36,9 @@ def publish_sheet(
         tasks = {task.key: task for task in first_of_each_reference_first(work.tasks.values())}
         shown, spec, listed = [], pair_spec(settings.pair), store.generations()
         for key, record in store.read({key: listed[key] for key in tasks if key in listed}):
-            if isinstance(record, Record) and record.ok and record.video:  # one that is damaged has no row
+            if not isinstance(record, Record) or not record.ok:  # one that is damaged has no row
+                continue
+            if record.video and is_own(record.video.uri):
                 shown.append(_row(store, settings, spec, tasks[key], record, record.video))
             if len(shown) == SAMPLES:
                 break

@@ -15,12 +15,15 @@ from hashlib import sha256
 from importlib.metadata import EntryPoint
 from typing import Any
 
+import regex
+
 from motionecho.errors import BadSample, DeniedPrompt, Transient, UserError
 from motionecho.plugins.registry import Registry
 from motionecho.runs.files import HURRIED_S, fetch
 from motionecho.runs.places import Place
 
 GROUP = "motionecho.prompt_filters"
+LONGEST_S = 1.0  # that a pattern may take on one prompt
 PromptFilter = Callable[[str], "str | None"]
 MARKS = re.compile(
     "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
@@ -42,7 +45,7 @@ class Denied:
     """A line of a deny list: what it matches in a folded text."""
 
     line: int
-    pattern: re.Pattern[str]
+    pattern: regex.Pattern[str]  # whose search can be given a time, since some patterns take for ever
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,11 @@ class PromptFilters:
         """
         text = folded(prompt) if self.rules else ""
         for rule in self.rules:
-            if rule.pattern.search(text):
+            try:
+                met = rule.pattern.search(text, timeout=LONGEST_S)
+            except TimeoutError:
+                return f'line {rule.line} of the deny list "{self.name}" takes too long on it: simplify that line'
+            if met:
                 return f'its prompt is denied by line {rule.line} of the deny list "{self.name}"'
         for name, judge in self.plugged.items():
             try:
@@ -114,7 +121,7 @@ def _rules(data: bytes, place: str) -> tuple[Denied, ...]:
             continue
         try:
             rules.append(Denied(number, _pattern(text)))
-        except re.error as problem:
+        except (re.error, regex.error) as problem:
             raise UserError(
                 f'line {number} of deny list "{Place(place)}" is no regular expression: {text} ({problem})'
             ) from problem
@@ -123,15 +130,17 @@ def _rules(data: bytes, place: str) -> tuple[Denied, ...]:
     return tuple(rules)
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _pattern(text: str) -> "regex.Pattern[str]":
+    if text == "//":
+        raise re.error("it is empty")
     if len(text) > 2 and text.startswith("/") and text.endswith("/"):
-        return re.compile(_folded_pattern(text[1:-1]), re.IGNORECASE)
+        return regex.compile(_folded_pattern(text[1:-1]), regex.IGNORECASE)
     words = folded(text)
     before, after = (f"(?<!{LETTER})", f"(?!{LETTER})")  # where the words begin or end with a letter
     before, after = (
         edge if re.match(LETTER, at) else "" for edge, at in ((before, words), (after, words[-1:]))
     )
-    return re.compile(f"{before}{re.escape(words)}{after}")
+    return regex.compile(f"{before}{re.escape(words)}{after}")
 
 
 def _folded_pattern(pattern: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from motionecho.errors import DeniedPrompt, UserError
+from motionecho.manifest import prompts
 from motionecho.manifest.prompts import GROUP, PromptFilters, folded, prompt_filters
 from tests.test_plugins import install
 
@@ -84,6 +85,7 @@ def test_a_list_is_known_by_its_digest(tmp_path: Path) -> None:
     [
         ("/(/\n", r'line 1 of deny list ".*deny.txt" is no regular expression: /\(/'),
         ("# x\n", "names nothing"),
+        ("//", "it is empty"),
         ("/stra[ßs]e/", 'a prompt has "ss" for "ß", which no set has'),
         ("/[^]ß]/", 'a prompt has "ss" for "ß", which no set has'),
         ("/[à-ü]/", 'a prompt has "a" for "à", which no set has'),
@@ -150,3 +152,15 @@ def test_a_filter_that_cannot_be_had_stops_everything(
 def test_folding_keeps_vowels_of_other_scripts() -> None:
     assert folded("กิน  ดี") == "กิน ดี"
     assert folded("हिंदी") == "हिंदी"
+
+
+def test_a_pattern_that_takes_for_ever_denies_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompts, "LONGEST_S", 0.05)
+    place = tmp_path / "deny.txt"
+    place.write_text("gun\n/^(?:a|aa|a{2})+$/\n")
+    filters = prompt_filters(str(place))
+    assert "line 2 of the deny list" in str(filters.why(f"{'a' * 200}!"))
+    assert "takes too long" in str(filters.why(f"{'a' * 200}!"))
+    assert filters.why("a fox") is None
