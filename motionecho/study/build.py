@@ -138,8 +138,10 @@ def _clips_before(folder: Folder) -> set[str]:
 def _listed_clips(data: bytes) -> set[str] | None:
     """Return the clips that a study's data name, None where it is no such file."""
     found = re.fullmatch(r"study\.take\((.*)\);\n", data.decode(errors="replace"))
+    if not found:
+        return None
     try:
-        words = json.loads(json.loads(found[1])) if found else None
+        words: Any = json.loads(json.loads(found[1]))
         clips = {str(pair["clip"]) for pair in words["pairs"]}
     except (ValueError, LookupError, TypeError):
         return None
