@@ -92,7 +92,7 @@ def save(at: Looking, folder: Path) -> Path:
 def answer_all(at: Looking, favourites: tuple[str, ...]) -> None:
     """Answer every question for the method whose colour is seen, by keys; checks and repeats as asked."""
     while at.page.evaluate("document.body.dataset.screen") == "trial":
-        at.page.wait_for_function("() => document.querySelector('video').readyState > 2")
+        at.page.wait_for_function("() => document.querySelector('input[type=range]').value > 0")  # drawn
         trial = shown(at)
         places = {seen_as(color(at, f"Video {letter}")): n for n, letter in enumerate("ABC", start=1)}
         assert sorted(places) == sorted(METHODS)
