@@ -1,8 +1,12 @@
 """A run's records, or the steps of its videos, as one table."""
 
+import json
+import zlib
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from motionecho.errors import BadSample, Damaged, UserError
 from motionecho.runs.folder import Folder
@@ -11,9 +15,19 @@ from motionecho.runs.places import Place
 from motionecho.runs.records import Record
 from motionecho.runs.results import read_steps
 from motionecho.runs.store import RunStore
-from motionecho.runs.tables import as_row, steps_table, to_parquet, written
+from motionecho.runs.tables import (
+    as_row,
+    column_of,
+    kinds_of,
+    more_of,
+    results_schema,
+    steps_table,
+    together,
+    written,
+)
 
 READS = 8  # at a time
+BATCH = 1000  # rows that are held as Python values at a time
 
 
 def collect_table(store: RunStore, path: str, force: bool = False) -> int:
@@ -22,9 +36,22 @@ def collect_table(store: RunStore, path: str, force: bool = False) -> int:
     Raises UserError where a file is there already, unless `force` says to write over it.
     """
     folder, name = _free(path, force)
-    rows = [as_row(record, store.url) for record in store.records()]
-    folder.overwrite(name, to_parquet(rows))
-    return len(rows)
+    records, number = store.records(), 0
+    more: dict[str, str] = {}
+    held: list[bytes] = []  # rows, compressed: the last one may still bring a column for all
+    while rows := [as_row(record, store.url) for record in islice(records, BATCH)]:
+        number += len(rows)
+        more = together(more, more_of(rows))
+        held.append(zlib.compress(json.dumps(rows).encode(), level=1))
+    kinds, schema = kinds_of(more), results_schema(more)
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, compression="zstd") as table:
+        for data in held:
+            rows = json.loads(zlib.decompress(data))
+            arrays = [column_of([row.get(column) for row in rows], kind) for column, kind in kinds.items()]
+            table.write_table(pa.Table.from_arrays(arrays, schema=schema))
+    folder.overwrite(name, bytes(sink.getvalue().to_pybytes()))
+    return number
 
 
 def collect_steps(store: RunStore, path: str, force: bool = False) -> tuple[int, list[str]]:
@@ -43,7 +70,7 @@ def collect_steps(store: RunStore, path: str, force: bool = False) -> tuple[int,
         except (BadSample, Damaged, OSError) as problem:
             return f"the steps of {record.id}: {problem}"
 
-    made = [record for record in store.records() if record.stats]
+    made = (record for record in store.records() if record.stats)
     found = list(in_order(read, made, READS))
     table = pa.concat_tables(
         [steps_table([], "", ""), *(each for each in found if not isinstance(each, str))]

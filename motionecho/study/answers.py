@@ -1,7 +1,7 @@
 """What a study's page saves and its key says, read strictly: files of answers come from anywhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field, StrictInt
@@ -99,6 +99,8 @@ def read_answers(places: Sequence[str], key: StudyKey) -> ReadAnswers:
         try:
             answers = read_as(RaterAnswers, _read(place))
             _check(answers, key)
+            answered = [trial for trial in answers.trials if trial.answers]  # as the page saves them
+            answers = replace(answers, trials=answered)
         except MotionEchoError as problem:
             named = f'"{Place(place)}"'
             left_out.append(str(problem) if named in str(problem) else f"{named}: {problem}")

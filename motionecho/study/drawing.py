@@ -2,13 +2,14 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from motionecho.errors import UserError, nearest
 from motionecho.runs.notes import Blob
 from motionecho.runs.records import OUTCOME_PREFIX, Record
+from motionecho.runs.state import look
 from motionecho.runs.store import RunStore
 from motionecho.runs.tables import as_row
 from motionecho.video import Window
@@ -17,6 +18,7 @@ USUAL = ("method", "strategy", "pair")  # what tells the methods of one run apar
 MOST = 9  # methods: as many as there are keys of digits, and more than a screen shows well
 
 Name = tuple[str, Window, str]  # of a pair: the reference's content, the part of it, the prompt
+Cells = Mapping[str, Any]  # of a row of the results, by column
 
 
 @dataclass(frozen=True)
@@ -51,21 +53,31 @@ class DrawnPair:
 
 
 def read_videos(stores: Sequence[RunStore], by: Sequence[str] = ()) -> list[MethodVideo]:
-    """Read the finished videos of runs and name their methods.
+    """Read the finished videos that runs count and name their methods.
 
     A method is a run, or the values of the columns `by` (`method` is short for `result_method`); of one run
     without `by`, that of USUAL in which its videos differ. Raises UserError where no two methods come of it.
     """
-    rows = [(store, record, as_row(record, store.url)) for store in stores for record in _finished(store)]
-    if not rows:
-        raise UserError(f'"{stores[0].url}" has no finished video, and a study shows some')
-    columns = [_column(name, rows) for name in by] or (_telling(rows, stores[0]) if len(stores) == 1 else [])
     names = _run_names(stores)
-    fits = {store.url: _fit(store) for store in stores}
-    found = []
-    for store, record, row in rows:
-        words = [str(row.get(column)) for column in columns] or [names[store.url]]
-        found.append(_video(" / ".join(words), store, record, fits[store.url]))
+    telling = {column for name in (*by, *USUAL) for column in (name, OUTCOME_PREFIX + name)}
+    there = set[str]()  # columns in which a video has a value
+    made: list[tuple[MethodVideo, Cells]] = []
+    for store in stores:
+        fit = _fit(store)
+        for record in _finished(store):
+            row = as_row(record, store.url)
+            there.update(column for column, value in row.items() if value is not None)
+            cells = {column: row.get(column) for column in telling}
+            made.append((_video(names[store.url], store, record, fit), cells))
+    if not made:
+        raise UserError(f'"{stores[0].url}" has no finished video, and a study shows some')
+    columns = [_column(name, there) for name in by]
+    if not columns and len(stores) == 1:
+        columns = _telling([cells for _, cells in made], stores[0])
+    found = [
+        replace(video, method=" / ".join(str(cells[column]) for column in columns)) if columns else video
+        for video, cells in made
+    ]
     methods = dict.fromkeys(video.method for video in found)
     if len(methods) < 2:
         raise UserError(
@@ -141,7 +153,10 @@ def _too_few(videos: Sequence[MethodVideo], there: int, asked: int, any_seed: bo
 
 
 def _finished(store: RunStore) -> Iterator[Record]:
-    return (record for record in store.records() if record.ok and record.video)
+    """Yield the records of videos that the run counts: what its manifests had before is not among them."""
+    index = store.index()
+    counted = {entry.key for entry in look(store, index)[1] if entry.ok}
+    return (record for record in store.records(index) if record.key in counted and record.video)
 
 
 def _video(method: str, store: RunStore, record: Record, fit: str) -> MethodVideo:
@@ -164,18 +179,17 @@ def _fit(store: RunStore) -> str:
     return str(settings.get("fit") or "crop")
 
 
-def _column(name: str, rows: Sequence[tuple[RunStore, Record, Mapping[str, Any]]]) -> str:
-    """Return the column that a name stands for; UserError where no row has it."""
-    there = {column for _, _, row in rows for column, value in row.items() if value is not None}
+def _column(name: str, there: Collection[str]) -> str:
+    """Return the column that a name stands for; UserError where it is not there."""
     for column in (name, OUTCOME_PREFIX + name):
         if column in there:
             return column
     raise UserError(f'no video has a column "{name}"{nearest(name, there)}: --by takes one of the results')
 
 
-def _telling(rows: Sequence[tuple[RunStore, Record, Mapping[str, Any]]], store: RunStore) -> list[str]:
+def _telling(rows: Sequence[Cells], store: RunStore) -> list[str]:
     """Return the column of USUAL in which the videos of one run differ; UserError where it is not one."""
-    values = {name: {str(row.get(OUTCOME_PREFIX + name)) for _, _, row in rows} for name in USUAL}
+    values = {name: {str(row.get(OUTCOME_PREFIX + name)) for row in rows} for name in USUAL}
     differ = [name for name, its in values.items() if len(its) > 1]
     if not differ:
         alike = ", ".join(f"{name} {next(iter(its))}" for name, its in values.items())

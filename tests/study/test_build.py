@@ -28,6 +28,11 @@ def data_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads(json.loads(text.removeprefix("study.take(").removesuffix(");\n"))))
 
 
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder, by its path there."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 def test_reference_and_videos_are_one_file_and_the_key_says_whose_is_which(tmp_path: Path) -> None:
     store = write_run(tmp_path / "run", rows(3, 2, METHODS))
     built = build_study([store], str(tmp_path / "page"), pairs=5, repeats=9, check=True)
@@ -127,6 +132,53 @@ def test_a_study_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
     assert len([*(page / "clips").iterdir()]) == 1
 
 
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        ["clips/mine.mp4"],
+        ["page/study.css"],
+        ["data.js"],
+        ["index.html", "page/core.js"],
+        ["run.json", "clips/0123456789abcdef.mp4"],
+    ],
+)
+def test_what_is_not_of_a_study_is_never_touched(theirs: list[str], force: bool, tmp_path: Path) -> None:
+    store, page = write_run(tmp_path / "run", rows(1, 1)), tmp_path / "page"
+    for name in theirs:
+        (page / name).parent.mkdir(parents=True, exist_ok=True)
+        (page / name).write_text('study.take("{}");\n')
+    with pytest.raises(UserError, match=f'page/{theirs[0]}" is not of a study: name a folder'):
+        build_study([store], str(page), pairs=1, force=force)
+    assert files_in(page) == dict.fromkeys(theirs, b'study.take("{}");\n')
+
+
+def test_beside_a_study_nothing_else_is_touched(tmp_path: Path) -> None:
+    store, page = write_run(tmp_path / "run", rows(2, 1)), tmp_path / "page"
+    build_study([store], str(page), pairs=1)
+    (page / "clips" / "0123456789abcdef.mp4").write_text("of a build that was killed, or anyone's")
+    (page / ".nojekyll").touch()
+    build_study([store], str(page), pairs=1, seed=1, force=True)
+    (clip,) = data_of(page)["pairs"]
+    assert {*files_in(page)} > {clip["clip"], "clips/0123456789abcdef.mp4", ".nojekyll"}
+    assert len([*(page / "clips").iterdir()]) == 2
+    (page / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r'/page/notes.txt" is not of a study'):
+        build_study([store], str(page), pairs=1, force=True)
+    with pytest.raises(UserError, match=r'/notes.txt" is not of a study'):
+        build_study([store], str(page / "notes.txt"), pairs=1, key=str(tmp_path / "key"), force=True)
+
+
+def test_a_study_stays_whole_where_its_successor_fails(tmp_path: Path) -> None:
+    store, page = write_run(tmp_path / "run", rows(2, 1)), tmp_path / "page"
+    build_study([store], str(page), pairs=1)
+    before = files_in(tmp_path / "page"), (tmp_path / "page.key.json").read_bytes()
+    (tmp_path / "reference-0.mp4").unlink()  # one of the two pairs cannot be shown
+    with pytest.raises(UserError, match="cannot be shown"):
+        build_study([store], str(page), pairs=2, force=True)
+    assert (files_in(page), (tmp_path / "page.key.json").read_bytes()) == before
+
+
 def test_what_cannot_be_shown_is_named_and_leaves_no_page(tmp_path: Path) -> None:
     store, page = write_run(tmp_path / "run", rows(1, 1)), tmp_path / "page"
     (tmp_path / "reference-0.mp4").rename(tmp_path / "away.mp4")
@@ -139,5 +191,5 @@ def test_what_cannot_be_shown_is_named_and_leaves_no_page(tmp_path: Path) -> Non
         UserError, match=r"is not what its record says; `motionecho batch verify .* --requeue`"
     ):
         build_study([store], str(page), pairs=1)
-    assert not (page / "index.html").exists()
+    assert not page.exists()
     assert not Path(f"{page}.key.json").exists()

@@ -26,6 +26,18 @@ def test_runs_are_methods_named_by_what_tells_them_apart(tmp_path: Path) -> None
         read_videos([stores[0], stores[0]])
 
 
+def test_rows_that_left_the_manifest_are_not_shown(tmp_path: Path) -> None:
+    store = write_run(tmp_path / "run", rows(2, 1))
+    keys = [record.key for record in store.records() if "reference-1" not in record.inputs["reference"]]
+    store.take_lease("driver", {"m.csv": keys}).end({})
+    videos = read_videos([store])
+    assert {video.key for video in videos} == {*keys}
+    assert len(videos) == 2
+    store.take_lease("driver", {"m.csv": keys[:1]}).end({})
+    with pytest.raises(UserError, match="are all of method"):
+        read_videos([store])
+
+
 def test_references_are_spread_and_the_seed_decides(tmp_path: Path) -> None:
     videos = read_videos([write_run(tmp_path / "run", rows(4, 3))])
     for pairs, most in ((4, 1), (6, 2), (12, 3)):

@@ -92,7 +92,7 @@ def save(at: Looking, folder: Path) -> Path:
 def answer_all(at: Looking, favourites: tuple[str, ...]) -> None:
     """Answer every question for the method whose colour is seen, by keys; checks and repeats as asked."""
     while at.page.evaluate("document.body.dataset.screen") == "trial":
-        at.page.wait_for_function("() => document.querySelector('video').readyState > 2")
+        at.page.wait_for_function("() => document.querySelector('input[type=range]').value > 0")  # drawn
         trial = shown(at)
         places = {seen_as(color(at, f"Video {letter}")): n for n, letter in enumerate("ABC", start=1)}
         assert sorted(places) == sorted(METHODS)
@@ -166,6 +166,20 @@ def test_a_page_that_is_opened_again_goes_on(look: Look, tmp_path: Path) -> None
     at.page.click("summary")
     copied = json.loads(at.page.input_value("textarea"))
     assert copied["trials"] == words["trials"]
+
+
+def test_any_code_keeps_its_own_answers(look: Look) -> None:
+    at = look()
+    for rater in ("last", "other"):  # the first is also what the code used last is kept under
+        begin(at, rater)
+        for _ in range(4):
+            at.page.keyboard.press("1")
+        at.page.keyboard.press("Enter")
+        at.page.reload()
+        at.page.wait_for_selector("body[data-ready]")
+        assert at.page.input_value("#rater") == rater
+    at.page.fill("#rater", "last")
+    assert at.page.inner_text("#found").startswith(f"With this code 1 of {PAIRS + 2} are answered")
 
 
 def test_a_question_without_an_answer_is_pointed_at(look: Look) -> None:

@@ -11,7 +11,9 @@ from motionecho.metrics.stats import estimate
 from motionecho.runs.sealed import sealed
 from motionecho.study.answers import read_answers, read_key
 from motionecho.study.tally import StudyTally, Vote, alpha, shares, tally
+from tests.cli.conftest import Cli, cli
 
+__all__ = ["cli"]
 PAIRS = {"p1": ["new", "old"], "p2": ["old", "new"], "p3": ["new", "old"]}
 QUESTIONS = ["Q1", "Q2", "Q3", "Q4"]
 
@@ -84,6 +86,17 @@ def test_checks_and_repeats_are_counted_by_themselves(key: Path, tmp_path: Path)
     assert (screened.raters, screened.questions["Q1"].shares["new"].mean) == (1, 1)
     with pytest.raises(UserError, match="no rater that counts"):
         summed(key, bad, screen=True)
+
+
+def test_who_answered_nothing_counts_in_nothing(key: Path, tmp_path: Path, cli: Cli) -> None:
+    nothing = trial("p1", 1, answers={}), trial("p1", 1, answers={}, kind="check", asked=2)
+    empty, one = file(tmp_path / "1", "empty", *nothing), file(tmp_path / "2", "one", trial("p1", 1))
+    found = summed(key, empty, one)
+    assert (found.raters, found.answers, found.checked, found.seconds) == (1, 4, 0, 5)
+    assert found.unfinished == {"empty": 2}
+    done = cli("study", "tally", empty, "--key", key)
+    assert (done.code, done.out) == (2, "")
+    assert "no rater that counts has answered anything" in done.sentence()
 
 
 def test_alpha_is_that_of_the_published_example() -> None:

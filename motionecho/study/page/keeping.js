@@ -3,6 +3,7 @@
 (() => {
   const me = study;
   const here = () => `video-study/${me.words.study}`;
+  const whose = (rater) => `${here()}/rater/${rater}`; // no code is mistaken for another name
 
   function stored(name) {
     try {
@@ -19,7 +20,7 @@
   me.open = (rater) => {
     let done = {};
     try {
-      done = JSON.parse(stored(`${here()}/${rater}`)) || {};
+      done = JSON.parse(stored(whose(rater))) || {};
     } catch {
       done = {}; // cut short: nothing to go on with
     }
@@ -31,7 +32,7 @@
 
   me.keep = () => {
     try {
-      localStorage.setItem(`${here()}/${me.state.rater}`, JSON.stringify(me.state.done));
+      localStorage.setItem(whose(me.state.rater), JSON.stringify(me.state.done));
       localStorage.setItem(`${here()}/last`, me.state.rater);
     } catch {
       me.state.keeps = false;
