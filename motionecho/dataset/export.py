@@ -150,11 +150,11 @@ def _sifted(
     if near is None:
         return list(samples)
     kept, looked = list[Picked](), 0
-    for number, sifted in sift(runs, samples, near, LookBook(to.folder, LOOKS, FRAMES)):
+    for count, sifted in sift(runs, samples, near, LookBook(to.folder, LOOKS, FRAMES)):
         kept += sifted.kept
         result.near_duplicates += len(sifted.near)
         result.left_out += [(each.id, problem) for each, problem in sifted.damaged.items()]
-        looked += number
+        looked += count
         tell("looked at", looked, len(samples))
     return sorted(kept, key=lambda each: each.row)
 

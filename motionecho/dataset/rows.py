@@ -52,8 +52,9 @@ class Picked:
 def gather(stores: Sequence[RunStore], record: bool = False) -> pa.Table:
     """Return the rows of all samples that are done and counted, run by run in order of their keys.
 
-    What a run's manifests had before and have no more is not counted. Figures taken later by `motionecho score RUN` count as the run's own. `record` keeps the record as JSON.
-    Raises UserError where a place holds scores, and where no sample is done.
+    What a run's manifests had before and have no more is not counted. Figures taken later by `motionecho
+    score RUN` count as the run's own. `record` keeps the record as JSON. Raises UserError where a place holds
+    scores, and where no sample is done.
     """
     batches: list[tuple[list[pa.Array], dict[str, str], dict[str, str]]] = []
     for store in stores:

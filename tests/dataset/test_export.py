@@ -206,6 +206,20 @@ def test_a_flipped_bit_is_noticed(
 
 
 @each_form
+def test_of_two_that_are_equal_the_whole_one_is_exported(
+    fill: Fill, tmp_path: Path, form: str, flipped: Flip
+) -> None:
+    """Also where the other was damaged between two exports."""
+    store = fill(str(tmp_path / "run"), [{"id": "a", "clip": 0}, {"id": "b", "clip": 0}])
+    out = str(tmp_path / "out")
+    assert export([store], out, wanted(form)).near_duplicates == 1
+    flipped(store, "a")
+    result = export([store], out, wanted(form))
+    assert ([id for id, _ in result.left_out], result.near_duplicates) == (["a"], 0)
+    assert ids(held(out, form)) == {"b"}
+
+
+@each_form
 def test_what_an_export_made_is_mended_where_it_was_changed(run: RunStore, tmp_path: Path, form: str) -> None:
     out = tmp_path / "out"
     export([run], str(out), wanted(form))
