@@ -45,6 +45,8 @@ def write_loose(to: Destination, stores: Stores, splits: Splits, table: pa.Table
         if there:
             rows = table.take([row for row, _ in there])
             to.put(f"{split}/{METADATA}", written(with_files(rows, [file for _, file in there])))
+        else:
+            to.drop(f"{split}/{METADATA}")
 
 
 def loose_files(splits: Splits) -> list[str]:

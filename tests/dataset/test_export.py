@@ -219,6 +219,22 @@ def test_of_two_that_are_equal_the_whole_one_is_exported(
     assert ids(held(out, form)) == {"b"}
 
 
+def test_where_all_of_a_split_is_damaged_its_table_goes_too(
+    run: RunStore, tmp_path: Path, flipped: Flip
+) -> None:
+    """A loader would ask for the files that it names."""
+    out = tmp_path / "out"
+    export([run], str(out), wanted("folder"))
+    splits = held(str(out), "folder")
+    for row in splits["val"].values():
+        (out / "val" / row["file_name"]).unlink()
+        flipped(run, row["id"])
+    result = export([run], str(out), wanted("folder"))
+    assert {id for id, _ in result.left_out} == splits["val"].keys()
+    assert held(str(out), "folder") == {"train": splits["train"]}
+    assert [*(out / "val").iterdir()] == []
+
+
 @each_form
 def test_what_an_export_made_is_mended_where_it_was_changed(run: RunStore, tmp_path: Path, form: str) -> None:
     out = tmp_path / "out"
