@@ -30,7 +30,6 @@ from motionecho.dataset.shards import (
 from motionecho.dataset.splits import ALL, split_of
 from motionecho.dataset.whole import Handed, Stores
 from motionecho.errors import UserError
-from motionecho.runs.records import OUTCOME_PREFIX
 from motionecho.runs.store import RunStore
 from motionecho.runs.urls import protocol_of
 
@@ -112,7 +111,7 @@ def export(
     story = Story(
         wanted.form, command, place, result.done, result.chosen, wanted.where, wanted.near,
         result.near_duplicates, wanted.shares, wanted.caption or _caption(table), result.left_out,
-        _settings(stores), "random" in table.column(f"{OUTCOME_PREFIX}weights").to_pylist(),
+        _settings(stores),
     )  # fmt: skip
     to.put(CARD, card(story, table, there).encode())
     to.end(settings, {"counts": asdict(result)}, [*files, CARD])

@@ -134,8 +134,10 @@ def sum_up(
         left=left,
         put_off=_put_off(state) if left else {},
         causes=_causes(row for row in rows if row.get("status") == "failed"),
-        figures={name: found for name in headlines() if (found := _over(made, groups, name))},
-        floors={name: found.mean for name in headlines() if (found := _over(made, groups, f"{name}_floor"))},
+        figures={name: found for name in headlines() if (found := mean_over(made, groups, name))},
+        floors={
+            name: found.mean for name in headlines() if (found := mean_over(made, groups, f"{name}_floor"))
+        },
         references=len({*groups}),
         unmeasured=_unmeasured(made),
         statuses=_statuses(made),
@@ -201,8 +203,8 @@ def _sum(row: Row, names: Iterable[str]) -> float | None:
     return sum(told) if told else None
 
 
-def _over(rows: Sequence[Row], groups: Sequence[str], name: str) -> Estimate | None:
-    """Average a figure over the rows that have it; None where none does."""
+def mean_over(rows: Sequence[Row], groups: Sequence[str], name: str) -> Estimate | None:
+    """Average a figure over the rows that have it, with its interval for groups; None where none does."""
     told = [(value, g) for r, g in zip(rows, groups, strict=True) if (value := _number(r, name)) is not None]
     return estimate([value for value, _ in told], [group for _, group in told]) if told else None
 
@@ -269,8 +271,8 @@ def _cost(made: Sequence[Row], groups: Sequence[str]) -> Spending | None:
     return Spending(
         hours=round(sum(told) / 3600, 4) if len(told) == len(made) else None,
         unit="GPU" if on_gpu else "worker",
-        seconds=_over(rows, groups, "seconds"),
-        forward_equivalents=_over(rows, groups, "passes"),
+        seconds=mean_over(rows, groups, "seconds"),
+        forward_equivalents=mean_over(rows, groups, "passes"),
     )
 
 
