@@ -26,6 +26,8 @@ from motionecho.runs.records import OUTCOME_PREFIX
 NON_COMMERCIAL = re.compile(r"non-commercial|not for commercial|\bBY-NC\b", re.IGNORECASE)
 SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6),
          ("1M<n<10M", 10**7))  # fmt: skip
+# By form, where a loader finds the files of a split.
+PATTERNS = {"folder": "{}/*", "webdataset": "{}-*.tar", "hf": "data/{}-*.parquet"}
 LINES = 100  # of references, and of samples left out, that are listed
 
 
@@ -68,8 +70,9 @@ def card(story: Story, table: pa.Table, splits: Mapping[str, Sequence[Picked]]) 
 def header(story: Story, splits: Mapping[str, Sequence[Picked]]) -> dict[str, Any]:
     """Return the card's header as the hub reads it; `configs` tell a loader which files are whose."""
     count = sum(map(len, splits.values()))
-    path = {"folder": "{}/*", "webdataset": "{}-*.tar", "hf": "data/{}-*.parquet"}[story.form]
-    files = [{"split": name, "path": path.format(name)} for name, its in splits.items() if its]
+    files = [
+        {"split": name, "path": PATTERNS[story.form].format(name)} for name, its in splits.items() if its
+    ]
     return {
         "pretty_name": _name(story),
         "license": "other",

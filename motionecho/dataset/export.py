@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from motionecho.dataset.card import Story, card
+from motionecho.dataset.card import PATTERNS, Story, card
 from motionecho.dataset.carried import CAPTION, carried, wants_record
 from motionecho.dataset.choice import choose, nowhere
 from motionecho.dataset.looks import LookBook
@@ -33,7 +33,7 @@ from motionecho.errors import UserError
 from motionecho.runs.store import RunStore
 from motionecho.runs.urls import protocol_of
 
-FORMS = ("folder", "webdataset", "hf")
+FORMS = tuple(PATTERNS)
 CARD = "README.md"
 
 
@@ -90,7 +90,7 @@ def export(
             why = f"; none of them has a value of {', '.join(lacking)}" if lacking else ""
             raise UserError(f'--where "{wanted.where}" is true of none of {result.done} done samples{why}')
     settings = {"runs": list(runs), **asdict(wanted)}
-    to.begin(settings)
+    to.begin(settings, [CARD, *(PATTERNS[wanted.form].format(name) for name in wanted.shares)])
     samples = _sifted(to, runs, samples, wanted.near, result, tell)
     splits = _split(samples, wanted)
     there: dict[str, list[Picked]] = {name: [] for name in splits}
@@ -126,8 +126,8 @@ def _writer(
 
         def loose(splits: Splits) -> tuple[list[str], Iterator[Handed]]:
             files = loose_files(splits)
-            to.expect([*files, CARD])
-            return files, write_loose(to, runs, splits, table)
+            to.expect({**files, CARD: None})
+            return [*files], write_loose(to, runs, splits, table)
 
         return loose
     is_tar = wanted.form == "webdataset"
@@ -136,7 +136,7 @@ def _writer(
     def sharded(splits: Splits) -> tuple[list[str], Iterator[Handed]]:
         shards = shards_of(splits, tar_path if is_tar else parquet_path, wanted.shard_size)
         files = [shard.path for shard in shards]
-        to.expect([*files, CARD])
+        to.expect(dict.fromkeys([*files, CARD]))
         return files, write_shards(to, runs, shards, table, pack)
 
     return sharded
