@@ -16,8 +16,8 @@ import yaml
 from motionecho import __version__
 from motionecho.dataset.near import FRAMES, SIDE
 from motionecho.dataset.rows import REFERENCE, Picked
+from motionecho.metrics.headline import mean_over
 from motionecho.metrics.registry import headlines
-from motionecho.metrics.stats import estimate
 from motionecho.models.registry import PAIRS
 from motionecho.report.visible import visible
 from motionecho.runs.places import Place
@@ -26,6 +26,8 @@ from motionecho.runs.records import OUTCOME_PREFIX
 NON_COMMERCIAL = re.compile(r"non-commercial|not for commercial|\bBY-NC\b", re.IGNORECASE)
 SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6),
          ("1M<n<10M", 10**7))  # fmt: skip
+# By form, where a loader finds the files of a split.
+PATTERNS = {"folder": "{}/*", "webdataset": "{}-*.tar", "hf": "data/{}-*.parquet"}
 LINES = 100  # of references, and of samples left out, that are listed
 
 
@@ -45,7 +47,6 @@ class Story:
     caption: str
     left_out: Sequence[tuple[str, str]]  # id and reason of those that are not whole
     settings: Mapping[str, Any]  # of each run, by its place
-    random: bool  # whether weights were random
 
 
 def card(story: Story, table: pa.Table, splits: Mapping[str, Sequence[Picked]]) -> str:
@@ -55,7 +56,7 @@ def card(story: Story, table: pa.Table, splits: Mapping[str, Sequence[Picked]]) 
         _front(story, splits),
         _splits(story, splits),
         _figures(table.take(rows), [each.group for its in splits.values() for each in its]),
-        _models(story, table.take(rows)),
+        _models(table.take(rows)),
         _lineage(table, splits),
         _left_out(story),
         _made(story),
@@ -69,8 +70,9 @@ def card(story: Story, table: pa.Table, splits: Mapping[str, Sequence[Picked]]) 
 def header(story: Story, splits: Mapping[str, Sequence[Picked]]) -> dict[str, Any]:
     """Return the card's header as the hub reads it; `configs` tell a loader which files are whose."""
     count = sum(map(len, splits.values()))
-    path = {"folder": "{}/*", "webdataset": "{}-*.tar", "hf": "data/{}-*.parquet"}[story.form]
-    files = [{"split": name, "path": path.format(name)} for name, its in splits.items() if its]
+    files = [
+        {"split": name, "path": PATTERNS[story.form].format(name)} for name, its in splits.items() if its
+    ]
     return {
         "pretty_name": _name(story),
         "license": "other",
@@ -116,13 +118,11 @@ def _splits(story: Story, splits: Mapping[str, Sequence[Picked]]) -> str:
 
 
 def _figures(table: pa.Table, groups: Sequence[str]) -> str:
+    taken = [name for name in headlines() if OUTCOME_PREFIX + name in table.column_names]
+    rows = table.select([OUTCOME_PREFIX + name for name in taken]).to_pylist()
     lines = []
-    for name in headlines():
-        column = OUTCOME_PREFIX + name
-        values = table.column(column).to_pylist() if column in table.column_names else []
-        told = [(value, group) for value, group in zip(values, groups, strict=False) if value is not None]
-        if told:
-            mean = estimate([value for value, _ in told], [group for _, group in told])
+    for name in taken:
+        if mean := mean_over(rows, groups, OUTCOME_PREFIX + name):
             interval = "-" if mean.low is None else f"[{mean.low:.3f}, {mean.high:.3f}]"
             lines.append((name, f"{mean.mean:.3f}", interval, mean.n))
     if not lines:
@@ -131,7 +131,7 @@ def _figures(table: pa.Table, groups: Sequence[str]) -> str:
     return f"## Figures\n\n{_table(('figure', 'mean', 'interval', 'videos'), lines)}\n\n{means}"
 
 
-def _models(story: Story, table: pa.Table) -> str:
+def _models(table: pa.Table) -> str:
     counts = Counter(table.column(f"{OUTCOME_PREFIX}pair").to_pylist())
     lines, limited = [], list[str]()
     for pair, count in counts.most_common():
@@ -139,11 +139,12 @@ def _models(story: Story, table: pa.Table) -> str:
         licence = spec.licence if spec else "not known to this version"
         parts = sorted({part.hub for part in spec.parts.values()}) if spec else []
         if is_non_commercial(licence):
-            limited.append(str(pair))
+            limited.append(_text(pair))
             licence = f"**NON-COMMERCIAL PARTS:** {licence}"
         lines.append((_text(pair or "not noted"), count, ", ".join(parts) or "-", licence))
     notes = [f"**Videos of {', '.join(sorted(limited))} are not for commercial use.**"] if limited else []
-    notes += ["Some were made with random weights: they show noise, for load tests."] if story.random else []
+    if "random" in table.column(f"{OUTCOME_PREFIX}weights").to_pylist():
+        notes.append("Some were made with random weights: they show noise, for load tests.")
     notes.append(
         "Weights that were taken from elsewhere than a pair names have terms of their own. The rights in the "
         "reference clips, and in what is made from them, are for whoever hands this on to clear."

@@ -5,6 +5,9 @@ the sample's own pair declares for how well a video shows its prompt.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 TEXT = "text"
 ROW = "motionecho's row"
+LONGEST_S = 60.0  # that an expression may take: a cross join of large ranges never ends
 # With these a query can neither open files nor see variables of this process, and cannot undo that.
 CLOSED = {
     "enable_external_access": "false",
@@ -34,14 +38,14 @@ def choose(table: pa.Table, where: str) -> list[int]:
     """Return the numbers of the rows for which `where` is true, in order.
 
     Raises UserError where it is no expression, names a column that is not there, does not fit its columns'
-    types, is no truth, or differs from one look to the next.
+    types, is no truth, takes longer than LONGEST_S, or differs from one look to the next.
     """
     duckdb = needed("duckdb", "--where")
     if not where.strip():
         raise UserError("--where is empty: say what is to be true, as in 'follows >= .7'")
     named = _named(table)
     rows = named.append_column(ROW, pa.array(range(len(table)), pa.int64()))
-    with duckdb.connect(":memory:", config=CLOSED) as connection:
+    with duckdb.connect(":memory:", config=CLOSED) as connection, _bounded(connection):
         try:
             # DuckDB 1.4 reads past the end of an expression, which brackets do not let it.
             connection.extract_statements(f"SELECT 1 WHERE (\n{where}\n)")
@@ -52,6 +56,10 @@ def choose(table: pa.Table, where: str) -> list[int]:
                 what = str(kind).strip('"').lower()
                 raise UserError(f'--where "{where}" is {what}, no condition: compare it, as follows >= .7')
             first, again = (_numbers(chosen) for _ in range(2))
+        except duckdb.InterruptException as problem:
+            raise UserError(
+                f'--where "{where}" was not done after {LONGEST_S:g} s: let it join or count less'
+            ) from problem
         except duckdb.Error as problem:
             raise UserError(f'--where "{where}": {_told(problem, named.column_names)}') from problem
     if first != again:
@@ -101,6 +109,26 @@ def _named(table: pa.Table) -> pa.Table:
     if TEXT not in taken:
         table = table.append_column(TEXT, pa.array(text_figures(table), pa.float64()))
     return table
+
+
+@contextmanager
+def _bounded(connection: "duckdb.DuckDBPyConnection") -> Iterator[None]:
+    """Interrupt what runs for longer than LONGEST_S; again and again, as each time only one query ends."""
+    done = Event()
+
+    def interrupt() -> None:
+        wait = LONGEST_S
+        while not done.wait(wait):
+            connection.interrupt()
+            wait = 0.1
+
+    watching = Thread(target=interrupt, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watching.join()
 
 
 def _numbers(chosen: "duckdb.DuckDBPyRelation") -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from motionecho.dataset.card import Story, card
+from motionecho.dataset.card import PATTERNS, Story, card
 from motionecho.dataset.carried import CAPTION, carried, wants_record
 from motionecho.dataset.choice import choose, nowhere
 from motionecho.dataset.looks import LookBook
@@ -30,11 +30,10 @@ from motionecho.dataset.shards import (
 from motionecho.dataset.splits import ALL, split_of
 from motionecho.dataset.whole import Handed, Stores
 from motionecho.errors import UserError
-from motionecho.runs.records import OUTCOME_PREFIX
 from motionecho.runs.store import RunStore
 from motionecho.runs.urls import protocol_of
 
-FORMS = ("folder", "webdataset", "hf")
+FORMS = tuple(PATTERNS)
 CARD = "README.md"
 
 
@@ -91,7 +90,7 @@ def export(
             why = f"; none of them has a value of {', '.join(lacking)}" if lacking else ""
             raise UserError(f'--where "{wanted.where}" is true of none of {result.done} done samples{why}')
     settings = {"runs": list(runs), **asdict(wanted)}
-    to.begin(settings)
+    to.begin(settings, [CARD, *(PATTERNS[wanted.form].format(name) for name in wanted.shares)])
     samples = _sifted(to, runs, samples, wanted.near, result, tell)
     splits = _split(samples, wanted)
     there: dict[str, list[Picked]] = {name: [] for name in splits}
@@ -112,7 +111,7 @@ def export(
     story = Story(
         wanted.form, command, place, result.done, result.chosen, wanted.where, wanted.near,
         result.near_duplicates, wanted.shares, wanted.caption or _caption(table), result.left_out,
-        _settings(stores), "random" in table.column(f"{OUTCOME_PREFIX}weights").to_pylist(),
+        _settings(stores),
     )  # fmt: skip
     to.put(CARD, card(story, table, there).encode())
     to.end(settings, {"counts": asdict(result)}, [*files, CARD])
@@ -127,8 +126,8 @@ def _writer(
 
         def loose(splits: Splits) -> tuple[list[str], Iterator[Handed]]:
             files = loose_files(splits)
-            to.expect([*files, CARD])
-            return files, write_loose(to, runs, splits, table)
+            to.expect({**files, CARD: None})
+            return [*files], write_loose(to, runs, splits, table)
 
         return loose
     is_tar = wanted.form == "webdataset"
@@ -137,7 +136,7 @@ def _writer(
     def sharded(splits: Splits) -> tuple[list[str], Iterator[Handed]]:
         shards = shards_of(splits, tar_path if is_tar else parquet_path, wanted.shard_size)
         files = [shard.path for shard in shards]
-        to.expect([*files, CARD])
+        to.expect(dict.fromkeys([*files, CARD]))
         return files, write_shards(to, runs, shards, table, pack)
 
     return sharded
@@ -150,11 +149,11 @@ def _sifted(
     if near is None:
         return list(samples)
     kept, looked = list[Picked](), 0
-    for number, sifted in sift(runs, samples, near, LookBook(to.folder, LOOKS, FRAMES)):
+    for count, sifted in sift(runs, samples, near, LookBook(to.folder, LOOKS, FRAMES)):
         kept += sifted.kept
         result.near_duplicates += len(sifted.near)
         result.left_out += [(each.id, problem) for each, problem in sifted.damaged.items()]
-        looked += number
+        looked += count
         tell("looked at", looked, len(samples))
     return sorted(kept, key=lambda each: each.row)
 

@@ -32,8 +32,9 @@ def write_loose(to: Destination, stores: Stores, splits: Splits, table: pa.Table
         except Damaged as problem:
             to.drop(path)
             return Handed(sample, problem=str(problem))
-        if not to.holds(path, len(data), hashlib.sha256(data).hexdigest()):
-            to.folder.overwrite(path, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not to.holds(path, len(data), sha256):
+            to.put_video(path, data, sha256)
         return Handed(sample, fresh=True)
 
     missing = set()
@@ -45,9 +46,11 @@ def write_loose(to: Destination, stores: Stores, splits: Splits, table: pa.Table
         if there:
             rows = table.take([row for row, _ in there])
             to.put(f"{split}/{METADATA}", written(with_files(rows, [file for _, file in there])))
+        else:
+            to.drop(f"{split}/{METADATA}")
 
 
-def loose_files(splits: Splits) -> list[str]:
-    """Name every file that `write_loose` may write."""
-    videos = [f"{split}/{name}.mp4" for split, its in splits.items() for _, name in its]
-    return videos + [f"{split}/{METADATA}" for split, its in splits.items() if its]
+def loose_files(splits: Splits) -> dict[str, str | None]:
+    """Name every file that `write_loose` may write, videos with the sha256 that their records name."""
+    videos = {f"{split}/{name}.mp4": each.sha256 for split, its in splits.items() for each, name in its}
+    return videos | {f"{split}/{METADATA}": None for split, its in splits.items() if its}

@@ -38,7 +38,7 @@ class Sifted:
 def sift(
     stores: Stores, samples: Sequence[Picked], near: float, book: LookBook
 ) -> Iterator[tuple[int, Sifted]]:
-    """Yield what is left of each group of a reference and a prompt, with the number of samples it had."""
+    """Yield what is left of each group of a reference and a prompt, with the count of samples it had."""
     groups: dict[tuple[str, str], list[Picked]] = defaultdict(list)
     for sample in samples:
         groups[sample.group, sample.prompt].append(sample)
@@ -55,18 +55,36 @@ def _sift(stores: Stores, group: Sequence[Picked], near: float, book: LookBook) 
         return Sifted(list(group))
     sifted, looks, of_look = Sifted(), Looks(), list[Picked]()
     by_digest: dict[str, Picked] = {}
+    read = set[Picked]()
+
+    def is_whole(sample: Picked) -> bool:
+        """Tell whether a sample may stand for another: a look that was kept says nothing of its video now."""
+        if sample not in read and sample not in sifted.damaged:
+            try:
+                read_whole(stores, sample)
+                read.add(sample)
+            except Damaged as problem:
+                sifted.damaged[sample] = str(problem)
+        return sample in read
+
     for sample in group:
-        if same := by_digest.get(sample.sha256 or ""):
+        same = by_digest.get(sample.sha256 or "")
+        if same and is_whole(same):
             sifted.near[sample] = same
             continue
-        try:
-            look = _look_at(stores, sample, book)
-        except Damaged as problem:
-            sifted.damaged[sample] = str(problem)
-            continue
-        number = None if look is None else looks.nearest(look, near)
-        if number is not None:
-            sifted.near[sample] = of_look[number]
+        if sample.sha256 and sample.sha256 in book:
+            look = book.look(sample.sha256)
+        else:
+            try:
+                look = look_of(read_whole(stores, sample))
+            except Damaged as problem:
+                sifted.damaged[sample] = str(problem)
+                continue
+            read.add(sample)
+            book.keep(sample.sha256, look)
+        alike = () if look is None else (of_look[number] for number in looks.within(look, near))
+        if stays := next(filter(is_whole, alike), None):
+            sifted.near[sample] = stays
             continue
         if look is not None:
             looks.add(look)
@@ -74,6 +92,7 @@ def _sift(stores: Stores, group: Sequence[Picked], near: float, book: LookBook) 
         sifted.kept.append(sample)
         if sample.sha256:
             by_digest[sample.sha256] = sample
+    sifted.kept = [each for each in sifted.kept if each not in sifted.damaged]
     return sifted
 
 
@@ -89,21 +108,11 @@ class Looks:
         self.held[self.count] = look
         self.count += 1
 
-    def nearest(self, look: Look, near: float) -> int | None:
-        """Return the first that is as near as that; a thousand are compared at a time."""
+    def within(self, look: Look, near: float) -> Iterator[int]:
+        """Yield those that are as near as that, in order; a thousand are compared at a time."""
         for start in range(0, self.count, 1000):
             close = np.flatnonzero(distance(self.held[start : min(start + 1000, self.count)], look) <= near)
-            if len(close):
-                return start + int(close[0])
-        return None
-
-
-def _look_at(stores: Stores, sample: Picked, book: LookBook) -> Look | None:
-    if sample.sha256 and sample.sha256 in book:  # whether it is still whole is seen when it is copied
-        return book.look(sample.sha256)
-    look = look_of(read_whole(stores, sample))
-    book.keep(sample.sha256, look)
-    return look
+            yield from (start + int(each) for each in close)
 
 
 def look_of(data: bytes) -> Look | None:

@@ -11,11 +11,14 @@ from typing import Any
 import pyarrow as pa
 
 from motionecho.errors import UserError
+from motionecho.metrics.headline import later_figures
 from motionecho.runs import layout
 from motionecho.runs.keys import digest
+from motionecho.runs.layout import video_of
 from motionecho.runs.records import OUTCOME_PREFIX, Record, absolute
 from motionecho.runs.results import KEYED
 from motionecho.runs.schema import GROUPS, RECORD
+from motionecho.runs.state import look
 from motionecho.runs.store import RunStore
 from motionecho.runs.tables import as_row, column_of, kinds_of, more_of, schema_of, together
 
@@ -48,10 +51,11 @@ class Picked:
 
 
 def gather(stores: Sequence[RunStore], record: bool = False) -> pa.Table:
-    """Return the rows of all samples that are done, run by run in order of their keys.
+    """Return the rows of all samples that are done and counted, run by run in order of their keys.
 
-    Figures taken later by `motionecho score RUN` count as the run's own. `record` keeps the record as JSON.
-    Raises UserError where a place holds scores, and where no sample is done.
+    What a run's manifests had before and have no more is not counted. Figures taken later by `motionecho
+    score RUN` count as the run's own. `record` keeps the record as JSON. Raises UserError where a place holds
+    scores, and where no sample is done.
     """
     batches: list[tuple[list[pa.Array], dict[str, str], dict[str, str]]] = []
     for store in stores:
@@ -111,15 +115,17 @@ def _alike(
 def _done(store: RunStore, record: bool) -> Iterator[dict[str, Any]]:
     """Yield the rows of samples that are done; parts of older versions may not tell a video's digest."""
     untold: dict[str, int] = {}
-    later = _later(store)
+    index = store.index()
+    counted = {entry.key for entry in look(store, index)[1]}
+    later = later_figures(RunStore(store.scores_url), _is_figure)
 
     def whole(row: Mapping[str, Any]) -> dict[str, Any]:
         paths = {blob: row.get(f"{blob}_path") for blob in BLOBS}
         moved = {blob: absolute(store.url, path) for blob, path in paths.items() if path}
-        return {**row, **later.get(str(row.get("id")), {}), **moved, RUN: store.url}
+        return {**row, **later.get(video_of(str(row.get(VIDEO))), {}), **moved, RUN: store.url}
 
-    for row in store.outcomes(store.index(), lambda name: record or name != RECORD.name):
-        if row.get(STATUS) != "ok":
+    for row in store.outcomes(index, lambda name: record or name != RECORD.name):
+        if row.get(STATUS) != "ok" or row[KEY] not in counted:
             continue
         if row.get(SHA256) is None or row.get(VIDEO) is None:
             untold[row[KEYED[0]]] = row[KEYED[1]] or 1
@@ -129,19 +135,6 @@ def _done(store: RunStore, record: bool) -> Iterator[dict[str, Any]]:
         if isinstance(read, Record) and read.ok:
             row = as_row(read, store.url)
             yield whole({name: value for name, value in row.items() if record or name != RECORD.name})
-
-
-def _later(store: RunStore) -> dict[str, dict[str, Any]]:
-    """Return the figures that were taken later, by id; the latest count."""
-    scores = RunStore(store.scores_url)
-    if scores.run() is None:
-        return {}
-    found: dict[str, dict[str, Any]] = {}
-    rows = scores.outcomes(scores.index(), lambda name: name in ("id", STATUS, WHEN) or name not in KEPT)
-    for row in sorted((row for row in rows if row.get(STATUS) == "ok"), key=lambda row: str(row.get(WHEN))):
-        figures = {n: value for n, value in row.items() if _is_figure(n) and value is not None}
-        found.setdefault(str(row.get("id")), {}).update(figures)
-    return found
 
 
 def _is_figure(name: str) -> bool:

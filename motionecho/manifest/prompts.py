@@ -67,7 +67,7 @@ class PromptFilters:
             try:
                 met = rule.pattern.search(text, timeout=LONGEST_S)
             except TimeoutError:
-                return f'line {rule.line} of the deny list "{self.name}" takes too long on it: simplify that line'
+                return f'line {rule.line} of the deny list "{self.name}" takes too long: simplify it'
             if met:
                 return f'its prompt is denied by line {rule.line} of the deny list "{self.name}"'
         for name, judge in self.plugged.items():

@@ -8,7 +8,7 @@ Figures taken later by `motionecho score RUN` count as the run's own.
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ ABOUT = (
     *(PASSES, TRIED, "tries", GATED),
 )
 SAMPLE = ("id", "key", "generation", "reference")
+STATUS, WHEN = (OUTCOME_PREFIX + name for name in ("status", "committed_at"))
+VIDEO = "video"  # the column of a place of scores that names what they are of
 LATEST = 3  # videos that are named
 
 
@@ -121,8 +123,8 @@ def sum_up(
     rows = [row for row in _rows(store, index) if row["key"] in keys]
     rows.sort(key=lambda row: str(row["key"]))  # intervals are the same wherever rows are read from
     made = [row for row in rows if row.get("status") == "ok"]
-    if later.run() is not None:
-        made = _together(made, _rows(later, later.index()))
+    figures = later_figures(later, _is_figure)
+    made = [{**row, **_plain(figures.get(video_of(str(row.get("video"))), {}))} for row in made]
     groups = [str(row.get("reference") or row.get("id")) for row in made]
     left = None if state.total is None else max(0, state.total - state.done - state.failed)
     return Headline(
@@ -132,8 +134,10 @@ def sum_up(
         left=left,
         put_off=_put_off(state) if left else {},
         causes=_causes(row for row in rows if row.get("status") == "failed"),
-        figures={name: found for name in headlines() if (found := _over(made, groups, name))},
-        floors={name: found.mean for name in headlines() if (found := _over(made, groups, f"{name}_floor"))},
+        figures={name: found for name in headlines() if (found := mean_over(made, groups, name))},
+        floors={
+            name: found.mean for name in headlines() if (found := mean_over(made, groups, f"{name}_floor"))
+        },
         references=len({*groups}),
         unmeasured=_unmeasured(made),
         statuses=_statuses(made),
@@ -141,6 +145,29 @@ def sum_up(
         cost=_cost(made, groups),
         latest=_latest(made),
     )
+
+
+def later_figures(scores: RunStore, is_figure: Callable[[str], bool]) -> dict[str, dict[str, Any]]:
+    """Return what was taken later at a place of scores, by the video that it is of; the latest counts.
+
+    Videos are named as `video_of` does: two samples may have an id in common, and one that is made again has
+    another video. `is_figure` tells which columns, by their names in the results table, are handed on. Empty
+    where nothing was scored.
+    """
+    if scores.run() is None:
+        return {}
+    about = (STATUS, WHEN, VIDEO)
+    rows = scores.outcomes(scores.index(), lambda name: name in about or is_figure(name))
+    found: dict[str, dict[str, Any]] = {}
+    for row in sorted((row for row in rows if row.get(STATUS) == "ok"), key=lambda row: str(row.get(WHEN))):
+        told = {name: value for name, value in row.items() if is_figure(name) and value is not None}
+        found.setdefault(video_of(str(row.get(VIDEO))), {}).update(told)
+    return found
+
+
+def _is_figure(column: str) -> bool:
+    name = column.removeprefix(OUTCOME_PREFIX)
+    return name != column and _wanted(column) and name not in (*ABOUT, *SAMPLE)
 
 
 def _wanted(column: str) -> bool:
@@ -160,24 +187,9 @@ def _rows(store: RunStore, index: Index) -> list[Row]:
 
 
 def _plain(row: Row) -> Row:
-    """Take the prefix off; of a run's video and of one that was scored, a row has one or the other."""
-    told = {name: value for name, value in row.items() if value is not None}
-    return {name.removeprefix(OUTCOME_PREFIX): value for name, value in told.items()}
-
-
-def _together(made: Sequence[Row], later: Iterable[Row]) -> list[Row]:
-    """Lay figures taken later over those of the run, video by video, the latest last."""
-    scored: dict[str, dict[str, Any]] = {}
-    for row in sorted(
-        (r for r in later if r.get("status") == "ok"), key=lambda r: str(r.get("committed_at"))
-    ):
-        told = {name: value for name, value in row.items() if name not in (*ABOUT, *SAMPLE)}
-        scored.setdefault(_video(row), {}).update(told)
-    return [{**row, **scored.get(_video(row), {})} for row in made]
-
-
-def _video(row: Row) -> str:
-    return video_of(str(row.get("video")))
+    """Take the prefix off; a run's own video goes before a column of that name, which names one scored."""
+    told = sorted((name.startswith(OUTCOME_PREFIX), name) for name, value in row.items() if value is not None)
+    return {name.removeprefix(OUTCOME_PREFIX): row[name] for _, name in told}
 
 
 def _number(row: Row, name: str) -> float | None:
@@ -191,8 +203,8 @@ def _sum(row: Row, names: Iterable[str]) -> float | None:
     return sum(told) if told else None
 
 
-def _over(rows: Sequence[Row], groups: Sequence[str], name: str) -> Estimate | None:
-    """Average a figure over the rows that have it; None where none does."""
+def mean_over(rows: Sequence[Row], groups: Sequence[str], name: str) -> Estimate | None:
+    """Average a figure over the rows that have it, with its interval for groups; None where none does."""
     told = [(value, g) for r, g in zip(rows, groups, strict=True) if (value := _number(r, name)) is not None]
     return estimate([value for value, _ in told], [group for _, group in told]) if told else None
 
@@ -259,8 +271,8 @@ def _cost(made: Sequence[Row], groups: Sequence[str]) -> Spending | None:
     return Spending(
         hours=round(sum(told) / 3600, 4) if len(told) == len(made) else None,
         unit="GPU" if on_gpu else "worker",
-        seconds=_over(rows, groups, "seconds"),
-        forward_equivalents=_over(rows, groups, "passes"),
+        seconds=mean_over(rows, groups, "seconds"),
+        forward_equivalents=mean_over(rows, groups, "passes"),
     )
 
 

@@ -1,11 +1,11 @@
 """What there is to score: the videos of a run, of a results table, or of any table with a `video` column."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from motionecho.dataset.names import told_apart
 from motionecho.errors import UserError
 from motionecho.manifest import BadRow, Sample, check_rows
 from motionecho.manifest.lacking import completed
@@ -74,8 +74,7 @@ def read_source(place: str, manifest: str | None = None) -> ScoredSource:
     records = [record for record in store.records(index) if record.key in counted]
     made = [record for record in records if record.ok and record.video]
     videos = [(store.absolute(blob.uri), blob.sha256) for r in made if (blob := r.video)]
-    shared = Counter(record.id for record in made)  # two manifests of one run may have an id in common
-    names = [r.id if shared[r.id] == 1 else f"{r.id}-{r.key[:8]}" for r in made]
+    names = told_apart([(r.id, r.key) for r in made])  # two manifests of one run may have an id in common
     rows = [
         record.inputs | {"id": name, "video": uri}
         for record, name, (uri, _) in zip(made, names, videos, strict=True)

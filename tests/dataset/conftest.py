@@ -42,7 +42,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], byte
 def fill(clips: Callable[[int, int], bytes], tmp_path: Path) -> Fill:
     """Commit samples to a run, made where it is not there; what a row lacks is made up from its place.
 
-    A row: id, reference (its sha256 is made of it), prompt, clip and crf, key, figures, pair, inputs, failed.
+    A row: id, reference (its sha256 is made of it), prompt, clip and crf, key, figures, pair, weights,
+    inputs, failed.
     """
 
     def one(place: str, rows: list[dict[str, Any]], compact: bool = True) -> RunStore:
@@ -69,6 +70,7 @@ def fill(clips: Callable[[int, int], bytes], tmp_path: Path) -> Fill:
                         video=store.put_blob(video(key, "1-a"), str(tmp_path / "blob")),
                         reference={"uri": inputs["reference"], "sha256": digest(name)},
                         facts={"pair": row.get("pair", "toy-dit"), "frames": 8, "fps": 8.0},
+                        weights=row.get("weights", {}),
                         scores=scores,
                         **about,
                     )

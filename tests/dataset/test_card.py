@@ -77,11 +77,19 @@ def test_what_pairs_declare_is_understood() -> None:
     assert limited == {"wan2.1-1.3b-causvid", "cogvideox-5b"}
 
 
+def test_only_what_is_exported_is_said_to_be_noise(fill: Fill, tmp_path: Path) -> None:
+    rows = [{"id": "a"}, {"id": "b", "weights": {"student": "random"}}]
+    store = fill(str(tmp_path / "run"), rows)
+    said = "Some were made with random weights"
+    assert said in card_of([store], tmp_path / "all")
+    assert said not in card_of([store], tmp_path / "some", where="id = 'a'")
+
+
 def test_no_stranger_writes_the_card(fill: Fill, tmp_path: Path) -> None:
     """Names are shown as they are: no markup, no row of a table of their own, no end of a fence."""
     hostile = '<img src=x onerror="a()"> | x | **b** ```\n# heading\u202e\x1b[2K'
-    inputs = {"reference": f"/clips/{hostile}"}
-    rows = [{"id": id, "inputs": inputs} for id in (hostile, "b")]
+    inputs, limited = {"reference": f"/clips/{hostile}"}, f"wan2.1-1.3b-causvid@{hostile}"
+    rows = [{"id": id, "inputs": inputs, "pair": limited} for id in (hostile, "b")]
     store = fill(str(tmp_path / "run"), rows)
     video = next(record.video for record in store.records() if record.id == hostile)
     assert video is not None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from motionecho.dataset import extras
+from motionecho.dataset import choice, extras
 from motionecho.dataset.choice import choose, text_figures
 from motionecho.dataset.rows import gather
 from motionecho.errors import UserError
@@ -93,6 +93,18 @@ def test_nothing_but_the_rows_is_within_reach(run: RunStore, tmp_path: Path) -> 
     ):
         with pytest.raises(UserError):
             ids(run, query)
+
+
+def test_an_expression_that_takes_for_ever_is_ended(run: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "LONGEST_S", 0.2)
+    endless = (
+        "(select count(*) from range(1000000000) a, range(1000000000) b where a.range + b.range = 1) > take"
+    )
+    with pytest.raises(UserError, match=r"was not done after 0\.2 s: let it join or count less") as refused:
+        ids(run, endless)
+    assert "\n" not in str(refused.value)
+    monkeypatch.undo()
+    assert ids(run, "take < 1") == {"a/0"}
 
 
 def test_a_package_that_is_missing_is_named(run: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:

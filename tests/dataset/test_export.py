@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from motionecho.dataset import shards as sharding
 from motionecho.dataset.export import Wanted, export
 from motionecho.dataset.loose import COPIES
 from motionecho.errors import Transient, UserError
+from motionecho.runs import layout
 from motionecho.runs.folder import Folder
 from motionecho.runs.notes import Blob
 from motionecho.runs.store import RunStore
@@ -173,8 +175,8 @@ def test_an_export_that_is_killed_goes_on(
                 export([run], str(out), wanted(form))
         assert nth == 1 or not json.loads((out / "export.json").read_text())["finished"]
         assert not (out / "README.md").exists()
-        out.mkdir(exist_ok=True)
-        (out / ".part-left").touch()
+        if nth > 1:
+            (out / ".part-ab12cd34").touch()
         result = export([run], str(out), wanted(form))
         assert result.copied + result.already_there == 11
         assert nth < 5 or result.already_there > 0
@@ -203,6 +205,36 @@ def test_a_flipped_bit_is_noticed(
     run.folder.overwrite(gone.uri, data)
     assert [id for id, _ in export([run], out, wanted(form, near=near)).left_out] == ["d/3"]
     assert len(ids(held(out, form))) == 10
+
+
+@each_form
+def test_of_two_that_are_equal_the_whole_one_is_exported(
+    fill: Fill, tmp_path: Path, form: str, flipped: Flip
+) -> None:
+    """Also where the other was damaged between two exports."""
+    store = fill(str(tmp_path / "run"), [{"id": "a", "clip": 0}, {"id": "b", "clip": 0}])
+    out = str(tmp_path / "out")
+    assert export([store], out, wanted(form)).near_duplicates == 1
+    flipped(store, "a")
+    result = export([store], out, wanted(form))
+    assert ([id for id, _ in result.left_out], result.near_duplicates) == (["a"], 0)
+    assert ids(held(out, form)) == {"b"}
+
+
+def test_where_all_of_a_split_is_damaged_its_table_goes_too(
+    run: RunStore, tmp_path: Path, flipped: Flip
+) -> None:
+    """A loader would ask for the files that it names."""
+    out = tmp_path / "out"
+    export([run], str(out), wanted("folder"))
+    splits = held(str(out), "folder")
+    for row in splits["val"].values():
+        (out / "val" / row["file_name"]).unlink()
+        flipped(run, row["id"])
+    result = export([run], str(out), wanted("folder"))
+    assert {id for id, _ in result.left_out} == splits["val"].keys()
+    assert held(str(out), "folder") == {"train": splits["train"]}
+    assert [*(out / "val").iterdir()] == []
 
 
 @each_form
@@ -270,9 +302,61 @@ def test_a_file_of_someone_else_s_in_an_export_is_not_written_over(
     export([run], str(out), wanted("folder", shares={"train": 1.0}))
     (out / "train" / "new.mp4").write_text("mine")
     fill(run.url, [{"id": "new", "clip": 30}])
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(UserError, match=r"train/new\.mp4"):
         export([run], str(out), wanted("folder", shares={"train": 1.0}))
-    assert (out / "train" / "new.mp4").read_text() == "mine"
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_hidden_files_of_others_stay(run: RunStore, tmp_path: Path) -> None:
+    """Also those whose names begin like what a killed process leaves."""
+    out = tmp_path / "out"
+    export([run], str(out), wanted("folder"))
+    (out / "notes").mkdir()
+    mine = {".part-1", "notes/.part-ab12cd34", "train/.hidden.mp4"}
+    for name in (*mine, "train/.part-ab12cd34"):
+        (out / name).touch()
+    export([run], str(out), wanted("folder"))
+    assert {str(path.relative_to(out)) for path in out.rglob(".*") if path.is_file()} == mine
+
+
+def test_a_video_that_is_made_again_with_as_many_bytes_is_copied(run: RunStore, place: str) -> None:
+    """Of a remote file only the size is seen; what it was is noted."""
+    asked = wanted("folder", near=None)
+    export([run], place, asked)
+    (old,) = (record for record in run.records() if record.id == "d/3")
+    assert old.video is not None
+    data = bytearray(run.folder.read(old.video.uri))
+    data[-1] ^= 1
+    run.folder.overwrite(uri := layout.video(old.key, "2-b"), bytes(data))
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert run.commit(replace(old, video=replace(old.video, uri=uri, sha256=sha256), generation=2))
+    result = export([run], place, asked)
+    assert (result.copied, result.already_there, result.left_out) == (1, 10, [])
+    (row,) = (its["d/3"] for its in held(place, "folder").values() if "d/3" in its)
+    assert row["result_video_sha256"] == sha256
+    assert export([run], place, asked).already_there == 11
+
+
+def test_what_a_killed_export_copied_is_not_copied_again(
+    run: RunStore, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner, videos = Folder.overwrite, list[str]()
+
+    def dying(self: Folder, path: str, data: bytes) -> None:
+        if path.endswith(".mp4"):
+            if len(videos) == 5:
+                raise KeyboardInterrupt
+            videos.append(path)
+        inner(self, path, data)
+
+    monkeypatch.setattr("motionecho.dataset.loose.COPIES", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "overwrite", dying)
+        with pytest.raises(KeyboardInterrupt):
+            export([run], place, wanted("folder"))
+    result = export([run], place, wanted("folder"))
+    assert (result.copied, result.already_there) == (6, 5)
 
 
 def test_where_and_several_runs_together(run: RunStore, fill: Fill, tmp_path: Path) -> None:

@@ -1,6 +1,11 @@
 """File names out of ids."""
 
-from motionecho.dataset.names import readable_names
+from pathlib import Path
+
+from motionecho.dataset.names import readable_names, told_apart
+from motionecho.manifest import Sample
+from pipelines.scoring.source import read_source
+from tests.dataset.conftest import Fill
 
 
 def test_ids_that_collide_get_names_of_their_own() -> None:
@@ -10,6 +15,20 @@ def test_ids_that_collide_get_names_of_their_own() -> None:
 
 def test_a_sample_that_is_in_two_runs_has_two_names() -> None:
     assert readable_names([("a", "k" * 32)] * 2) == ["a-kkkkkkkk", "a-kkkkkkkk-2"]
+
+
+def test_ids_that_are_no_files_differ_by_capitals_too() -> None:
+    """One may be called what another gets in the place of an id that it shares."""
+    pairs = [("a.b", "a" * 32), ("A.b", "b" * 32), ("x", "c" * 32), ("x", "d" * 32), ("x-cccccccc", "e" * 32)]
+    assert told_apart(pairs) == ["a.b", "A.b", "x-cccccccc", "x-dddddddd", "x-cccccccc-2"]
+
+
+def test_every_video_of_a_run_can_be_scored(fill: Fill, tmp_path: Path) -> None:
+    """Whatever the ids of several manifests: a name that is twice there would be no row."""
+    ids = {"c": "x", "d": "x", "e": "x-cccccccc"}
+    store = fill(str(tmp_path / "run"), [{"id": id, "key": letter * 32} for letter, id in ids.items()])
+    rows = read_source(store.url).rows
+    assert {row.id for row in rows if isinstance(row, Sample)} == {"x-cccccccc", "x-dddddddd", "x-cccccccc-2"}
 
 
 def test_names_of_long_ids_fit_in_every_script() -> None:

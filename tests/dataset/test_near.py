@@ -20,11 +20,13 @@ from tests.dataset.conftest import Fill
 Clips = Callable[[int, int], bytes]
 
 
-def sifted(near: float, *stores: RunStore) -> tuple[list[str], dict[str, str], dict[str, str]]:
+def sifted(
+    near: float, *stores: RunStore, cache: str = ""
+) -> tuple[list[str], dict[str, str], dict[str, str]]:
     """The ids that stay; those that are left out, with what stays for them; those that are damaged."""
     samples = samples_of(gather(stores))
     kept, out, hurt = [], {}, {}
-    book = LookBook(Folder.at(f"memory://{uuid4()}"), "looks", FRAMES)
+    book = LookBook(Folder.at(cache or f"memory://{uuid4()}"), "looks", FRAMES)
     for _, its in sift({store.url: store for store in stores}, samples, near, book):
         kept += [each.id for each in its.kept]
         out |= {each.id: other.id for each, other in its.near.items()}
@@ -84,6 +86,22 @@ def test_what_is_damaged_stands_for_nothing(
     assert hurt["0"].endswith("is not what its record says")
 
 
+@pytest.mark.parametrize("crf", [18, 28])
+def test_what_was_damaged_since_it_was_looked_at_stands_for_nothing(
+    fill: Fill, tmp_path: Path, flipped: Callable[[RunStore, str], Blob], crf: int
+) -> None:
+    """An equal one that is whole stays, and one encoded again; what was kept before it is not what it is."""
+    store = fill(str(tmp_path / "one"), [{"id": "0"}, *({"id": id, "clip": 0, "crf": crf} for id in "12")])
+    cache = f"memory://{uuid4()}"
+    assert sifted(NEAR, store, cache=cache) == (["0"], {"1": "0", "2": "0"}, {})
+    flipped(store, "0")
+    kept, out, hurt = sifted(NEAR, store, cache=cache)
+    assert (kept, out, [*hurt]) == (["1"], {"2": "1"}, ["0"])
+    flipped(store, "1")
+    kept, out, hurt = sifted(NEAR, store, cache=cache)
+    assert (kept, out, [*hurt]) == (["2"], {}, ["0", "1"])
+
+
 def test_what_cannot_be_decoded_is_like_nothing_else(
     fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,5 +154,6 @@ def test_many_are_held_in_one_array(clips: Clips, monkeypatch: pytest.MonkeyPatc
     assert look is not None
     for number in range(1500):
         looks.add(look + 7 * (number + 1))
-    assert looks.nearest(look, NEAR) is None
-    assert looks.nearest(look + 7 * 1400, NEAR) == 1399
+    assert [*looks.within(look, NEAR)] == []
+    assert [*looks.within(look + 7 * 1400, NEAR)] == [1399]
+    assert [*looks.within(look + 7 * 1400, 7)] == [1398, 1399, 1400]
