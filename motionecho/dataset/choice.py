@@ -60,6 +60,10 @@ def choose(table: pa.Table, where: str) -> list[int]:
             raise UserError(
                 f'--where "{where}" was not done after {LONGEST_S:g} s: let it join or count less'
             ) from problem
+        except RuntimeError as problem:
+            if "interrupted" in str(problem):  # so DuckDB tells of Ctrl-C
+                raise KeyboardInterrupt from problem
+            raise
         except duckdb.Error as problem:
             raise UserError(f'--where "{where}": {_told(problem, named.column_names)}') from problem
     if first != again:

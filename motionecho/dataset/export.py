@@ -30,7 +30,7 @@ from motionecho.dataset.shards import (
 from motionecho.dataset.splits import ALL, split_of
 from motionecho.dataset.whole import Handed, Stores
 from motionecho.errors import UserError
-from motionecho.runs.store import RunStore
+from motionecho.runs.store import RunStore, refuse_within
 from motionecho.runs.urls import protocol_of
 
 FORMS = tuple(PATTERNS)
@@ -76,6 +76,7 @@ def export(
     """
     if wanted.form == "folder" and protocol_of(place) == "hf":
         raise UserError("on the hub every file is a commit of its own: use --to hf or --to webdataset")
+    refuse_within(stores, place)
     to, runs = Destination(place), {store.url: store for store in stores}
     table = gather(stores, wants_record(wanted.columns))
     handed_on = carried(table, wanted.columns, wanted.caption)

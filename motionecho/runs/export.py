@@ -14,7 +14,7 @@ from motionecho.runs.parallel import in_order
 from motionecho.runs.places import Place
 from motionecho.runs.records import Record
 from motionecho.runs.results import read_steps
-from motionecho.runs.store import RunStore
+from motionecho.runs.store import RunStore, refuse_within
 from motionecho.runs.tables import (
     as_row,
     column_of,
@@ -35,7 +35,7 @@ def collect_table(store: RunStore, path: str, force: bool = False) -> int:
 
     Raises UserError where a file is there already, unless `force` says to write over it.
     """
-    folder, name = _free(path, force)
+    folder, name = _free(store, path, force)
     records, number = store.records(), 0
     more: dict[str, str] = {}
     held: list[bytes] = []  # rows, compressed: the last one may still bring a column for all
@@ -60,7 +60,7 @@ def collect_steps(store: RunStore, path: str, force: bool = False) -> tuple[int,
     Returns the number of rows, and a sentence for each video whose stats are missing or damaged. Raises
     UserError as `collect_table`.
     """
-    folder, name = _free(path, force)
+    folder, name = _free(store, path, force)
 
     def read(record: Record) -> pa.Table | str:
         try:
@@ -79,8 +79,9 @@ def collect_steps(store: RunStore, path: str, force: bool = False) -> tuple[int,
     return len(table), [each for each in found if isinstance(each, str)]
 
 
-def _free(path: str, force: bool) -> tuple[Folder, str]:
-    """Return the folder of a file that is to be written, and its name there; UserError where it exists."""
+def _free(store: RunStore, path: str, force: bool) -> tuple[Folder, str]:
+    """Return the folder of a file that is to be written, and its name there; UserError if it is not free."""
+    refuse_within([store], path)
     folder, name = Folder.holding(path)
     if not force and folder.exists(name):
         raise UserError(

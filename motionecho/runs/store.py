@@ -5,6 +5,7 @@ names are leftovers of attempts that died; who may remove them, and when, is `cl
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -18,6 +19,7 @@ from motionecho.runs.folder import Folder
 from motionecho.runs.keys import CODE_EPOCH, differences, digest
 from motionecho.runs.ledger import Ledger
 from motionecho.runs.notes import Blob
+from motionecho.runs.places import Place
 from motionecho.runs.records import Record
 from motionecho.runs.results import KEYED, Index, read_rows
 from motionecho.runs.sealed import read_object
@@ -267,3 +269,15 @@ class RunStore(Ledger):
             raise UserError(str(problem)) from problem
         except Damaged as problem:
             raise UserError(f"{self.absolute(uri)} is damaged: {problem}; {way_out}") from problem
+
+
+def refuse_within(stores: Iterable[RunStore], url: str) -> None:
+    """Raise UserError where a place is within a run that it is made of: that is the run's own folder."""
+    place = Folder.at(url).url
+    for store in stores:
+        if f"{_real(place)}/".startswith(f"{_real(store.url)}/"):
+            raise UserError(f'"{Place(place)}" is within the run "{store.url}": name a place outside of it')
+
+
+def _real(url: str) -> str:
+    return url.rstrip("/") if "://" in url else os.path.realpath(url)

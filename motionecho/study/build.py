@@ -15,7 +15,7 @@ from motionecho.report.pages import as_json
 from motionecho.runs.folder import Folder
 from motionecho.runs.keys import digest, file_digest
 from motionecho.runs.sealed import sealed
-from motionecho.runs.store import RunStore
+from motionecho.runs.store import RunStore, refuse_within
 from motionecho.study.answers import QUESTIONS, VERSION
 from motionecho.study.drawing import DrawnPair, MethodVideo, draw, read_videos
 from motionecho.study.tiles import write_tiles
@@ -60,6 +60,7 @@ def build_study(
     study yet; the same arguments write the same bytes. Raises UserError where too few pairs match, a file
     cannot be shown, the folder holds anything but a study, or a study is there already and is not forced.
     """
+    refuse_within(stores, out)
     folder, (vault, name) = _places(out, key)
     before = _clips_before(folder)
     _refuse_older(((folder, INDEX), (vault, name)), force)

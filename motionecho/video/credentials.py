@@ -6,6 +6,7 @@ The library is c2pa-python, an extra. Nothing goes over the network but to a tim
 import json
 import os
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from motionecho import __version__
@@ -60,7 +61,8 @@ class Signature:
 def read_signing(certificates: str | None, key: str | None, timestamps: str | None = None) -> Signing | None:
     """Read PEM files to sign with; None where none are named.
 
-    Raises UserError where one is missing or damaged, or the key is not that of the certificate.
+    Raises UserError where one is missing or damaged, the key is not that of the certificate, or that is
+    self-signed or has expired.
     """
     if certificates is None and key is None:
         return None
@@ -76,6 +78,13 @@ def read_signing(certificates: str | None, key: str | None, timestamps: str | No
         own = x509.load_pem_x509_certificates(chain)[0]
     except ValueError as problem:
         raise UserError(f'"{certificates}" holds no certificate in PEM: {problem}') from problem
+    if own.issuer == own.subject:
+        raise UserError(
+            f'"{certificates}" is self-signed, which C2PA does not take: name one that an authority issued, '
+            "with its chain behind it in the file"
+        )
+    if own.not_valid_after_utc < datetime.now(UTC):
+        raise UserError(f'the certificate "{certificates}" has expired on {own.not_valid_after_utc:%Y-%m-%d}')
     try:
         private = load_pem_private_key(secret, None)
     except TypeError as problem:

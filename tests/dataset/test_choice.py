@@ -1,6 +1,7 @@
 """Rows chosen by SQL: which names there are, what is refused, and that nothing else is within reach."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,6 +106,17 @@ def test_an_expression_that_takes_for_ever_is_ended(run: RunStore, monkeypatch: 
     assert "\n" not in str(refused.value)
     monkeypatch.undo()
     assert ids(run, "take < 1") == {"a/0"}
+
+
+def test_ctrl_c_ends_an_expression_as_it_ends_everything(
+    run: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> list[int]:
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(choice, "_numbers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ids(run, "take < 1")
 
 
 def test_a_package_that_is_missing_is_named(run: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:

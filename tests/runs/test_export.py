@@ -1,5 +1,6 @@
 """The records of a run as one table."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from motionecho.errors import UserError
 from motionecho.runs import export
 from motionecho.runs.export import collect_table
 from motionecho.runs.records import Record
-from motionecho.runs.store import RunStore
+from motionecho.runs.store import RunStore, refuse_within
 from motionecho.runs.tables import as_row, to_parquet
 
 
@@ -51,3 +52,16 @@ def test_many_rows_make_the_table_that_they_make_at_once(
             ["1", None, "true", "0.5", '[1, "é"]', "good", str(2**60)], key=str
         )
         assert sorted(found["half"].to_pylist()) == [0, 1, 1.5, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("inside", [".", "results/c.parquet", "x/y", "../run/z"])
+def test_nothing_is_put_into_a_run_that_it_is_made_of(store: RunStore, tmp_path: Path, inside: str) -> None:
+    place = os.path.join(store.url, inside)
+    with pytest.raises(UserError, match=r"is within the run .*: name a place outside of it"):
+        refuse_within([RunStore(str(tmp_path / "another")), store], place)
+    (tmp_path / "link").symlink_to(store.url)
+    with pytest.raises(UserError, match="is within the run"):
+        refuse_within([store], str(tmp_path / "link" / "set"))
+    refuse_within([store], f"{store.url}-set")
+    with pytest.raises(UserError, match="is within the run"):
+        collect_table(store, f"{store.url}/all.parquet")
