@@ -21,6 +21,10 @@ from motionecho.study.drawing import DrawnPair, MethodVideo, draw, read_videos
 from motionecho.study.tiles import write_tiles
 
 INDEX, DATA, PAGE, CLIPS = "index.html", "data.js", "page", "clips"
+OF_REPORT = {
+    "base.css": "style.css",
+    "elements.js": "elements.js",
+}  # files that the page shares with a report's
 SHORT = 16  # hex digits of a name
 CLIP = re.compile(rf"{CLIPS}/[0-9a-f]{{{SHORT}}}\.mp4")
 
@@ -190,9 +194,9 @@ def _write_pages(folder: Folder, words: str) -> None:
     for source in resources.files(__package__).joinpath("page").iterdir():
         if source.name != INDEX:
             folder.overwrite(f"{PAGE}/{source.name}", source.read_bytes())
-    # the report's colours and type
-    style = resources.files("motionecho.report").joinpath("page", "style.css")
-    folder.overwrite(f"{PAGE}/base.css", style.read_bytes())
+    for name, file in OF_REPORT.items():
+        shared = resources.files("motionecho.report").joinpath("page", file)
+        folder.overwrite(f"{PAGE}/{name}", shared.read_bytes())
 
 
 def _page(name: str) -> bytes:
