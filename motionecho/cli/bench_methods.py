@@ -44,6 +44,10 @@ def methods(
             help="Over 4, 8 and 16 steps, beside the teacher alone; with --strategies, its shorter walks.",
         ),
     ] = False,
+    row: Annotated[
+        list[str] | None,
+        typer.Option("--row", metavar="WORDS", help="Only rows whose name has these words; repeatable."),
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="test, or validation, which tuning sees.")] = "test",
     tracked: Annotated[
         bool, typer.Option("--tracked", help="Motion figures of flow, beside the truth: a second a video.")
@@ -65,7 +69,10 @@ def methods(
     if table is not None:
         name, rows = f"table-{table}", tables.rows_of(table)
     rows = {row: its for row, its in rows.items() if its.get("preset", "student") in spec.presets}
-    _run(spec.name, name, rows, pairs, seeds, out, device, json, split, tracked)
+    wanted = {each: its for each, its in rows.items() if not row or any(words in each for words in row)}
+    if not wanted:
+        raise UserError(f'no row has "{", ".join(row or ())}"; there are {"; ".join(rows)}')
+    _run(spec.name, name, wanted, pairs, seeds, out, device, json, split, tracked)
 
 
 def ablation(

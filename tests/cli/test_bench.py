@@ -1,4 +1,5 @@
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -34,3 +35,13 @@ def test_a_batch_is_measured(cli: Cli) -> None:
     assert (done.json["samples"], done.json["workers"]) == (3, 1)
     assert 0 < done.json["busy"] <= 1
     assert done.json["seconds"]["generate"] >= done.json["seconds"]["generate_sample"] > 0
+
+
+def test_rows_of_a_table_are_chosen_by_words(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Mock()
+    monkeypatch.setattr(bench_methods, "_run", run)
+    asked = ("bench", "methods", "--pair", "toy-dit", "--strategies", "--row")
+    assert cli(*asked, "moft, student", "--row", "moft, MotionEcho").code == Exit.OK
+    always, adaptive = "moft, MotionEcho always", "moft, MotionEcho adaptive"
+    assert list(run.call_args.args[2]) == ["moft, student", always, adaptive]
+    assert 'no row has "mofd"; there are motionclone, student' in cli(*asked, "mofd").sentence()
