@@ -43,10 +43,10 @@ class Refusals:
         done = {entry.id for entry in self.index.values() if entry.ok}
         kept: list[Sample | BadRow] = []
         for row in rows:
+            if isinstance(row, Sample) and row.id not in done:
+                row = self.denied(row) or row
             if isinstance(row, BadRow) and self._names_forgotten(row, manifest):
                 self.left_out += 1
-            elif isinstance(row, Sample) and row.id not in done and (bad := self.denied(row)):
-                kept.append(bad)
             else:
                 kept.append(row)
         return kept

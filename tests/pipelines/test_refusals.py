@@ -129,6 +129,18 @@ def test_a_bad_row_of_a_forgotten_reference_is_not_recorded_again(manifest: Mani
     assert (work.bad, len(work.todo)) == ([], 1)
 
 
+def test_a_denied_row_of_a_forgotten_reference_is_not_recorded_either(
+    manifest: Manifest, tmp_path: Path, deny: PromptFilters
+) -> None:
+    table, store = manifest(*ROWS), RunStore(str(tmp_path / "out"))
+    store.create({}, {})
+    commit_bad_rows(store, plan(table, store, deny))
+    forgotten(store, tmp_path / "a.mp4")
+    work = plan(table, store, deny)
+    assert (work.bad, prompts(work)) == ([], {"a star"})
+    assert work.notes == ["2 rows are left out: a reference that this run was told to forget"]
+
+
 def test_a_job_is_not_sent_what_is_forgotten(manifest: Manifest, tmp_path: Path) -> None:
     table, store = manifest(*ROWS), RunStore(f"memory://{tmp_path.name}")
     store.create({}, {})
